@@ -1,0 +1,40 @@
+//! Numbers of servers. Arithmetic saturates: a capacity is never negative and never wraps.
+
+/// A number of servers.
+pub type Capacity = u32;
+
+/// Minimum and maximum capacity of a fleet; minimum never above maximum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    min: Capacity,
+    max: Capacity,
+}
+
+impl Bounds {
+    /// `None` when `min` is above `max`.
+    pub fn new(min: Capacity, max: Capacity) -> Option<Self> {
+        (min <= max).then_some(Self { min, max })
+    }
+
+    pub fn min(self) -> Capacity {
+        self.min
+    }
+
+    pub fn max(self) -> Capacity {
+        self.max
+    }
+
+    pub fn clamp(self, capacity: Capacity) -> Capacity {
+        capacity.clamp(self.min, self.max)
+    }
+}
+
+/// How many things there are, as a capacity; held at the largest capacity.
+pub fn count<T>(things: impl IntoIterator<Item = T>) -> Capacity {
+    Capacity::try_from(things.into_iter().count()).unwrap_or(Capacity::MAX)
+}
+
+/// Half of `n`, rounded down.
+pub fn half_floor(n: Capacity) -> Capacity {
+    n >> 1
+}

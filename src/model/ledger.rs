@@ -1,0 +1,213 @@
+//! What must outlive the process: servers from intent to end, what each fleet remembers, overrides,
+//! problems, and the events that tell the story. The store keeps it; a [`Ledger`] is its picture in
+//! memory, and both change only by [`Change`]s, so they cannot disagree.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::capacity::Capacity;
+use super::fleet::FleetName;
+use super::instance::InstanceId;
+use super::launch::Token;
+use super::reading::Reading;
+use super::server::ServerRecord;
+use super::time::{self, Timestamp};
+
+/// How long a finished server stays in memory. EC2 shows terminated instances for about an hour and
+/// remembers client tokens for at least a day.
+const KEEP_GONE: Duration = Duration::from_secs(25 * 3600);
+
+/// How many readings of a queue a fleet keeps at hand: a day of five-minute polls.
+const READINGS_KEPT: usize = 300;
+
+/// How many boot times the median is taken over.
+const BOOTS_KEPT: usize = 20;
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Ledger {
+    pub servers: BTreeMap<Token, ServerRecord>,
+    pub fleets: BTreeMap<FleetName, FleetMemory>,
+    pub overrides: BTreeMap<OverrideKey, Override>,
+    /// Open problems by key.
+    pub problems: BTreeMap<String, OpenProblem>,
+}
+
+/// What a fleet remembers from tick to tick.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FleetMemory {
+    /// The desired capacity last decided.
+    pub target: Option<Capacity>,
+    /// The reading that last led to a step, so that one reading leads to one step.
+    pub stepped_at_reading: Option<Timestamp>,
+    /// Recent readings, oldest first.
+    pub readings: VecDeque<Reading>,
+    /// Launch to in service, newest last.
+    pub boots: VecDeque<Duration>,
+    /// What the last recorded decision said, to record only changes.
+    pub last_decision: Option<LastDecision>,
+    /// The launch breaker was told to forget earlier failures at this instant.
+    pub breaker_reset_at: Option<Timestamp>,
+}
+
+/// The latest decision of a fleet, as it was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastDecision {
+    pub at: Timestamp,
+    pub from: Capacity,
+    pub to: Capacity,
+    /// The decision without its passing numbers: two decisions with the same gist are the same.
+    pub gist: String,
+    pub text: String,
+}
+
+/// One override per fleet and kind, or per instance.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OverrideKey {
+    Hold(FleetName),
+    Pause(FleetName),
+    /// `tidegate retire`: a fleet that is no longer in the policy may be emptied.
+    Retire(FleetName),
+    Keep(InstanceId),
+    /// `tidegate terminate`: one instance is to go.
+    Terminate(InstanceId),
+    /// `tidegate launch`: a number of servers is to be added.
+    Launch(FleetName),
+}
+
+/// What a person asked for: by whom, why, and until when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Override {
+    pub key: OverrideKey,
+    /// The capacity of a hold, the number to launch; 0 for the others.
+    pub capacity: Capacity,
+    pub owner: String,
+    pub reason: String,
+    pub since: Timestamp,
+    pub until: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenProblem {
+    pub key: String,
+    pub fleet: Option<FleetName>,
+    pub since: Timestamp,
+    pub text: String,
+}
+
+/// One line of history: what changed, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    pub at: Timestamp,
+    pub kind: EventKind,
+    pub fleet: Option<FleetName>,
+    pub instance: Option<InstanceId>,
+    pub text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// The desired capacity, or the reason for it, changed.
+    Decision,
+    /// A call was made or answered.
+    Action,
+    /// Something happened in the world.
+    Seen,
+    Problem,
+    Recovered,
+    Override,
+    Policy,
+}
+
+impl EventKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Decision => "decision",
+            Self::Action => "action",
+            Self::Seen => "seen",
+            Self::Problem => "problem",
+            Self::Recovered => "recovered",
+            Self::Override => "override",
+            Self::Policy => "policy",
+        }
+    }
+}
+
+/// One durable change. A batch of them is committed as a whole or not at all; each is an upsert or
+/// a removal by key, so that applying one twice is applying it once.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    Server(Box<ServerRecord>),
+    /// The fleet's memory less its readings, which have a change of their own.
+    Fleet(FleetName, Box<FleetMemory>),
+    Reading(FleetName, Reading),
+    Override(Override),
+    OverrideEnded(OverrideKey),
+    Problem(OpenProblem),
+    ProblemEnded(String),
+    Event(Event),
+}
+
+impl Ledger {
+    /// Takes in a committed change.
+    pub fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Server(record) => {
+                self.servers.insert(record.token.clone(), (**record).clone());
+            }
+            Change::Fleet(name, memory) => {
+                let known = self.fleets.entry(name.clone()).or_default();
+                let readings = std::mem::take(&mut known.readings);
+                *known = FleetMemory { readings, ..(**memory).clone() };
+                while known.boots.len() > BOOTS_KEPT {
+                    known.boots.pop_front();
+                }
+            }
+            Change::Reading(name, reading) => {
+                let known = self.fleets.entry(name.clone()).or_default();
+                if known.readings.back().is_none_or(|last| last.at != reading.at) {
+                    known.readings.push_back(reading.clone());
+                }
+                while known.readings.len() > READINGS_KEPT {
+                    known.readings.pop_front();
+                }
+            }
+            Change::Override(entry) => {
+                self.overrides.insert(entry.key.clone(), entry.clone());
+            }
+            Change::OverrideEnded(key) => {
+                self.overrides.remove(key);
+            }
+            Change::Problem(problem) => {
+                self.problems.insert(problem.key.clone(), problem.clone());
+            }
+            Change::ProblemEnded(key) => {
+                self.problems.remove(key);
+            }
+            Change::Event(_) => {}
+        }
+    }
+
+    /// Drops what no longer matters to any decision from memory; the store keeps it.
+    pub fn forget_old(&mut self, now: Timestamp) {
+        let old = time::before(now, KEEP_GONE);
+        self.servers.retain(|_, record| record.gone.as_ref().is_none_or(|gone| gone.at > old));
+    }
+
+    /// The record of an instance, open or not.
+    pub fn of_instance(&self, id: &InstanceId) -> Option<&ServerRecord> {
+        self.servers.values().find(|record| record.instance() == Some(id))
+    }
+}
+
+impl FleetMemory {
+    pub fn last_reading(&self) -> Option<&Reading> {
+        self.readings.back()
+    }
+
+    /// The middle one of the measured boot times; the lower of two middle ones.
+    pub fn median_boot(&self) -> Option<Duration> {
+        let mut boots: Vec<Duration> = self.boots.iter().copied().collect();
+        boots.sort_unstable();
+        boots.get(boots.len().saturating_sub(1) >> 1).copied()
+    }
+}

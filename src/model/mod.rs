@@ -1,0 +1,14 @@
+//! Nouns: every value the stages of a tick pass to one another. Imports nothing of ours, does no
+//! I/O, reads no clock; nothing here is serialisable (each border has its own shape).
+#![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
+
+pub mod balancer;
+pub mod capacity;
+pub mod fault;
+pub mod fleet;
+pub mod instance;
+pub mod launch;
+pub mod ledger;
+pub mod reading;
+pub mod server;
+pub mod time;

@@ -1,0 +1,145 @@
+//! A server's durable record, from the intent to launch it until it is proven gone. One record per
+//! client token: "one intent, at most one instance" is the key of the table.
+
+use std::time::Duration;
+
+use super::fault::Fault;
+use super::fleet::FleetName;
+use super::instance::InstanceId;
+use super::launch::{LaunchRequest, Token};
+use super::time::Timestamp;
+
+/// What the journal knows of one server. EC2, the balancer and the health check say the rest at
+/// each tick.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerRecord {
+    pub token: Token,
+    pub fleet: FleetName,
+    /// When the launch was planned; for a server found in EC2 and not in the journal, when found.
+    pub planned_at: Timestamp,
+    /// The frozen request; `None` for a server found in EC2 after the journal was lost.
+    pub request: Option<LaunchRequest>,
+    pub launch: LaunchState,
+    /// When the instance started, by EC2's clock.
+    pub launched_at: Option<Timestamp>,
+    /// The address RunInstances gave, for when DescribeInstances leaves it out for a while.
+    pub private_ip: Option<String>,
+    /// First passed its health check.
+    pub healthy_at: Option<Timestamp>,
+    /// First in service: healthy, and in the balancer where there is one.
+    pub in_service_at: Option<Timestamp>,
+    /// Since when its health check has failed without a break, once it had passed.
+    pub sick_since: Option<Timestamp>,
+    /// Since when DescribeInstances has left it out, although it should be there.
+    pub absent_since: Option<Timestamp>,
+    pub retirement: Option<Retirement>,
+    pub gone: Option<Gone>,
+}
+
+/// How far RunInstances got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LaunchState {
+    /// Written down; whether EC2 acted on it is not known. Counts as alive.
+    Asked { attempts: u32, last_attempt_at: Timestamp, last_fault: Option<Fault> },
+    /// EC2 answered with this instance.
+    Launched(InstanceId),
+    /// EC2 said no, for certain. The token is spent.
+    Refused(Fault),
+}
+
+/// A server on its way out. Written down before the first call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retirement {
+    pub why: RetireReason,
+    pub begun_at: Timestamp,
+    /// The balancer accepted the deregistration.
+    pub deregistered_at: Option<Timestamp>,
+    /// TerminateInstances was last asked, and how often in all.
+    pub terminate_asked_at: Option<Timestamp>,
+    pub terminate_asks: u32,
+}
+
+/// Why a server is retired. There is no variant for "not in the file" or "no reading": absence is
+/// never a reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RetireReason {
+    /// More capacity than wanted.
+    ScaleIn,
+    /// Not in service within `grace`.
+    NeverHealthy { waited: Duration },
+    /// In service once, and its health check has failed since.
+    Sick { since: Timestamp },
+    /// Stuck in EC2's `pending`.
+    StuckPending { waited: Duration },
+    /// A person asked: `tidegate terminate` or `tidegate retire`.
+    Operator { who: String, why: String },
+}
+
+impl RetireReason {
+    /// Whether the server works and may be taken back while it drains.
+    pub fn may_be_reclaimed(&self) -> bool {
+        match self {
+            Self::ScaleIn => true,
+            Self::NeverHealthy { .. }
+            | Self::Sick { .. }
+            | Self::StuckPending { .. }
+            | Self::Operator { .. } => false,
+        }
+    }
+
+    /// Whether the server never came into service: a failed launch for the breaker's count.
+    pub fn is_failed_launch(&self) -> bool {
+        matches!(self, Self::NeverHealthy { .. } | Self::StuckPending { .. })
+    }
+}
+
+/// The end of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gone {
+    pub at: Timestamp,
+    pub how: GoneHow,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GoneHow {
+    /// The launch was refused, so there never was an instance.
+    NeverWas,
+    /// Terminated because we asked.
+    Retired,
+    /// Terminated by somebody or something else; EC2's reason.
+    BehindOurBack(String),
+    /// EC2 has not shown it for long, against all expectation.
+    Vanished,
+}
+
+impl ServerRecord {
+    /// A launch about to be asked for.
+    pub fn planned(request: LaunchRequest, fleet: FleetName, now: Timestamp) -> Self {
+        Self {
+            token: request.token.clone(),
+            fleet,
+            planned_at: now,
+            request: Some(request),
+            launch: LaunchState::Asked { attempts: 0, last_attempt_at: now, last_fault: None },
+            launched_at: None,
+            private_ip: None,
+            healthy_at: None,
+            in_service_at: None,
+            sick_since: None,
+            absent_since: None,
+            retirement: None,
+            gone: None,
+        }
+    }
+
+    pub fn instance(&self) -> Option<&InstanceId> {
+        match &self.launch {
+            LaunchState::Launched(id) => Some(id),
+            LaunchState::Asked { .. } | LaunchState::Refused(_) => None,
+        }
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.gone.is_none()
+    }
+}

@@ -1,0 +1,70 @@
+//! Instants and spans of time, and how they are told to people.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+pub use jiff::Timestamp;
+
+/// `at + span`, held at the end of time rather than overflowing.
+pub fn after(at: Timestamp, span: Duration) -> Timestamp {
+    SignedDuration::try_from(span)
+        .ok()
+        .and_then(|span| at.checked_add(span).ok())
+        .unwrap_or(Timestamp::MAX)
+}
+
+/// `at - span`, held at the beginning of time.
+pub fn before(at: Timestamp, span: Duration) -> Timestamp {
+    SignedDuration::try_from(span)
+        .ok()
+        .and_then(|span| at.checked_sub(span).ok())
+        .unwrap_or(Timestamp::MIN)
+}
+
+/// How long ago `then` was at `now`; zero for an instant that has not come yet, since a clock that
+/// stepped back must never make an age negative.
+pub fn since(now: Timestamp, then: Timestamp) -> Duration {
+    now.duration_since(then).try_into().unwrap_or(Duration::ZERO)
+}
+
+/// A span as the policy file writes it: `45m`, `1h30m`, `2d`, `0s`. Parts of a second are dropped,
+/// except below one second.
+pub fn text(span: Duration) -> String {
+    let total = span.as_secs();
+    if total == 0 && !span.is_zero() {
+        return format!("{}ms", span.as_millis());
+    }
+    let units = [("d", 86_400_u64), ("h", 3_600), ("m", 60), ("s", 1)];
+    let mut rest = total;
+    let mut out = String::new();
+    for (unit, size) in units {
+        let count = rest.checked_div(size).unwrap_or(0);
+        if count > 0 {
+            out.push_str(&format!("{count}{unit}"));
+        }
+        rest = rest.checked_rem(size).unwrap_or(0);
+    }
+    if out.is_empty() { "0s".to_owned() } else { out }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_read_as_they_are_written() {
+        let cases = [(0, "0s"), (45 * 60, "45m"), (90 * 60, "1h30m"), (2 * 86_400 + 5, "2d5s")];
+        for (secs, expected) in cases {
+            assert_eq!(text(Duration::from_secs(secs)), expected);
+        }
+        assert_eq!(text(Duration::from_millis(250)), "250ms");
+    }
+
+    #[test]
+    fn an_age_is_never_negative_and_time_has_ends() {
+        let t = Timestamp::UNIX_EPOCH;
+        assert_eq!(since(t, after(t, Duration::from_secs(5))), Duration::ZERO);
+        assert_eq!(after(Timestamp::MAX, Duration::from_secs(1)), Timestamp::MAX);
+        assert_eq!(before(Timestamp::MIN, Duration::from_secs(1)), Timestamp::MIN);
+    }
+}

@@ -1,0 +1,172 @@
+//! Policies: what the operator asked for, in a form that cannot be wrong. Only [`load`] makes one,
+//! and it reports every problem of a file at once.
+#![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
+
+pub mod calendar;
+mod file;
+mod lower;
+mod problem;
+pub mod units;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use crate::model::balancer::Balancer;
+use crate::model::capacity::{Bounds, Capacity};
+use crate::model::fleet::FleetName;
+use crate::model::launch::Image;
+
+pub use self::calendar::Schedule;
+pub use self::lower::load;
+pub use self::problem::{Problem, Severity};
+
+/// A whole policy file, valid.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Which tidegate this is, among those that share an AWS account and region. It is in every
+    /// tag and client token, so it survives the loss of the state directory.
+    pub install: String,
+    /// `None`: the AWS SDK's own chain decides.
+    pub region: Option<String>,
+    pub zone: TimeZone,
+    pub tick: Duration,
+    pub limits: Limits,
+    pub fleets: BTreeMap<FleetName, FleetPolicy>,
+    /// The first twelve hex digits of the file's SHA-256: which policy a decision was made under.
+    pub digest: String,
+}
+
+/// What beats every fleet, always.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Servers of all fleets together.
+    pub instances: Option<Capacity>,
+    /// Retirements of all fleets together.
+    pub terminate: Option<Rate>,
+}
+
+/// So many in any window so long: `5 per 10m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    pub count: Capacity,
+    pub per: Duration,
+}
+
+/// Whether decisions are carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Decide, record and show; change nothing.
+    Observe,
+    Act,
+}
+
+/// How EC2 charges for a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Billing {
+    /// Any started hour is paid whole, counted from the launch.
+    Hour,
+    /// By the second.
+    Second,
+}
+
+#[derive(Debug, Clone)]
+pub struct FleetPolicy {
+    pub name: FleetName,
+    pub mode: Mode,
+    pub launch: LaunchPolicy,
+    pub balancer: Option<BalancerPolicy>,
+    pub health: Option<HealthPolicy>,
+    /// How long a new server may take to come into service.
+    pub grace: Duration,
+    pub bounds: Bounds,
+    pub schedule: Option<Schedule>,
+    pub queue: Option<QueuePolicy>,
+    /// How long a server stays at least, once launched.
+    pub minimum_uptime: Duration,
+    pub billing: Billing,
+}
+
+#[derive(Debug, Clone)]
+pub struct LaunchPolicy {
+    /// What user data tells a server to be.
+    pub role: String,
+    pub image: Image,
+    /// In order of preference; empty: the launch template's.
+    pub types: Vec<String>,
+    /// Spread evenly; empty: the launch template's or the default subnet.
+    pub subnets: Vec<String>,
+    pub security_groups: Vec<String>,
+    pub key_pair: Option<String>,
+    pub instance_profile: Option<String>,
+    /// As it is sent: `DB=10.126.17.1;ROLE=app`.
+    pub user_data: String,
+    /// The operator's own tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct BalancerPolicy {
+    pub balancer: Balancer,
+    /// How long a server out of the balancer may take to finish its connections.
+    pub drain: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub struct HealthPolicy {
+    /// With `{private_ip}`, `{public_ip}`, `{private_dns}` or `{instance_id}` still in it.
+    pub url: String,
+    /// A text the page must contain, without regard to case.
+    pub expect: Option<String>,
+    pub timeout: Duration,
+    pub every: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub struct QueuePolicy {
+    pub source: QueueSource,
+    pub every: Duration,
+    pub scale_out: ScaleOut,
+    pub scale_in: ScaleIn,
+    pub if_unreadable: IfUnreadable,
+}
+
+/// Where a queue's length is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueSource {
+    pub url: String,
+    /// A JSON pointer to the number; `None`: the body is the number.
+    pub json: Option<String>,
+    /// A header whose value is in a file: `{ name: Authorization, secret: NAME }`.
+    pub header: Option<SecretHeader>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretHeader {
+    pub name: String,
+    /// `$CREDENTIALS_DIRECTORY/NAME`, else `/etc/tidegate/secrets/NAME`, else an absolute path.
+    pub secret: String,
+}
+
+/// Over `above` waiting jobs: launch `add` servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScaleOut {
+    pub above: u64,
+    pub add: Capacity,
+}
+
+/// Under `below` waiting jobs, for as long as `after`: retire `remove` servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScaleIn {
+    pub below: u64,
+    pub remove: Capacity,
+    pub after: Duration,
+}
+
+/// What holds while the queue cannot be read. Neither ever scales in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfUnreadable {
+    Hold,
+    AtLeast(Capacity),
+}

@@ -1,0 +1,124 @@
+//! What a tick asks of the world, in our words. Adapters: `aws`, `probe`, `store` for the real one,
+//! `sim` for the imagined one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::model::balancer::{Balancer, Membership};
+use crate::model::fault::Fault;
+use crate::model::fleet::FleetName;
+use crate::model::instance::{Instance, InstanceId};
+use crate::model::launch::LaunchRequest;
+use crate::model::ledger::{Change, Ledger};
+use crate::model::reading::Depth;
+use crate::model::time::Timestamp;
+
+/// EC2.
+#[async_trait]
+pub trait Cloud: Send + Sync {
+    /// Every instance that carries the tag of this install, in any state, all pages or a fault:
+    /// a partial list is a fault. Terminated ones as long as EC2 shows them.
+    async fn instances(&self, install: &str) -> Result<Vec<Instance>, Fault>;
+
+    /// RunInstances with MinCount = MaxCount = 1, once: no retry inside. The same request may be
+    /// sent again at any time.
+    async fn launch(&self, request: &LaunchRequest) -> Result<Instance, Fault>;
+
+    /// TerminateInstances of one id, once.
+    async fn terminate(&self, id: &InstanceId) -> Result<(), Fault>;
+}
+
+/// Elastic Load Balancing, classic and target groups.
+#[async_trait]
+pub trait Balancers: Send + Sync {
+    /// All members and what the balancer says of each; one call per balancer. Whoever is not in the
+    /// map is not a member.
+    async fn members(&self, balancer: &Balancer)
+    -> Result<BTreeMap<InstanceId, Membership>, Fault>;
+
+    /// Asks for registration; the balancer takes its time. Registering a member again is fine.
+    async fn register(&self, balancer: &Balancer, id: &InstanceId) -> Result<(), Fault>;
+
+    /// Asks for deregistration; draining takes its time. Deregistering a non-member is fine.
+    async fn deregister(&self, balancer: &Balancer, id: &InstanceId) -> Result<(), Fault>;
+}
+
+/// Where a queue's length is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueQuery {
+    pub fleet: FleetName,
+    pub url: String,
+    /// A JSON pointer to the number; `None`: the body is the number.
+    pub json: Option<String>,
+    /// Header name, and the name of the secret that holds its value.
+    pub header: Option<(String, String)>,
+}
+
+/// One health check to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthQuery {
+    pub instance: InstanceId,
+    pub url: String,
+    pub expect: Option<String>,
+    pub timeout: Duration,
+    pub every: Duration,
+}
+
+/// What a health check found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    pub at: Timestamp,
+    /// `Err`: why it failed, in words.
+    pub passed: Result<(), String>,
+    /// How many checks have failed in a row, this one included.
+    pub failures: u32,
+}
+
+/// Queue readings and health checks over HTTP.
+#[async_trait]
+pub trait Probe: Send + Sync {
+    /// Reads a queue once, within a bounded time. `Err`: why it is unreadable.
+    async fn queue(&self, query: &QueueQuery) -> Result<Depth, String>;
+
+    /// Checks each instance at most once per its `every`; otherwise answers what the last check
+    /// found. An instance that could not be checked yet is left out: unknown, not sick.
+    async fn health(&self, queries: &[HealthQuery], now: Timestamp)
+    -> BTreeMap<InstanceId, Health>;
+}
+
+/// The store could not be read or written. Nothing may be done in the world until it can.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the state database: {0}")]
+pub struct StoreFault(pub String);
+
+/// The journal on disk.
+pub trait Store: Send + Sync {
+    /// Everything that is open or recent.
+    fn load(&self, now: Timestamp) -> Result<Ledger, StoreFault>;
+
+    /// Writes a batch, durable when it returns, whole or not at all.
+    fn commit(&self, changes: &[Change]) -> Result<(), StoreFault>;
+}
+
+pub trait Clock: Send + Sync {
+    fn now(&self) -> Timestamp;
+}
+
+/// The world, as a tick is handed it.
+#[derive(Clone)]
+pub struct Ports {
+    pub cloud: Arc<dyn Cloud>,
+    pub balancers: Arc<dyn Balancers>,
+    pub probe: Arc<dyn Probe>,
+    pub store: Arc<dyn Store>,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for Ports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ports")
+    }
+}
