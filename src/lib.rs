@@ -5,4 +5,5 @@
 //! stand in reading order; `docs/architecture.md` is the map.
 
 pub mod model;
+pub mod policy;
 pub mod ports;

@@ -3,9 +3,14 @@
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
 pub mod calendar;
-mod file;
+#[cfg(test)]
+mod calendar_tests;
+pub mod cron;
+pub mod file;
 mod lower;
 mod problem;
+#[cfg(test)]
+mod tests;
 pub mod units;
 
 use std::collections::BTreeMap;
@@ -19,8 +24,8 @@ use crate::model::fleet::FleetName;
 use crate::model::launch::Image;
 
 pub use self::calendar::Schedule;
-pub use self::lower::load;
-pub use self::problem::{Problem, Severity};
+pub use self::lower::{Loaded, load};
+pub use self::problem::{Place, Problem, Severity, render};
 
 /// A whole policy file, valid.
 #[derive(Debug, Clone)]

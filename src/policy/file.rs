@@ -1,0 +1,286 @@
+//! The YAML's shape: which keys there are, and a tree in which every value knows its place in the
+//! file. Deriving the shape with serde would stop at the first problem, and a file is judged whole.
+
+use std::fmt;
+
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_yaml::{DuplicateKeyPolicy, Location, NonFiniteFloatPolicy, Spanned};
+
+use super::problem::{Place, Problem};
+use crate::model::fault::printable;
+
+pub const FILE_KEYS: &[&str] =
+    &["version", "install", "region", "timezone", "mode", "tick", "limits", "defaults", "fleets"];
+pub const LIMITS_KEYS: &[&str] = &["instances", "terminate"];
+pub const FLEET_KEYS: &[&str] = &[
+    "mode",
+    "launch",
+    "load_balancer",
+    "health",
+    "min",
+    "max",
+    "schedule",
+    "queue",
+    "minimum_uptime",
+    "billing",
+];
+pub const LAUNCH_KEYS: &[&str] = &[
+    "image",
+    "template",
+    "types",
+    "subnets",
+    "security_groups",
+    "key_pair",
+    "instance_profile",
+    "user_data",
+    "tags",
+    "role",
+];
+pub const BALANCER_KEYS: &[&str] = &["classic", "target_group", "drain"];
+pub const HEALTH_KEYS: &[&str] = &["http", "expect", "timeout", "every", "grace"];
+pub const SCHEDULE_KEYS: &[&str] = &["cron", "capacity", "ready"];
+pub const QUEUE_KEYS: &[&str] = &["read", "every", "scale_out", "scale_in", "if_unreadable"];
+pub const READ_KEYS: &[&str] = &["http", "json", "header"];
+pub const HEADER_KEYS: &[&str] = &["name", "secret"];
+pub const SCALE_OUT_KEYS: &[&str] = &["above", "add"];
+pub const SCALE_IN_KEYS: &[&str] = &["below", "remove", "after"];
+
+/// Every section and its keys, in the order of `docs/policies.md`.
+pub const SECTIONS: &[(&str, &[&str])] = &[
+    ("file", FILE_KEYS),
+    ("limits", LIMITS_KEYS),
+    ("fleet", FLEET_KEYS),
+    ("launch", LAUNCH_KEYS),
+    ("load_balancer", BALANCER_KEYS),
+    ("health", HEALTH_KEYS),
+    ("schedule", SCHEDULE_KEYS),
+    ("queue", QUEUE_KEYS),
+    ("queue.read", READ_KEYS),
+    ("queue.read.header", HEADER_KEYS),
+    ("queue.scale_out", SCALE_OUT_KEYS),
+    ("queue.scale_in", SCALE_IN_KEYS),
+];
+
+/// A value and where it stands. What came through an alias stands where it was written.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub(super) at: Place,
+    pub(super) kind: Kind,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Kind {
+    /// In the order of the file, duplicates included; merge keys are already resolved.
+    Map(Vec<Entry>),
+    List(Vec<Node>),
+    /// A scalar as written; without its quotes if it had any.
+    Text(String),
+    Nothing,
+}
+
+impl Kind {
+    /// For messages: what this is.
+    pub(super) fn noun(&self) -> &'static str {
+        match self {
+            Self::Map(_) => "a map",
+            Self::List(_) => "a list",
+            Self::Text(_) => "a single value",
+            Self::Nothing => "nothing",
+        }
+    }
+}
+
+/// A key with its value.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    /// Where the key stands.
+    pub(super) at: Place,
+    pub(super) value: Node,
+}
+
+/// Reads YAML text into a tree. `Err`: why it is not YAML, or more of it than any policy needs.
+pub(super) fn read(text: &str) -> Result<Node, Problem> {
+    // What aliases may blow a file up to. A thousand fleets of fifty nodes fit.
+    let budget = serde_yaml::budget! {
+        max_depth: 32,
+        max_nodes: 200_000,
+        max_aliases: 10_000,
+        max_anchors: 1_000,
+        max_merge_keys: 10_000,
+    };
+    let options = serde_yaml::options! {
+        budget: budget,
+        // We report duplicates ourselves, with all else that is wrong.
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        non_finite_float_policy: NonFiniteFloatPolicy::AsString,
+        strict_booleans: true,
+        with_snippet: false,
+    };
+    serde_yaml::from_str_with_options::<Located>(text, options)
+        .map(|located| located.into_node(text))
+        .map_err(|error| not_yaml(&error, text))
+}
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Located(Spanned<Value>);
+
+enum Value {
+    Map(Vec<(Located, Located)>),
+    List(Vec<Located>),
+    Text(String),
+    /// A number or truth value: what counts is how it was written (`1.10` is a fine tag).
+    Plain,
+    Nothing,
+}
+
+impl Located {
+    fn into_node(self, text: &str) -> Node {
+        let at = place(self.0.defined, text);
+        let kind = match self.0.value {
+            Value::Map(entries) => Kind::Map(
+                entries
+                    .into_iter()
+                    .map(|(key, value)| {
+                        let key = key.into_node(text);
+                        let name = match key.kind {
+                            Kind::Text(name) => name,
+                            Kind::Map(_) | Kind::List(_) | Kind::Nothing => String::new(),
+                        };
+                        Entry { key: name, at: key.at, value: value.into_node(text) }
+                    })
+                    .collect(),
+            ),
+            Value::List(items) => {
+                Kind::List(items.into_iter().map(|item| item.into_node(text)).collect())
+            }
+            Value::Text(written) => Kind::Text(written),
+            Value::Plain => Kind::Text(text.get(at.start..at.end).unwrap_or_default().to_owned()),
+            Value::Nothing => Kind::Nothing,
+        };
+        Node { at, kind }
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(yaml: D) -> Result<Self, D::Error> {
+        yaml.deserialize_any(AnyValue)
+    }
+}
+
+struct AnyValue;
+
+impl<'de> Visitor<'de> for AnyValue {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a YAML value")
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Value, E> {
+        Ok(Value::Plain)
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Value, E> {
+        Ok(Value::Plain)
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Value, E> {
+        Ok(Value::Plain)
+    }
+
+    fn visit_i128<E: Error>(self, _: i128) -> Result<Value, E> {
+        Ok(Value::Plain)
+    }
+
+    fn visit_u128<E: Error>(self, _: u128) -> Result<Value, E> {
+        Ok(Value::Plain)
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Value, E> {
+        Ok(Value::Plain)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::Text(text.to_owned()))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Value, E> {
+        Ok(Value::Nothing)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Value::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = Vec::new();
+        while let Some(entry) = entries.next_entry()? {
+            map.push(entry);
+        }
+        Ok(Value::Map(map))
+    }
+}
+
+/// The parser's location as a place; errors of its scanner come without byte offsets.
+fn place(location: Location, text: &str) -> Place {
+    let line = usize::try_from(location.line()).unwrap_or(1).max(1);
+    let column = usize::try_from(location.column()).unwrap_or(1).max(1);
+    let span = location.span();
+    let bytes = |n: Option<u64>| n.and_then(|n| usize::try_from(n).ok());
+    let (start, length) = bytes(span.byte_offset())
+        .zip(bytes(span.byte_len()))
+        .unwrap_or_else(|| (offset(text, line, column), 1));
+    Place { line, column, start, end: start.saturating_add(length) }
+}
+
+/// The byte at which a line's column begins.
+fn offset(text: &str, line: usize, column: usize) -> usize {
+    let before = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+    let here = text.split_inclusive('\n').nth(line.saturating_sub(1)).unwrap_or_default();
+    let within = here.char_indices().nth(column.saturating_sub(1)).map_or(here.len(), |(at, _)| at);
+    within.saturating_add(before)
+}
+
+/// The parser's error in our words, with a remedy for the traps people fall into.
+fn not_yaml(error: &serde_yaml::Error, text: &str) -> Problem {
+    use serde_yaml::Error as Yaml;
+
+    let at = error.location().map_or(Place::TOP, |location| place(location, text));
+    let line = text.lines().nth(at.line.saturating_sub(1)).unwrap_or_default();
+    let error = error.without_snippet();
+    let (message, label, remedy) = if matches!(error, Yaml::UnknownAnchor { .. }) {
+        ("the value begins with `*`, which YAML takes for an alias", "no such anchor", QUOTE_STAR)
+    } else if matches!(error, Yaml::Budget { .. } | Yaml::AliasError { .. }) {
+        ("the file is too large or too deep once its aliases are followed", "here", LESS_ALIASES)
+    } else if matches!(error, Yaml::RecursiveReferencesRequireWeakTypes { .. }) {
+        ("an alias inside its own anchor", "this would never end", "write the value out")
+    } else if matches!(error, Yaml::MultipleDocuments { .. }) {
+        ("a second YAML document", "begins here", "keep one document: remove the `---`")
+    } else if line.starts_with(|c: char| c.is_whitespace())
+        && line.trim_start_matches(' ').starts_with('\t')
+    {
+        ("a tab in the indentation", "here", "indent with spaces, two for each level")
+    } else {
+        let text = match error {
+            Yaml::Message { msg, .. } | Yaml::ExternalMessage { msg, .. } => msg.clone(),
+            other => other.to_string(),
+        };
+        let remedy = if text.contains("unexpected character") || text.contains("mapping values") {
+            "put quotes around a value with special characters; check the indentation"
+        } else {
+            "check indentation, brackets and quotes here and in the line above"
+        };
+        return Problem::error(at, "not valid YAML", printable(&text, 200)).remedy(remedy);
+    };
+    Problem::error(at, message, label).remedy(remedy)
+}
+
+const QUOTE_STAR: &str = "quote cron expressions: cron: \"*/5 * * * *\"";
+const LESS_ALIASES: &str = "use `defaults` for what fleets have in common, or fewer aliases";

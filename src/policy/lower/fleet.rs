@@ -1,0 +1,147 @@
+//! One fleet, its defaults already merged in.
+
+use std::time::Duration;
+
+use super::section::{Section, formed, whole, word};
+use super::{Context, MODES, Read, health, launch, queue, schedule};
+use crate::model::balancer::Balancer;
+use crate::model::capacity::{Bounds, Capacity};
+use crate::model::fleet::FleetName;
+use crate::model::time;
+use crate::policy::file::{self, Entry};
+use crate::policy::problem::{Place, Problem, Problems, quote};
+use crate::policy::{BalancerPolicy, Billing, FleetPolicy};
+
+/// The most servers a fleet may be asked to have.
+const CAPACITY_MAX: Capacity = 10_000;
+
+const BILLINGS: &[(&str, Billing)] = &[("hour", Billing::Hour), ("second", Billing::Second)];
+
+/// The longest drain that still ends within the paid hour it begins in, with ticks to spare.
+const DRAIN_IN_PAID_HOUR_MAX: Duration = Duration::from_mins(45);
+
+/// Least and most capacity, and where the file says so.
+pub(super) struct Limits {
+    pub(super) min: Capacity,
+    pub(super) max: Option<Capacity>,
+    pub(super) min_at: Option<Place>,
+    pub(super) max_at: Place,
+}
+
+/// `None` when too much is wrong to know what was meant; the problems say what.
+pub(super) fn read(entry: &Entry, context: &Context, out: &mut Problems) -> Option<Read> {
+    let name = FleetName::new(&entry.key);
+    if name.is_none() {
+        let message = format!("{} is not a name for a fleet", quote(&entry.key));
+        let problem = Problem::error(entry.at, message, "not a name");
+        out.push(problem.remedy("1 to 32 of a-z, 0-9 and `-`, beginning with a letter"));
+    }
+    let section = Section::open(entry, file::FLEET_KEYS, out);
+    let limits = limits(&section, context, out);
+    let mode = section.get("mode").and_then(|entry| word(entry, MODES, out));
+    let launch = launch::read(&section, &entry.key, context, out);
+    let balancer = balancer(&section, context, out);
+    let health = health::read(&section, context, out);
+    let schedule = schedule::read(&section, &limits, context, out);
+    let queue = queue::read(&section, &limits, context, out);
+    let minimum_uptime = section.span("minimum_uptime", "0s", "0s"..="30d", out);
+    let billing = billing(&section, balancer.as_ref(), out);
+    let (health, grace) = health;
+    let max = limits.max?;
+    let policy = FleetPolicy {
+        name: name?,
+        mode: mode.unwrap_or(context.mode),
+        launch: launch?,
+        balancer,
+        health,
+        grace,
+        bounds: Bounds::new(limits.min, max)?,
+        schedule,
+        queue,
+        minimum_uptime,
+        billing,
+    };
+    Some(Read {
+        policy,
+        min_at: limits.min_at,
+        max_at: limits.max_at,
+        schedule_at: section.get("schedule").map(|entry| entry.at),
+        balancer_at: section.get("load_balancer").map(|entry| entry.at),
+    })
+}
+
+fn limits(section: &Section<'_>, context: &Context, out: &mut Problems) -> Limits {
+    let min_entry = section.get("min");
+    let min = min_entry.and_then(|entry| whole(entry, 0..=CAPACITY_MAX, out));
+    let max_entry = if context.partial {
+        section.get("max")
+    } else {
+        section.need("max", "say how many servers it may have at most: `max: 3`", out)
+    };
+    let max = max_entry.and_then(|entry| whole(entry, 0..=CAPACITY_MAX, out));
+    let limits = Limits {
+        min: min.unwrap_or(0),
+        max,
+        min_at: min_entry.map(|entry| entry.value.at),
+        max_at: max_entry.map_or(section.at, |entry| entry.value.at),
+    };
+    if let (Some(min), Some(max), Some(min_at)) = (min, max, limits.min_at)
+        && min > max
+    {
+        let problem = Problem::error(min_at, "`min` is above `max`", format!("at least {min}"))
+            .also(limits.max_at, format!("but at most {max}"))
+            .remedy(format!("raise `max` to {min}, or lower `min` to {max}"));
+        out.push(problem);
+    }
+    limits
+}
+
+fn balancer(fleet: &Section<'_>, context: &Context, out: &mut Problems) -> Option<BalancerPolicy> {
+    let section = fleet.section("load_balancer", file::BALANCER_KEYS, out)?;
+    let drain = section.span("drain", "30s", "0s"..="1h", out);
+    let Some(entry) = section.either("classic", "target_group", out) else {
+        if !context.partial {
+            let problem = Problem::error(section.at, "a load balancer without a name", "which?");
+            out.push(problem.remedy("write `classic: NAME`, or `target_group: NAME-OR-ARN`"));
+        }
+        return None;
+    };
+    let named = |text: &str| {
+        let legal = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        (1..=32).contains(&text.len()) && text.chars().all(legal)
+    };
+    let balancer = if entry.key == "classic" {
+        let form = "the name of a classic load balancer: 1 to 32 letters, digits and `-`";
+        Balancer::Classic(formed(entry, form, named, out)?)
+    } else {
+        let arn = |text: &str| {
+            text.starts_with("arn:") && text.contains(":targetgroup/") && !text.contains(' ')
+        };
+        let form = "the name or the ARN of a target group";
+        Balancer::TargetGroup(formed(entry, form, |text| named(text) || arn(text), out)?)
+    };
+    Some(BalancerPolicy { balancer, drain })
+}
+
+fn billing(
+    section: &Section<'_>,
+    balancer: Option<&BalancerPolicy>,
+    out: &mut Problems,
+) -> Billing {
+    let entry = section.get("billing");
+    let billing = entry.and_then(|entry| word(entry, BILLINGS, out)).unwrap_or(Billing::Second);
+    if let (Billing::Hour, Some(entry), Some(balancer)) = (billing, entry, balancer)
+        && balancer.drain > DRAIN_IN_PAID_HOUR_MAX
+    {
+        let most = time::text(DRAIN_IN_PAID_HOUR_MAX);
+        let message = "the drain does not fit into the paid hour";
+        let drain = time::text(balancer.drain);
+        let mut problem =
+            Problem::error(entry.value.at, message, "a server leaves before the hour is up");
+        if let Some(section) = section.get("load_balancer") {
+            problem = problem.also(section.at, format!("but drains for {drain}"));
+        }
+        out.push(problem.remedy(format!("lower `drain` to {most}, or write `billing: second`")));
+    }
+    billing
+}

@@ -1,0 +1,173 @@
+//! Health checks, and the URLs of both health checks and queues.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use super::Context;
+use super::section::{Section, nearest, text};
+use crate::policy::HealthPolicy;
+use crate::policy::file::{self, Entry};
+use crate::policy::problem::{Problem, Problems, quote};
+
+/// What a health check's URL may leave open, to be filled in for each server.
+pub const PLACEHOLDERS: &[&str] = &["private_ip", "public_ip", "private_dns", "instance_id"];
+
+/// What servers say that have nothing of ours on them yet, in lower case.
+const DEFAULT_PAGES: &[(&str, &str)] = &[
+    (
+        "nginx",
+        "<!doctype html><html><head><title>welcome to nginx!</title></head><body>welcome to \
+         nginx! if you see this page, the nginx web server is successfully installed and working. \
+         further configuration is required. thank you for using nginx.</body></html>",
+    ),
+    ("Apache", "<html><body><h1>it works!</h1></body></html>"),
+    (
+        "Apache on Debian or Ubuntu",
+        "apache2 debian default page: it works apache2 ubuntu default page",
+    ),
+    ("IIS", "iis windows server welcome internet information services"),
+];
+
+/// Reads `health`: the check, and the grace, which holds without a check too.
+pub(super) fn read(
+    fleet: &Section<'_>,
+    context: &Context,
+    out: &mut Problems,
+) -> (Option<HealthPolicy>, Duration) {
+    let Some(section) = fleet.section("health", file::HEALTH_KEYS, out) else {
+        return (None, Duration::from_mins(10));
+    };
+    let grace = section.span("grace", "10m", "10s"..="1d", out);
+    let timeout = section.span("timeout", "5s", "1s"..="1m", out);
+    let every = section.span("every", "5s", "1s"..="1h", out);
+    let expect = section.get("expect").and_then(|entry| expect(entry, out));
+    let entry = if context.partial {
+        section.get("http")
+    } else {
+        section.need("http", "add `http: \"http://{private_ip}/\"`", out)
+    };
+    let url = entry.and_then(|entry| url(entry, PLACEHOLDERS, out));
+    (url.map(|url| HealthPolicy { url, expect, timeout, every }), grace)
+}
+
+fn expect(entry: &Entry, out: &mut Problems) -> Option<String> {
+    let expect = text(entry, out)?;
+    let lower = expect.to_lowercase();
+    let weak = DEFAULT_PAGES.iter().find(|(_, page)| page.contains(&lower));
+    if let Some((server, _)) = weak {
+        let message = format!("{} does not tell your page from another", quote(expect));
+        let label = format!("the default page of {server} has it too");
+        let problem = Problem::warning(entry.value.at, message, label);
+        out.push(problem.remedy("expect a text that only your application says"));
+    }
+    Some(expect.to_owned())
+}
+
+/// An `http` or `https` URL that may be asked without harm.
+pub(super) fn url(entry: &Entry, placeholders: &[&str], out: &mut Problems) -> Option<String> {
+    let text = text(entry, out)?;
+    let Err(Fault(message, label, remedy)) = judge(text, placeholders) else {
+        return Some(text.to_owned());
+    };
+    let message = format!("{}: {message}", quote(&entry.key));
+    out.push(Problem::error(entry.value.at, message, label).remedy(remedy));
+    None
+}
+
+/// Message, label and remedy.
+struct Fault(&'static str, String, String);
+
+fn judge(text: &str, placeholders: &[&str]) -> Result<(), Fault> {
+    let wrong = |message, label: &str, remedy: &str| {
+        Err(Fault(message, label.to_owned(), remedy.to_owned()))
+    };
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let Some(rest) = rest else {
+        return wrong(
+            "not a URL",
+            "should begin with `http://` or `https://`",
+            "write the whole URL",
+        );
+    };
+    if text.contains(|c: char| c.is_whitespace() || c.is_control()) || text.contains('\\') {
+        return wrong("not a URL", "has a space, a backslash or a control character", "encode it");
+    }
+    if text.contains('#') {
+        return wrong("a fragment", "never sent to a server", "remove the `#` and what follows");
+    }
+    for open in rest.split('{').skip(1) {
+        let name = open.split('}').next().unwrap_or_default();
+        if !placeholders.contains(&name) {
+            let label = match nearest(name, placeholders.iter().copied()) {
+                Some(meant) => format!("did you mean `{{{meant}}}`?"),
+                None => "no such placeholder".to_owned(),
+            };
+            let known: Vec<_> = placeholders.iter().map(|name| format!("{{{name}}}")).collect();
+            let remedy = match known.as_slice() {
+                [] => "write the URL out: nothing is filled in here".to_owned(),
+                known => format!("the placeholders are {}", known.join(" ")),
+            };
+            return Err(Fault("an unknown placeholder", label, remedy));
+        }
+    }
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    if authority.contains('@') {
+        let remedy = "put the secret into a file, and name it as `header`";
+        return wrong("a name or password in the URL", "would be in every log", remedy);
+    }
+    let Some(host) = host(authority) else {
+        return wrong("not a URL", "has no host, or a bad port", "write `http://HOST:PORT/PATH`");
+    };
+    if is_metadata(&host) {
+        let remedy = "name the server or service you mean";
+        return wrong("a link-local address", "EC2's metadata service is there", remedy);
+    }
+    Ok(())
+}
+
+/// The host without its port; `None` when there is none, or the port is not one.
+fn host(authority: &str) -> Option<String> {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?,
+        None => authority.split_at_checked(authority.find(':').unwrap_or(authority.len()))?,
+    };
+    let port = port.strip_prefix(':').map(str::parse::<u16>);
+    let good_port = match port {
+        Some(port) => port.is_ok_and(|port| port > 0),
+        None => host.len().saturating_add(2) >= authority.len(),
+    };
+    (good_port && !host.is_empty()).then(|| host.to_lowercase())
+}
+
+/// Whether requests would end at EC2's metadata service, which hands out credentials.
+fn is_metadata(host: &str) -> bool {
+    const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+    let address = host.split('%').next().unwrap_or_default().trim_end_matches('.');
+    match address.parse().ok().or_else(|| numeric(address).map(IpAddr::V4)) {
+        Some(IpAddr::V4(v4)) => v4.is_link_local(),
+        Some(IpAddr::V6(v6)) => {
+            v6 == METADATA_V6 || v6.to_ipv4().is_some_and(|v4| v4.is_link_local())
+        }
+        None => {
+            address == "instance-data"
+                || address.ends_with(".internal") && address.starts_with("instance-data.")
+        }
+    }
+}
+
+/// An IPv4 address in the shorthands that resolvers still take: `2852039166`, `0xA9.0xFE.43518`.
+fn numeric(host: &str) -> Option<Ipv4Addr> {
+    let part = |text: &str| match (text.strip_prefix("0x"), text.strip_prefix('0')) {
+        (Some(hex), _) => u64::from_str_radix(hex, 16).ok(),
+        (None, Some(octal)) if !octal.is_empty() => u64::from_str_radix(octal, 8).ok(),
+        (None, _) => text.parse().ok(),
+    };
+    let parts: Vec<u64> = host.split('.').map(part).collect::<Option<_>>()?;
+    let (last, leading) = parts.split_last()?;
+    let mut address = *last;
+    for (shift, byte) in [24_u32, 16, 8].into_iter().zip(leading) {
+        address = address.checked_add(byte.checked_shl(shift)?)?;
+    }
+    (leading.len() <= 3).then_some(())?;
+    u32::try_from(address).ok().map(Ipv4Addr::from)
+}

@@ -1,0 +1,206 @@
+//! The tree of a file to a [`Policy`], or every problem at once.
+
+mod compare;
+mod fleet;
+mod health;
+mod launch;
+mod queue;
+mod schedule;
+mod section;
+mod zone;
+
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use sha2::{Digest, Sha256};
+
+use self::section::{Section, bad_unit, formed, map, text, whole, word};
+use super::file::{self, Entry, Kind, Node};
+use super::problem::{Place, Problem, Problems, Severity};
+use super::{FleetPolicy, Limits, Mode, Policy, Rate, units};
+use crate::model::time::Timestamp;
+
+/// More than any policy needs, and little enough to read at every reload.
+const BYTES_MAX: usize = 1 << 20;
+
+const TERMINATE_DEFAULT: Rate = Rate { count: 5, per: Duration::from_mins(10) };
+
+const MODES: &[(&str, Mode)] = &[("observe", Mode::Observe), ("act", Mode::Act)];
+
+/// What reading a policy file came to.
+#[derive(Debug)]
+pub struct Loaded {
+    /// There unless one of the problems is an error.
+    pub policy: Option<Policy>,
+    /// In the order of the file.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads the policy file `text`; `path` is its name in messages. At `now` every schedule line must
+/// still have a firing ahead of it.
+pub fn load(path: &str, text: &str, now: Timestamp) -> Loaded {
+    let mut out = Problems::default();
+    let policy = read(text, now, &mut out);
+    let problems = out.finish(path);
+    let usable = problems.iter().all(|problem| problem.severity == Severity::Warning);
+    Loaded { policy: policy.filter(|_| usable), problems }
+}
+
+/// What the fleets of a file share while they are read.
+pub(super) struct Context {
+    now: Timestamp,
+    mode: Mode,
+    zone: TimeZone,
+    /// Reading `defaults` by themselves: what is missing there is no problem.
+    partial: bool,
+}
+
+/// A fleet that could be read, and where its parts stand.
+struct Read {
+    policy: FleetPolicy,
+    min_at: Option<Place>,
+    max_at: Place,
+    schedule_at: Option<Place>,
+    balancer_at: Option<Place>,
+}
+
+fn read(text: &str, now: Timestamp, out: &mut Problems) -> Option<Policy> {
+    if text.len() > BYTES_MAX {
+        let problem = Problem::error(Place::TOP, "the file is larger than 1 MiB", "begins here");
+        out.push(problem.remedy("use `defaults` for what fleets have in common"));
+        return None;
+    }
+    let root = file::read(text).map_err(|problem| out.push(problem)).ok()?;
+    if matches!(root.kind, Kind::Nothing) {
+        let problem = Problem::error(Place::TOP, "the file is empty", "nothing here");
+        out.push(problem.remedy("begin with `version: 1`; `policies.yaml` has an example"));
+        return None;
+    }
+    let top = Section::of("file", Place::TOP, &root, file::FILE_KEYS, out);
+    if !matches!(root.kind, Kind::Map(_)) {
+        return None;
+    }
+    version(&top, out);
+    let mode = top.get("mode").and_then(|entry| word(entry, MODES, out));
+    let zone = top.get("timezone").and_then(|entry| zone::read(entry, out));
+    let mut context = Context {
+        now,
+        mode: mode.unwrap_or(Mode::Observe),
+        zone: zone.unwrap_or(TimeZone::UTC),
+        partial: false,
+    };
+    let install = top.get("install").and_then(|entry| formed(entry, INSTALL, is_install, out));
+    let region = top.get("region").and_then(|entry| formed(entry, REGION, is_region, out));
+    let tick = top.span("tick", "15s", "1s"..="5m", out);
+    let fleets = fleets(&top, &mut context, out);
+    let limits = limits(&top, &fleets, out);
+    compare::fleets(&top, &fleets, out);
+    Some(Policy {
+        install: install.unwrap_or_else(|| "main".to_owned()),
+        region,
+        zone: context.zone,
+        tick,
+        limits,
+        fleets: fleets.into_iter().map(|read| (read.policy.name.clone(), read.policy)).collect(),
+        digest: Sha256::digest(text).iter().take(6).map(|byte| format!("{byte:02x}")).collect(),
+    })
+}
+
+fn version(top: &Section<'_>, out: &mut Problems) {
+    let Some(entry) = top.need("version", "begin the file with `version: 1`", out) else { return };
+    if text(entry, out).is_some_and(|version| version != "1") {
+        let problem = Problem::error(entry.value.at, "an unknown version", "should be 1");
+        out.push(problem.remedy("this tidegate reads version 1 of the file"));
+    }
+}
+
+const INSTALL: &str = "1 to 16 of a-z, 0-9 and `-`";
+
+fn is_install(text: &str) -> bool {
+    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=16).contains(&text.len()) && text.chars().all(legal)
+}
+
+const REGION: &str = "a region like us-east-1";
+
+fn is_region(text: &str) -> bool {
+    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    text.chars().all(legal)
+        && text.matches('-').count() >= 2
+        && text.ends_with(|c: char| c.is_ascii_digit())
+}
+
+fn limits(top: &Section<'_>, fleets: &[Read], out: &mut Problems) -> Limits {
+    let mut limits = Limits { instances: None, terminate: Some(TERMINATE_DEFAULT) };
+    let Some(section) = top.section("limits", file::LIMITS_KEYS, out) else { return limits };
+    if let Some(entry) = section.get("terminate")
+        && let Some(text) = text(entry, out)
+    {
+        match units::rate(text) {
+            Ok(rate) => limits.terminate = Some(rate),
+            Err(error) => out.push(bad_unit(entry, &error)),
+        }
+    }
+    if let Some(entry) = section.get("instances") {
+        limits.instances = whole(entry, 1..=100_000, out);
+        if let Some(limit) = limits.instances {
+            compare::with_limit(entry, limit, fleets, out);
+        }
+    }
+    limits
+}
+
+fn fleets(top: &Section<'_>, context: &mut Context, out: &mut Problems) -> Vec<Read> {
+    let nothing = Node { at: Place::TOP, kind: Kind::Nothing };
+    let defaults = top.get("defaults").map_or(&nothing, |entry| &entry.value);
+    if let Some(entry) = top.get("defaults") {
+        // For what is wrong in them even where every fleet says otherwise.
+        context.partial = true;
+        fleet::read(entry, context, out);
+        context.partial = false;
+    }
+    let entries = top.get("fleets").map_or(&[][..], |entry| map("fleets", &entry.value, out));
+    if entries.is_empty() {
+        let at = top.get("fleets").map_or(Place::TOP, |entry| entry.at);
+        let problem = Problem::warning(at, "no fleets", "nothing to keep running");
+        out.push(problem.remedy("add one below `fleets:`"));
+    }
+    let read = entries.iter().filter_map(|entry| {
+        let value = merge("", defaults, &entry.value);
+        fleet::read(&Entry { key: entry.key.clone(), at: entry.at, value }, context, out)
+    });
+    read.collect()
+}
+
+/// Pairs of keys of which a section has one: saying one drops the other from `defaults`.
+const EXCLUSIVE: &[(&str, &str, &str)] =
+    &[("launch", "image", "template"), ("load_balancer", "classic", "target_group")];
+
+/// What `own` says over what `defaults` say: maps merge by key, all else replaces. Repeated keys of
+/// `own` stay, to be reported.
+fn merge(section: &str, defaults: &Node, own: &Node) -> Node {
+    let (Kind::Map(defaults), Kind::Map(entries)) = (&defaults.kind, &own.kind) else {
+        let whole_fleet = section.is_empty() && matches!(own.kind, Kind::Nothing);
+        return if whole_fleet { defaults.clone() } else { own.clone() };
+    };
+    let said = |key: &str| entries.iter().any(|entry| entry.key == key);
+    let dropped = |key: &str| {
+        EXCLUSIVE.iter().any(|(place, one, other)| {
+            *place == section && ((key == *one && said(other)) || (key == *other && said(one)))
+        })
+    };
+    let mut rest = entries.clone();
+    let mut merged = Vec::new();
+    for default in defaults.iter().filter(|default| !dropped(&default.key)) {
+        match rest.iter().position(|entry| entry.key == default.key) {
+            Some(index) => {
+                let entry = rest.remove(index);
+                let value = merge(&entry.key, &default.value, &entry.value);
+                merged.push(Entry { value, ..entry });
+            }
+            None => merged.push(default.clone()),
+        }
+    }
+    merged.append(&mut rest);
+    Node { at: own.at, kind: Kind::Map(merged) }
+}

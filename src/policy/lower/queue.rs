@@ -1,0 +1,117 @@
+//! The queue's part of a fleet.
+
+use super::Context;
+use super::fleet::Limits;
+use super::health::url;
+use super::section::{Section, formed, text, whole};
+use crate::model::capacity::Capacity;
+use crate::policy::file::{self, Entry};
+use crate::policy::problem::{Problem, Problems, quote};
+use crate::policy::{IfUnreadable, QueuePolicy, QueueSource, ScaleIn, ScaleOut, SecretHeader};
+
+/// A queue longer than this is a misreading.
+const JOBS_MAX: u64 = 1_000_000_000;
+
+/// Reads `queue`; `None` when there is none, or it cannot be understood.
+pub(super) fn read(
+    fleet: &Section<'_>,
+    limits: &Limits,
+    context: &Context,
+    out: &mut Problems,
+) -> Option<QueuePolicy> {
+    let section = fleet.section("queue", file::QUEUE_KEYS, out)?;
+    // In `defaults` a queue may be half said, and a fleet says the rest.
+    let need = |section: &Section<'_>, key, remedy, out: &mut Problems| {
+        if context.partial { None } else { section.need(key, remedy, out).map(|_| ()) }
+    };
+    need(&section, "read", "add `read: { http: \"http://HOST/queue/length\" }`", out);
+    need(&section, "scale_out", "add `scale_out: { above: 20 }`", out);
+    need(&section, "scale_in", "add `scale_in: { below: 5 }`", out);
+    let every = section.span("every", "5m", "5s"..="1d", out);
+    let source = section.section("read", file::READ_KEYS, out).and_then(|read| {
+        need(&read, "http", "add `http: \"http://HOST/queue/length\"`", out);
+        source(&read, out)
+    });
+    let grow = section.section("scale_out", file::SCALE_OUT_KEYS, out);
+    let shrink = section.section("scale_in", file::SCALE_IN_KEYS, out);
+    let scale_out = grow.as_ref().and_then(|grow| {
+        need(grow, "above", "say from how many waiting jobs on: `above: 20`", out);
+        let add = grow.get("add").and_then(|entry| whole(entry, 1..=1_000, out)).unwrap_or(1);
+        let above = grow.get("above").and_then(|entry| whole(entry, 0..=JOBS_MAX, out))?;
+        Some(ScaleOut { above, add })
+    });
+    let scale_in = shrink.as_ref().and_then(|shrink| {
+        need(shrink, "below", "say under how many waiting jobs: `below: 5`", out);
+        let remove = shrink.get("remove").and_then(|entry| whole(entry, 1..=1_000, out));
+        let after = shrink.span("after", "0s", "0s"..="1d", out);
+        let below = shrink.get("below").and_then(|entry| whole(entry, 0..=JOBS_MAX, out))?;
+        Some(ScaleIn { below, remove: remove.unwrap_or(1), after })
+    });
+    if let (Some(scale_out), Some(scale_in)) = (scale_out, scale_in)
+        && scale_in.below >= scale_out.above
+        && let Some(above) = grow.as_ref().and_then(|grow| grow.get("above"))
+        && let Some(below) = shrink.as_ref().and_then(|shrink| shrink.get("below"))
+    {
+        let message = "the fleet would grow and shrink at once";
+        let problem = Problem::error(below.value.at, message, "shrinks below this")
+            .also(above.value.at, "and grows above this")
+            .remedy("keep `below` well under `above`, or the fleet never rests");
+        out.push(problem);
+    }
+    let if_unreadable =
+        section.get("if_unreadable").and_then(|entry| if_unreadable(entry, limits, out));
+    Some(QueuePolicy {
+        source: source?,
+        every,
+        scale_out: scale_out?,
+        scale_in: scale_in?,
+        if_unreadable: if_unreadable.unwrap_or(IfUnreadable::Hold),
+    })
+}
+
+fn source(read: &Section<'_>, out: &mut Problems) -> Option<QueueSource> {
+    let pointer = |text: &str| text.starts_with('/');
+    let form = "a JSON pointer like `/queues/0/length`";
+    let json = read.get("json").and_then(|entry| formed(entry, form, pointer, out));
+    let header = read.section("header", file::HEADER_KEYS, out).and_then(|h| header(&h, out));
+    let url = read.get("http").and_then(|entry| url(entry, &[], out))?;
+    Some(QueueSource { url, json, header })
+}
+
+fn header(section: &Section<'_>, out: &mut Problems) -> Option<SecretHeader> {
+    let name = section.need("name", "say which header: `name: Authorization`", out);
+    let secret = section.need("secret", "say which file has its value: `secret: queue-token`", out);
+    let is_name = |text: &str| {
+        text.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c))
+    };
+    let is_secret = |text: &str| {
+        let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+        let hidden = text.split('/').any(|part| part == "..");
+        !hidden && (plain || text.starts_with('/'))
+    };
+    let name = name.and_then(|entry| formed(entry, "the name of a header", is_name, out));
+    let form = "the name of a secret, or the absolute path of a file; never the secret itself";
+    let secret = secret.and_then(|entry| formed(entry, form, is_secret, out));
+    Some(SecretHeader { name: name?, secret: secret? })
+}
+
+fn if_unreadable(entry: &Entry, limits: &Limits, out: &mut Problems) -> Option<IfUnreadable> {
+    let text = text(entry, out)?;
+    if text == "hold" {
+        return Some(IfUnreadable::Hold);
+    }
+    let Ok(servers) = text.parse::<Capacity>() else {
+        let message = format!("{} cannot be {}", quote(&entry.key), quote(text));
+        let problem = Problem::error(entry.value.at, message, "should be `hold` or a number");
+        out.push(problem.remedy("write `hold`, or how many servers to have at least"));
+        return None;
+    };
+    if let Some(max) = limits.max.filter(|max| servers > *max) {
+        let label = format!("asks for {servers}");
+        let problem = Problem::error(entry.value.at, "`if_unreadable` is above `max`", label)
+            .also(limits.max_at, format!("never more than {max}"))
+            .remedy(format!("raise `max` to {servers}, or lower `if_unreadable`"));
+        out.push(problem);
+    }
+    Some(IfUnreadable::AtLeast(servers))
+}

@@ -1,0 +1,272 @@
+//! Reading one map of the file: its keys against the known ones, its values one type at a time.
+//! Every reader reports what is wrong and answers `None`, so that reading goes on.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::model::time;
+use crate::policy::file::{Entry, Kind, Node};
+use crate::policy::problem::{Place, Problem, Problems, quote};
+use crate::policy::units::{self, UnitError};
+
+/// A map being read.
+pub(super) struct Section<'a> {
+    /// Where to point when a key is missing.
+    pub(super) at: Place,
+    name: &'a str,
+    entries: &'a [Entry],
+}
+
+impl<'a> Section<'a> {
+    /// Opens the value of `entry`, and reports what is not a map, and every unknown or repeated
+    /// key. An empty value is an empty section.
+    pub(super) fn open(entry: &'a Entry, known: &[&str], out: &mut Problems) -> Self {
+        Self::of(&entry.key, entry.at, &entry.value, known, out)
+    }
+
+    pub(super) fn of(
+        name: &'a str,
+        at: Place,
+        value: &'a Node,
+        known: &[&str],
+        out: &mut Problems,
+    ) -> Self {
+        let entries = map(name, value, out);
+        for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+            out.push(unknown_key(name, entry, known));
+        }
+        Self { at, name, entries }
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&'a Entry> {
+        self.entries.iter().find(|entry| entry.key == key)
+    }
+
+    /// As [`Self::get`]; what is missing or empty is an error.
+    pub(super) fn need(&self, key: &str, remedy: &str, out: &mut Problems) -> Option<&'a Entry> {
+        let found = self.get(key);
+        if found.is_none() {
+            let message = format!("{} has no `{key}`", quote(self.name));
+            out.push(Problem::error(self.at, message, format!("needs `{key}`")).remedy(remedy));
+        }
+        found
+    }
+
+    /// The one of two keys that is there; both is an error.
+    pub(super) fn either(&self, one: &str, other: &str, out: &mut Problems) -> Option<&'a Entry> {
+        if let (Some(first), Some(second)) = (self.get(one), self.get(other)) {
+            let message = format!("both `{one}` and `{other}`");
+            let problem = Problem::error(second.at, message, "this")
+                .also(first.at, "and this")
+                .remedy("keep one of them");
+            out.push(problem);
+        }
+        self.get(one).or_else(|| self.get(other))
+    }
+
+    /// The section below `key`, if it says anything.
+    pub(super) fn section(
+        &self,
+        key: &str,
+        known: &[&str],
+        out: &mut Problems,
+    ) -> Option<Section<'a>> {
+        let entry = self.get(key).filter(|entry| !matches!(entry.value.kind, Kind::Nothing))?;
+        Some(Section::open(entry, known, out))
+    }
+
+    pub(super) fn span(
+        &self,
+        key: &str,
+        default: &str,
+        allowed: RangeInclusive<&str>,
+        out: &mut Problems,
+    ) -> Duration {
+        let read = |text: &str| units::duration(text).unwrap_or_default();
+        let allowed = read(allowed.start())..=read(allowed.end());
+        self.get(key).and_then(|entry| span(entry, &allowed, out)).unwrap_or_else(|| read(default))
+    }
+}
+
+/// The entries of a map, repeated keys reported.
+pub(super) fn map<'a>(name: &str, value: &'a Node, out: &mut Problems) -> &'a [Entry] {
+    let entries = match &value.kind {
+        Kind::Map(entries) => entries.as_slice(),
+        Kind::Nothing => &[],
+        other @ (Kind::List(_) | Kind::Text(_)) => {
+            let message = format!("{} is {}", quote(name), other.noun());
+            let problem = Problem::error(value.at, message, "should be a map of keys and values");
+            out.push(problem.remedy(format!("write `{name}: {{ key: value }}`")));
+            &[]
+        }
+    };
+    for (index, entry) in entries.iter().enumerate() {
+        let earlier = entries.iter().take(index).find(|earlier| earlier.key == entry.key);
+        if let Some(earlier) = earlier {
+            let message = format!("{} is there twice", quote(&entry.key));
+            let problem = Problem::error(entry.at, message, "again here")
+                .also(earlier.at, "first here")
+                .remedy("keep one of them");
+            out.push(problem);
+        }
+    }
+    entries
+}
+
+fn unknown_key(section: &str, entry: &Entry, known: &[&str]) -> Problem {
+    let message = format!("unknown key {} in {}", quote(&entry.key), quote(section));
+    let label = match nearest(&entry.key, known.iter().copied()) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => "no such key".to_owned(),
+    };
+    let remedy = format!("{} knows: {}", quote(section), known.join(", "));
+    Problem::error(entry.at, message, label).remedy(remedy)
+}
+
+/// The known word that `text` was probably meant to be.
+pub(super) fn nearest<'k>(text: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    let text = text.to_lowercase();
+    known
+        .map(|word| (strsim::jaro_winkler(&text, &word.to_lowercase()), word))
+        .filter(|(likeness, _)| *likeness >= 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, word)| word)
+}
+
+/// The single value of an entry, never empty.
+pub(super) fn text<'a>(entry: &'a Entry, out: &mut Problems) -> Option<&'a str> {
+    match &entry.value.kind {
+        Kind::Text(text) if !text.trim().is_empty() => Some(text),
+        Kind::Text(_) | Kind::Nothing => {
+            let message = format!("{} has no value", quote(&entry.key));
+            let problem = Problem::error(entry.at, message, "says nothing");
+            out.push(problem.remedy("give it a value, or remove the key"));
+            None
+        }
+        other @ (Kind::Map(_) | Kind::List(_)) => {
+            let message = format!("{} is {}", quote(&entry.key), other.noun());
+            out.push(Problem::error(entry.value.at, message, "should be a single value"));
+            None
+        }
+    }
+}
+
+/// A whole number within `allowed`.
+pub(super) fn whole<N>(entry: &Entry, allowed: RangeInclusive<N>, out: &mut Problems) -> Option<N>
+where
+    N: FromStr + PartialOrd + Display + Copy,
+{
+    let text = text(entry, out)?;
+    let read = text.trim().parse().ok().filter(|n| allowed.contains(n));
+    if read.is_none() {
+        let message = format!("{} cannot be {}", quote(&entry.key), quote(text));
+        let label = format!("should be a whole number, {} to {}", allowed.start(), allowed.end());
+        out.push(Problem::error(entry.value.at, message, label).remedy(format!(
+            "write digits only: `{}: {}`",
+            entry.key,
+            allowed.start()
+        )));
+    }
+    read
+}
+
+/// A span of time within `allowed`.
+fn span(entry: &Entry, allowed: &RangeInclusive<Duration>, out: &mut Problems) -> Option<Duration> {
+    let read = match units::duration(text(entry, out)?) {
+        Ok(read) => read,
+        Err(error) => {
+            out.push(bad_unit(entry, &error));
+            return None;
+        }
+    };
+    if allowed.contains(&read) {
+        return Some(read);
+    }
+    let (least, most) = (time::text(*allowed.start()), time::text(*allowed.end()));
+    let (how, bound) = if read < *allowed.start() { ("short", &least) } else { ("long", &most) };
+    let message = format!("{} is too {how}", quote(&entry.key));
+    let problem = Problem::error(entry.value.at, message, format!("should be {least} to {most}"));
+    out.push(problem.remedy(format!("write `{}: {bound}`", entry.key)));
+    None
+}
+
+pub(super) fn bad_unit(entry: &Entry, error: &UnitError) -> Problem {
+    let message = format!("{} is {error}", quote(&entry.key));
+    Problem::error(entry.value.at, message, error.to_string()).remedy(error.remedy())
+}
+
+/// One of a few words.
+pub(super) fn word<T: Copy>(entry: &Entry, words: &[(&str, T)], out: &mut Problems) -> Option<T> {
+    let text = text(entry, out)?;
+    let read = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+    if read.is_none() {
+        let known: Vec<_> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
+        let message = format!("{} cannot be {}", quote(&entry.key), quote(text));
+        let label = match nearest(text, words.iter().map(|(word, _)| *word)) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => "no such choice".to_owned(),
+        };
+        let problem = Problem::error(entry.value.at, message, label);
+        out.push(problem.remedy(format!("write {}", known.join(" or "))));
+    }
+    read
+}
+
+/// A list of distinct texts, each of which `good` accepts; `form` says what they look like.
+pub(super) fn list(
+    entry: &Entry,
+    form: &str,
+    good: impl Fn(&str) -> bool,
+    out: &mut Problems,
+) -> Vec<String> {
+    let mut read: Vec<String> = Vec::new();
+    for item in items(entry, out) {
+        let Kind::Text(text) = &item.kind else {
+            let message = format!("{} holds {}", quote(&entry.key), item.kind.noun());
+            out.push(Problem::error(item.at, message, "should be a single value"));
+            continue;
+        };
+        if !good(text) {
+            let message = format!("{} cannot hold {}", quote(&entry.key), quote(text));
+            out.push(Problem::error(item.at, message, format!("should look like `{form}`")));
+        } else if read.contains(text) {
+            let message = format!("{} holds {} twice", quote(&entry.key), quote(text));
+            out.push(Problem::error(item.at, message, "again here").remedy("keep one of them"));
+        } else {
+            read.push(text.clone());
+        }
+    }
+    read
+}
+
+/// The items of a list.
+pub(super) fn items<'a>(entry: &'a Entry, out: &mut Problems) -> &'a [Node] {
+    match &entry.value.kind {
+        Kind::List(items) => items,
+        Kind::Nothing => &[],
+        other @ (Kind::Map(_) | Kind::Text(_)) => {
+            let message = format!("{} is {}", quote(&entry.key), other.noun());
+            let problem = Problem::error(entry.value.at, message, "should be a list");
+            out.push(problem.remedy(format!("write `{}: [ … ]`", entry.key)));
+            &[]
+        }
+    }
+}
+
+/// A text that `good` accepts; `form` says what it looks like.
+pub(super) fn formed(
+    entry: &Entry,
+    form: &str,
+    good: impl Fn(&str) -> bool,
+    out: &mut Problems,
+) -> Option<String> {
+    let text = text(entry, out)?;
+    if good(text) {
+        return Some(text.to_owned());
+    }
+    let message = format!("{} cannot be {}", quote(&entry.key), quote(text));
+    out.push(Problem::error(entry.value.at, message, format!("should be {form}")));
+    None
+}
