@@ -6,4 +6,18 @@
 
 pub mod model;
 pub mod policy;
+pub mod roster;
+pub mod decide;
+pub mod plan;
 pub mod ports;
+pub mod observe;
+pub mod record;
+pub mod act;
+pub mod tick;
+pub mod store;
+pub mod sim;
+pub mod daemon;
+pub mod admin;
+pub mod telemetry;
+pub mod settings;
+pub mod cli;

@@ -14,6 +14,7 @@ use crate::model::instance::{Instance, InstanceId};
 use crate::model::launch::LaunchRequest;
 use crate::model::ledger::{Change, Ledger};
 use crate::model::reading::Depth;
+pub use crate::model::reading::Health;
 use crate::model::time::Timestamp;
 
 /// EC2.
@@ -65,16 +66,6 @@ pub struct HealthQuery {
     pub expect: Option<String>,
     pub timeout: Duration,
     pub every: Duration,
-}
-
-/// What a health check found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Health {
-    pub at: Timestamp,
-    /// `Err`: why it failed, in words.
-    pub passed: Result<(), String>,
-    /// How many checks have failed in a row, this one included.
-    pub failures: u32,
 }
 
 /// Queue readings and health checks over HTTP.

@@ -71,6 +71,10 @@ impl Lifecycle {
 }
 
 /// One row of DescribeInstances.
+#[expect(
+    clippy::struct_field_names,
+    reason = "`type` is a keyword, and the field's name in EC2 is InstanceType"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance {
     pub id: InstanceId,

@@ -28,7 +28,10 @@ impl Token {
     ) -> Self {
         let seed = format!("{install}\n{fleet}\n{}\n{ordinal}\n{pool}", now.as_nanosecond());
         let digest = Sha256::digest(seed.as_bytes());
-        let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let mut hex = String::with_capacity(32);
+        for byte in digest.iter().take(16) {
+            hex.push_str(&format!("{byte:02x}"));
+        }
         Self(format!("{PREFIX}.{install}.{hex}").into())
     }
 

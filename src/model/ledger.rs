@@ -2,9 +2,10 @@
 //! problems, and the events that tell the story. The store keeps it; a [`Ledger`] is its picture in
 //! memory, and both change only by [`Change`]s, so they cannot disagree.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use super::balancer::Balancer;
 use super::capacity::Capacity;
 use super::fleet::FleetName;
 use super::instance::InstanceId;
@@ -15,7 +16,7 @@ use super::time::{self, Timestamp};
 
 /// How long a finished server stays in memory. EC2 shows terminated instances for about an hour and
 /// remembers client tokens for at least a day.
-const KEEP_GONE: Duration = Duration::from_secs(25 * 3600);
+const KEEP_GONE: Duration = Duration::from_hours(25);
 
 /// How many readings of a queue a fleet keeps at hand: a day of five-minute polls.
 const READINGS_KEPT: usize = 300;
@@ -45,8 +46,9 @@ pub struct FleetMemory {
     pub boots: VecDeque<Duration>,
     /// What the last recorded decision said, to record only changes.
     pub last_decision: Option<LastDecision>,
-    /// The launch breaker was told to forget earlier failures at this instant.
-    pub breaker_reset_at: Option<Timestamp>,
+    /// The balancer its servers were last registered with, and its drain time: known even after
+    /// the fleet has left the policy.
+    pub balancer: Option<(Balancer, Duration)>,
 }
 
 /// The latest decision of a fleet, as it was told.
@@ -55,8 +57,8 @@ pub struct LastDecision {
     pub at: Timestamp,
     pub from: Capacity,
     pub to: Capacity,
-    /// The decision without its passing numbers: two decisions with the same gist are the same.
-    pub gist: String,
+    /// What was worth telling in it; see `Decision::marks`.
+    pub marks: BTreeSet<String>,
     pub text: String,
 }
 

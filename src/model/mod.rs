@@ -4,11 +4,15 @@
 
 pub mod balancer;
 pub mod capacity;
+pub mod decision;
 pub mod fault;
 pub mod fleet;
 pub mod instance;
 pub mod launch;
 pub mod ledger;
+pub mod observation;
+pub mod plan;
 pub mod reading;
+pub mod roster;
 pub mod server;
 pub mod time;

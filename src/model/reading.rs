@@ -30,3 +30,13 @@ impl Reading {
         Self { at, depth: Err(why.into()) }
     }
 }
+
+/// What a health check found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    pub at: Timestamp,
+    /// `Err`: why it failed, in words.
+    pub passed: Result<(), String>,
+    /// How many checks have failed in a row, this one included.
+    pub failures: u32,
+}

@@ -39,12 +39,24 @@ pub struct ServerRecord {
 /// How far RunInstances got.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LaunchState {
-    /// Written down; whether EC2 acted on it is not known. Counts as alive.
-    Asked { attempts: u32, last_attempt_at: Timestamp, last_fault: Option<Fault> },
+    /// Written down, and not settled. Counts as alive.
+    Asked(Asked),
     /// EC2 answered with this instance.
     Launched(InstanceId),
     /// EC2 said no, for certain. The token is spent.
     Refused(Fault),
+}
+
+/// A RunInstances request without a certain answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// How often it was sent, the attempt in hand included.
+    pub attempts: u32,
+    pub last_attempt_at: Timestamp,
+    /// Whether EC2 may have acted on some attempt: set before a request is sent, and cleared only
+    /// by an answer that rules it out.
+    pub in_doubt: bool,
+    pub last_fault: Option<Fault>,
 }
 
 /// A server on its way out. Written down before the first call.
@@ -120,7 +132,12 @@ impl ServerRecord {
             fleet,
             planned_at: now,
             request: Some(request),
-            launch: LaunchState::Asked { attempts: 0, last_attempt_at: now, last_fault: None },
+            launch: LaunchState::Asked(Asked {
+                attempts: 1,
+                last_attempt_at: now,
+                in_doubt: true,
+                last_fault: None,
+            }),
             launched_at: None,
             private_ip: None,
             healthy_at: None,
@@ -135,7 +152,7 @@ impl ServerRecord {
     pub fn instance(&self) -> Option<&InstanceId> {
         match &self.launch {
             LaunchState::Launched(id) => Some(id),
-            LaunchState::Asked { .. } | LaunchState::Refused(_) => None,
+            LaunchState::Asked(_) | LaunchState::Refused(_) => None,
         }
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 pub use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 /// `at + span`, held at the end of time rather than overflowing.
 pub fn after(at: Timestamp, span: Duration) -> Timestamp {
@@ -25,6 +26,14 @@ pub fn before(at: Timestamp, span: Duration) -> Timestamp {
 /// stepped back must never make an age negative.
 pub fn since(now: Timestamp, then: Timestamp) -> Duration {
     now.duration_since(then).try_into().unwrap_or(Duration::ZERO)
+}
+
+/// An instant as people read it: in the policy's zone, with its offset, to the second only where it
+/// is not on the minute.
+pub fn local(at: Timestamp, zone: &TimeZone) -> String {
+    let zoned = at.to_zoned(zone.clone());
+    let format = if zoned.second() == 0 { "%Y-%m-%d %H:%M%:z" } else { "%Y-%m-%d %H:%M:%S%:z" };
+    zoned.strftime(format).to_string()
 }
 
 /// A span as the policy file writes it: `45m`, `1h30m`, `2d`, `0s`. Parts of a second are dropped,

@@ -36,6 +36,8 @@ pub struct Policy {
     /// `None`: the AWS SDK's own chain decides.
     pub region: Option<String>,
     pub zone: TimeZone,
+    /// Of servers whose fleet has left the file, and of fleets that do not say otherwise.
+    pub mode: Mode,
     pub tick: Duration,
     pub limits: Limits,
     pub fleets: BTreeMap<FleetName, FleetPolicy>,

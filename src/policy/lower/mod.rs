@@ -91,7 +91,7 @@ fn read(text: &str, now: Timestamp, out: &mut Problems) -> Option<Policy> {
     };
     let install = top.get("install").and_then(|entry| formed(entry, INSTALL, is_install, out));
     let region = top.get("region").and_then(|entry| formed(entry, REGION, is_region, out));
-    let tick = top.span("tick", "15s", "1s"..="5m", out);
+    let tick = top.span("tick", "15s", "1s"..="1m", out);
     let fleets = fleets(&top, &mut context, out);
     let limits = limits(&top, &fleets, out);
     compare::fleets(&top, &fleets, out);
@@ -99,6 +99,7 @@ fn read(text: &str, now: Timestamp, out: &mut Problems) -> Option<Policy> {
         install: install.unwrap_or_else(|| "main".to_owned()),
         region,
         zone: context.zone,
+        mode: context.mode,
         tick,
         limits,
         fleets: fleets.into_iter().map(|read| (read.policy.name.clone(), read.policy)).collect(),

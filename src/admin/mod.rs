@@ -1,0 +1,119 @@
+//! The daemon's unix socket: HTTP, JSON, no TCP. Routes:
+//!
+//! - `GET /status`: what the last tick saw and decided ([`view::StatusView`])
+//! - `POST /orders`: something a person wants ([`order::OrderView`])
+//! - `POST /reload`: read the policy file again; answers with what came of it
+//!
+//! The socket's file mode is its access control: owner and group only.
+
+pub mod order;
+pub mod view;
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use anyhow::Context as _;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot};
+
+use self::order::{Order, OrderView};
+use self::view::StatusView;
+
+/// What the socket may ask of the daemon. None of it tells a tick what to do: an order is written
+/// into the journal, and the next tick reads it like everything else.
+#[derive(Debug)]
+pub enum Command {
+    /// Write an override down, or end it.
+    Order(Order, oneshot::Sender<Result<String, String>>),
+    /// Read the policy file again.
+    Reload(oneshot::Sender<Result<String, String>>),
+}
+
+/// What the socket's side holds of the daemon: a way to ask, and the last picture.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    commands: mpsc::Sender<Command>,
+    status: Arc<RwLock<Option<StatusView>>>,
+}
+
+impl Handle {
+    /// A handle, and where its commands arrive.
+    pub fn new() -> (Self, mpsc::Receiver<Command>) {
+        // More waiting orders than this is a script gone wild; it may wait.
+        let (commands, arrivals) = mpsc::channel(16);
+        (Self { commands, status: Arc::default() }, arrivals)
+    }
+
+    /// Puts up the picture of a finished tick.
+    pub fn show(&self, status: StatusView) {
+        *self.status.write().unwrap_or_else(PoisonError::into_inner) = Some(status);
+    }
+}
+
+/// Opens the socket. A stale file of a daemon that died is replaced; the lock on the state
+/// directory has made sure that none is alive.
+pub fn bind(path: &Path) -> anyhow::Result<UnixListener> {
+    let shown = path.display();
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir)
+            .with_context(|| format!("failed to make the folder of {shown}"))?;
+    }
+    match std::fs::remove_file(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(|| format!("failed to replace {shown}")),
+    }
+    let listener = UnixListener::bind(path).with_context(|| format!("failed to open {shown}"))?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o660);
+    std::fs::set_permissions(path, mode).with_context(|| format!("failed to protect {shown}"))?;
+    Ok(listener)
+}
+
+/// Serves the socket until the process ends.
+pub async fn serve(listener: UnixListener, handle: Handle) -> std::io::Result<()> {
+    let app = Router::new()
+        .route("/status", get(status))
+        .route("/orders", post(order))
+        .route("/reload", post(reload))
+        .with_state(handle);
+    axum::serve(listener, app).await
+}
+
+async fn status(State(handle): State<Handle>) -> Response {
+    let status = handle.status.read().unwrap_or_else(PoisonError::into_inner).clone();
+    match status {
+        Some(status) => Json(status).into_response(),
+        None => (StatusCode::SERVICE_UNAVAILABLE, "the first tick is not done yet").into_response(),
+    }
+}
+
+async fn order(State(handle): State<Handle>, Json(order): Json<OrderView>) -> Response {
+    match order.lower() {
+        Ok(order) => ask(&handle, |reply| Command::Order(order, reply)).await,
+        Err(why) => (StatusCode::BAD_REQUEST, why).into_response(),
+    }
+}
+
+async fn reload(State(handle): State<Handle>) -> Response {
+    ask(&handle, Command::Reload).await
+}
+
+async fn ask(
+    handle: &Handle,
+    command: impl FnOnce(oneshot::Sender<Result<String, String>>) -> Command,
+) -> Response {
+    let (reply, answer) = oneshot::channel();
+    if handle.commands.send(command(reply)).await.is_err() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping").into_response();
+    }
+    match answer.await {
+        Ok(Ok(text)) => text.into_response(),
+        Ok(Err(why)) => (StatusCode::CONFLICT, why).into_response(),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping").into_response(),
+    }
+}

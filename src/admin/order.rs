@@ -1,0 +1,145 @@
+//! What a person may order over the socket, and what makes an order a valid one.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::capacity::Capacity;
+use crate::model::fault::printable;
+use crate::model::fleet::FleetName;
+use crate::model::instance::InstanceId;
+use crate::model::ledger::OverrideKey;
+use crate::model::time;
+
+/// The largest capacity that can be asked for by hand; `limits` still hold.
+const CAPACITY_AT_MOST: Capacity = 10_000;
+
+/// An override lasts at most this long: what is wanted for longer belongs into the policy.
+const LASTS_AT_MOST: Duration = Duration::from_hours(24 * 31);
+
+/// How long an order to terminate may take to be carried out before it lapses.
+const CARRIED_OUT_WITHIN: Duration = Duration::from_hours(24);
+
+/// An override to begin or to end. When it begins is the daemon's to say.
+#[derive(Debug, Clone)]
+pub enum Order {
+    Begin {
+        key: OverrideKey,
+        capacity: Capacity,
+        owner: String,
+        reason: String,
+        lasts: Duration,
+    },
+    /// Ends what was ordered for a fleet.
+    Resume {
+        fleet: FleetName,
+        owner: String,
+    },
+    /// Ends the keep of an instance.
+    Unkeep {
+        instance: InstanceId,
+        owner: String,
+    },
+}
+
+/// The body of `POST /orders`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrderView {
+    /// `hold`, `pause`, `resume`, `keep`, `unkeep`, `launch`, `terminate` or `retire`.
+    pub order: String,
+    /// The fleet, or the instance.
+    pub subject: String,
+    #[serde(default)]
+    pub capacity: Capacity,
+    #[serde(default)]
+    pub for_seconds: u64,
+    pub owner: String,
+    #[serde(default)]
+    pub reason: String,
+}
+
+impl OrderView {
+    /// The order, or why it makes none.
+    pub fn lower(&self) -> Result<Order, String> {
+        let owner = printable(&self.owner, 64);
+        let reason = printable(&self.reason, 200);
+        if owner.is_empty() {
+            return Err("an order has an owner".to_owned());
+        }
+        let capacity = self.capacity;
+        if capacity > CAPACITY_AT_MOST {
+            return Err(format!(
+                "{capacity} servers are more than the {CAPACITY_AT_MOST} one may ask for"
+            ));
+        }
+        let (key, ends) = match self.order.as_str() {
+            "resume" => return Ok(Order::Resume { fleet: self.fleet()?, owner }),
+            "unkeep" => return Ok(Order::Unkeep { instance: self.instance()?, owner }),
+            "hold" => (OverrideKey::Hold(self.fleet()?), true),
+            "pause" => (OverrideKey::Pause(self.fleet()?), true),
+            "launch" => (OverrideKey::Launch(self.fleet()?), true),
+            "keep" => (OverrideKey::Keep(self.instance()?), true),
+            "terminate" => (OverrideKey::Terminate(self.instance()?), false),
+            "retire" => (OverrideKey::Retire(self.fleet()?), false),
+            other => return Err(format!("there is no order `{}`", printable(other, 32))),
+        };
+        let lasts = Duration::from_secs(self.for_seconds);
+        if ends && (lasts.is_zero() || lasts > LASTS_AT_MOST) {
+            return Err(format!("an end within {} is needed: --for 2h", time::text(LASTS_AT_MOST)));
+        }
+        if reason.is_empty() {
+            return Err("a reason is needed, for whoever reads the record".to_owned());
+        }
+        let lasts = if ends { lasts } else { CARRIED_OUT_WITHIN };
+        Ok(Order::Begin { key, capacity, owner, reason, lasts })
+    }
+
+    fn fleet(&self) -> Result<FleetName, String> {
+        let wrong = || format!("`{}` is no fleet name", printable(&self.subject, 64));
+        FleetName::new(&self.subject).ok_or_else(wrong)
+    }
+
+    fn instance(&self) -> Result<InstanceId, String> {
+        let hex = self.subject.strip_prefix("i-").unwrap_or_default();
+        let good = (8..=17).contains(&hex.len()) && hex.bytes().all(|b| b.is_ascii_hexdigit());
+        let wrong = || format!("`{}` is no instance id", printable(&self.subject, 64));
+        good.then(|| InstanceId::new(&self.subject)).ok_or_else(wrong)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(order: &str, subject: &str) -> OrderView {
+        OrderView {
+            order: order.to_owned(),
+            subject: subject.to_owned(),
+            capacity: 3,
+            for_seconds: 3600,
+            owner: "ann".to_owned(),
+            reason: "launch day".to_owned(),
+        }
+    }
+
+    #[test]
+    fn an_order_has_a_subject_an_owner_a_reason_and_an_end() {
+        assert!(order("hold", "app").lower().is_ok());
+        assert!(order("terminate", "i-0123456789abcdef0").lower().is_ok());
+        let refused = [
+            OrderView { owner: " ".to_owned(), ..order("hold", "app") },
+            OrderView { reason: String::new(), ..order("hold", "app") },
+            OrderView { for_seconds: 0, ..order("pause", "app") },
+            OrderView { for_seconds: u64::MAX, ..order("pause", "app") },
+            OrderView { capacity: 10_001, ..order("hold", "app") },
+            order("hold", "App"),
+            order("terminate", "app"),
+            order("terminate", "i-*"),
+            order("empty", "app"),
+        ];
+        for refused in refused {
+            assert!(refused.lower().is_err(), "{refused:?}");
+        }
+    }
+}

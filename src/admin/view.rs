@@ -1,0 +1,220 @@
+//! The shapes on the socket and in `--json`, and how they come from the model. Fields are only ever
+//! added.
+
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+use crate::model::capacity::Capacity;
+use crate::model::decision::Decision;
+use crate::model::fault::printable;
+use crate::model::ledger::Ledger;
+use crate::model::plan::{Plan, Step};
+use crate::model::reading::Reading;
+use crate::model::roster::{FleetView, Server};
+use crate::policy::{Mode, Policy};
+use crate::tick::Survey;
+
+/// `tidegate status --json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StatusView {
+    pub format_version: u32,
+    pub version: String,
+    /// The policy in force.
+    pub policy: String,
+    /// The zone that times for people are told in.
+    pub timezone: Option<String>,
+    pub last_tick: String,
+    pub fleets: Vec<FleetStatus>,
+    pub problems: Vec<ProblemView>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FleetStatus {
+    pub name: String,
+    /// `act`, `observe` or `unmanaged`.
+    pub mode: String,
+    pub min: Option<Capacity>,
+    pub max: Option<Capacity>,
+    pub capacity: Capacity,
+    pub in_service: Capacity,
+    pub wanted: Option<Capacity>,
+    pub desired: Option<Capacity>,
+    pub because: Vec<ReasonView>,
+    pub reading: Option<ReadingView>,
+    pub instances: Vec<InstanceView>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReasonView {
+    pub rule: String,
+    pub text: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReadingView {
+    pub at: String,
+    pub waiting: Option<u64>,
+    pub oldest_seconds: Option<u64>,
+    pub unreadable: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct InstanceView {
+    /// The instance id, or the client token of a launch without an answer.
+    pub id: String,
+    pub phase: String,
+    pub instance_type: Option<String>,
+    pub subnet: Option<String>,
+    pub private_ip: Option<String>,
+    pub uptime_seconds: Option<u64>,
+    pub paid_until: Option<String>,
+    pub balancer: Option<String>,
+    pub ailing: Option<String>,
+    /// Why scale-in may not take it now; absent: it may.
+    pub blocked: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ProblemView {
+    pub fleet: Option<String>,
+    pub since: String,
+    pub text: String,
+}
+
+impl StatusView {
+    pub fn of(policy: &Policy, ledger: &Ledger, survey: &Survey) -> Self {
+        let problems = ledger.problems.values().map(|problem| ProblemView {
+            fleet: problem.fleet.as_ref().map(ToString::to_string),
+            since: problem.since.to_string(),
+            text: problem.text.clone(),
+        });
+        Self {
+            format_version: 1,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            policy: policy.digest.clone(),
+            timezone: policy.zone.iana_name().map(str::to_owned),
+            last_tick: survey.roster.now.to_string(),
+            fleets: fleets(policy, survey),
+            problems: problems.collect(),
+        }
+    }
+}
+
+fn fleets(policy: &Policy, survey: &Survey) -> Vec<FleetStatus> {
+    let views = survey.roster.fleets.values().chain(survey.roster.unmanaged.values());
+    views.map(|view| FleetStatus::of(policy, view, survey.decisions.get(&view.name))).collect()
+}
+
+impl FleetStatus {
+    fn of(policy: &Policy, view: &FleetView, decision: Option<&Decision>) -> Self {
+        let fleet = policy.fleets.get(&view.name);
+        let mode = match fleet.map(|fleet| fleet.mode) {
+            Some(Mode::Act) => "act",
+            Some(Mode::Observe) => "observe",
+            None => "unmanaged",
+        };
+        let because = decision.map(|decision| decision.because.as_slice()).unwrap_or_default();
+        let reason = |reason: &crate::model::decision::Reason| ReasonView {
+            rule: reason.rule().to_owned(),
+            text: reason.text(&policy.zone),
+        };
+        Self {
+            name: view.name.to_string(),
+            mode: mode.to_owned(),
+            min: fleet.map(|fleet| fleet.bounds.min()),
+            max: fleet.map(|fleet| fleet.bounds.max()),
+            capacity: view.capacity(),
+            in_service: view.in_service(),
+            wanted: decision.map(|decision| decision.wanted),
+            desired: decision.map(|decision| decision.desired),
+            because: because.iter().map(reason).collect(),
+            reading: view.memory.last_reading().map(ReadingView::of),
+            instances: view.servers.iter().map(|s| InstanceView::of(s, &policy.zone)).collect(),
+        }
+    }
+}
+
+impl ReadingView {
+    fn of(reading: &Reading) -> Self {
+        let depth = reading.depth.as_ref().ok();
+        Self {
+            at: reading.at.to_string(),
+            waiting: depth.map(|depth| depth.waiting),
+            oldest_seconds: depth.and_then(|depth| depth.oldest).map(|oldest| oldest.as_secs()),
+            unreadable: reading.depth.clone().err(),
+        }
+    }
+}
+
+impl InstanceView {
+    fn of(server: &Server, zone: &TimeZone) -> Self {
+        let instance = server.instance.as_ref();
+        let asked = server.record.request.as_ref().map(|request| &request.pool);
+        Self {
+            id: server.label(),
+            phase: server.phase.as_str().to_owned(),
+            instance_type: instance
+                .and_then(|i| i.instance_type.clone())
+                .or_else(|| asked.and_then(|pool| pool.instance_type.clone())),
+            subnet: instance
+                .and_then(|i| i.subnet.clone())
+                .or_else(|| asked.and_then(|pool| pool.subnet.clone())),
+            private_ip: instance.and_then(|i| i.private_ip.clone()),
+            uptime_seconds: server.uptime.map(|uptime| uptime.as_secs()),
+            paid_until: server.paid_until.map(|at| at.to_string()),
+            balancer: server.membership.as_ref().map(|m| printable(&m.to_string(), 200)),
+            ailing: server.ailing.clone(),
+            blocked: server.release.as_ref().err().map(|block| block.text(zone)),
+        }
+    }
+}
+
+/// `tidegate plan --json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlanView {
+    pub format_version: u32,
+    pub at: String,
+    pub fleets: Vec<FleetStatus>,
+    pub steps: Vec<StepView>,
+    pub left_out: Vec<LeftOutView>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct StepView {
+    pub fleet: String,
+    /// `observe`: the step is told, not done.
+    pub mode: &'static str,
+    pub text: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct LeftOutView {
+    pub fleet: String,
+    pub count: Capacity,
+    pub text: String,
+}
+
+impl PlanView {
+    pub fn of(policy: &Policy, survey: &Survey) -> Self {
+        let left_out = survey.plan.left_out.iter().map(|left| LeftOutView {
+            fleet: left.fleet.to_string(),
+            count: left.count,
+            text: left.why.text(&policy.zone),
+        });
+        Self {
+            format_version: 1,
+            at: survey.roster.now.to_string(),
+            fleets: fleets(policy, survey),
+            steps: steps(&survey.plan, &policy.zone),
+            left_out: left_out.collect(),
+        }
+    }
+}
+
+fn steps(plan: &Plan, zone: &TimeZone) -> Vec<StepView> {
+    let view = |mode| {
+        move |step: &Step| StepView { fleet: step.fleet.to_string(), mode, text: step.text(zone) }
+    };
+    let acted = plan.steps.iter().map(view("act"));
+    acted.chain(plan.withheld.iter().map(view("observe"))).collect()
+}

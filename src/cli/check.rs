@@ -1,0 +1,158 @@
+//! `tidegate check`: every problem of a policy at once.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+use serde_json::json;
+
+use super::{FAILED, Failure};
+use crate::model::time::Timestamp;
+use crate::policy::{self, Loaded, Problem, Severity};
+use crate::settings::Settings;
+
+/// A policy file larger than this is not read: it is not a policy file.
+const FILE_AT_MOST: u64 = 1 << 20;
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The policy file; instead of --config
+    file: Option<PathBuf>,
+    /// Ask AWS nothing
+    #[arg(long)]
+    offline: bool,
+    /// Exit with 3 on warnings too
+    #[arg(long)]
+    strict: bool,
+}
+
+/// A file, read and loaded.
+pub(crate) struct Read {
+    pub path: String,
+    pub text: String,
+    pub loaded: Loaded,
+}
+
+impl Read {
+    pub(crate) fn errors(&self) -> usize {
+        self.count(Severity::Error)
+    }
+
+    fn count(&self, severity: Severity) -> usize {
+        self.loaded.problems.iter().filter(|problem| problem.severity == severity).count()
+    }
+
+    pub(crate) fn rendered(&self, color: bool) -> String {
+        policy::render(&self.loaded.problems, &self.path, &self.text, color)
+    }
+}
+
+/// Reads a policy file whole, once.
+pub(crate) fn read(path: &Path, now: Timestamp) -> anyhow::Result<Read> {
+    let shown = path.display().to_string();
+    let meta = std::fs::metadata(path).with_context(|| {
+        format!("failed to read the policy {shown} (name another with --config)")
+    })?;
+    if meta.len() > FILE_AT_MOST {
+        return Err(anyhow!("{shown} is larger than 1 MiB: that is no policy file"));
+    }
+    let bytes =
+        std::fs::read(path).with_context(|| format!("failed to read the policy {shown}"))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        anyhow!("{shown} is not UTF-8 text, at byte {}", error.utf8_error().valid_up_to())
+    })?;
+    let loaded = policy::load(&shown, &text, now);
+    Ok(Read { path: shown, text, loaded })
+}
+
+#[expect(clippy::disallowed_methods, reason = "a command is run now")]
+pub(crate) fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+pub(crate) fn run(check: &Check, settings: &Settings, json: bool) -> Result<(), Failure> {
+    let path = check.file.as_ref().unwrap_or(&settings.config);
+    let read = read(path, now())?;
+    let (errors, warnings) = (read.errors(), read.count(Severity::Warning));
+    let aws = match &read.loaded.policy {
+        Some(policy) if !check.offline => preflight(policy)?,
+        Some(_) | None => Vec::new(),
+    };
+    let failed = errors + aws.iter().filter(|finding| finding.verdict == "problem").count();
+    if json {
+        print_json(&read, &aws);
+    } else {
+        let color = std::io::stdout().is_terminal() && !settings.plain;
+        print!("{}", read.rendered(color));
+        if let Some(policy) = &read.loaded.policy {
+            let fleets = policy.fleets.len();
+            let worst: u64 =
+                policy.fleets.values().map(|fleet| u64::from(fleet.bounds.max())).sum();
+            println!(
+                "policy   ok       {} ({}), {fleets} fleets, {worst} servers at most",
+                read.path, policy.digest
+            );
+        }
+        for finding in &aws {
+            println!("aws      {:<8} {}", finding.verdict, finding.text);
+        }
+        if errors + warnings > 0 {
+            println!("{errors} errors, {warnings} warnings");
+        }
+    }
+    match (failed, warnings) {
+        (0, warnings) if warnings > 0 && check.strict => Err(Failure::Told(super::FINDING)),
+        (0, _) => Ok(()),
+        (_, _) => Err(Failure::Told(FAILED)),
+    }
+}
+
+/// What AWS said of one thing that the policy names.
+pub(crate) struct Finding {
+    /// `ok`, `problem` or `unknown`.
+    pub verdict: &'static str,
+    pub text: String,
+}
+
+#[cfg(not(feature = "aws"))]
+fn preflight(_: &policy::Policy) -> Result<Vec<Finding>, Failure> {
+    Ok(vec![Finding {
+        verdict: "unknown",
+        text: "this build has no AWS; nothing was asked".to_owned(),
+    }])
+}
+
+#[cfg(feature = "aws")]
+fn preflight(policy: &policy::Policy) -> Result<Vec<Finding>, Failure> {
+    super::runtime()?.block_on(super::plan::preflight(policy))
+}
+
+fn print_json(read: &Read, aws: &[Finding]) {
+    let problems: Vec<_> = read.loaded.problems.iter().map(problem_json).collect();
+    let aws: Vec<_> = aws
+        .iter()
+        .map(|finding| json!({ "verdict": finding.verdict, "text": finding.text }))
+        .collect();
+    let document = json!({
+        "format_version": 1,
+        "file": read.path,
+        "valid": read.errors() == 0,
+        "digest": read.loaded.policy.as_ref().map(|policy| policy.digest.clone()),
+        "problems": problems,
+        "aws": aws,
+    });
+    println!("{document}");
+}
+
+fn problem_json(problem: &Problem) -> serde_json::Value {
+    json!({
+        "severity": match problem.severity { Severity::Error => "error", Severity::Warning => "warning" },
+        "message": problem.message,
+        "file": problem.file,
+        "line": problem.at.line,
+        "column": problem.at.column,
+        "label": problem.label,
+        "remedy": problem.remedy,
+    })
+}

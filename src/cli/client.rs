@@ -1,0 +1,49 @@
+//! The client side of the daemon's socket.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+
+use super::{FAILED, Failure, UNREACHABLE};
+
+/// An order waits for the tick in hand, which waits for AWS at most so long.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The host of the URL means nothing on a unix socket, but HTTP wants one.
+const BASE: &str = "http://tidegate";
+
+pub(super) async fn get(socket: &Path, route: &str) -> Result<String, Failure> {
+    answer(socket, connect(socket)?.get(format!("{BASE}{route}"))).await
+}
+
+pub(super) async fn post<T: serde::Serialize + Sync>(
+    socket: &Path,
+    route: &str,
+    body: &T,
+) -> Result<String, Failure> {
+    answer(socket, connect(socket)?.post(format!("{BASE}{route}")).json(body)).await
+}
+
+fn connect(socket: &Path) -> Result<reqwest::Client, Failure> {
+    let client = reqwest::Client::builder()
+        .unix_socket(socket.to_owned())
+        .timeout(PATIENCE)
+        .no_proxy()
+        .build()
+        .context("failed to prepare the call")?;
+    Ok(client)
+}
+
+async fn answer(socket: &Path, request: reqwest::RequestBuilder) -> Result<String, Failure> {
+    let response = request.send().await.map_err(|error| {
+        let text = format!(
+            "the daemon cannot be reached at {} (--socket names another)",
+            socket.display()
+        );
+        Failure::Error(UNREACHABLE, anyhow::Error::new(error).context(text))
+    })?;
+    let status = response.status();
+    let body = response.text().await.context("failed to read the daemon's answer")?;
+    if status.is_success() { Ok(body) } else { Err(Failure::Error(FAILED, anyhow!(body))) }
+}

@@ -1,0 +1,225 @@
+//! The demo's terminal view: time, queue, servers by phase, schedule, cost, and what happened.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::Write as _;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use jiff::tz::TimeZone;
+
+use crate::cli::Failure;
+use crate::model::decision::Decision;
+use crate::model::fleet::FleetName;
+use crate::model::ledger::{Event, EventKind};
+use crate::model::roster::{FleetView, Phase};
+use crate::model::time::Timestamp;
+use crate::policy::Policy;
+use crate::sim::Simulation;
+use crate::sim::report::report;
+use crate::tick::TickRecord;
+
+/// Lines of history shown.
+const HISTORY: usize = 14;
+/// Columns of the queue's curve: one a quarter of an hour.
+const CURVE: usize = 96;
+const CURVE_STEP: i64 = 900;
+
+pub(super) struct Screen {
+    zone: TimeZone,
+    speed: Option<u32>,
+    seed: u64,
+    history: VecDeque<String>,
+    fleets: BTreeMap<FleetName, Seen>,
+    curve: BTreeMap<i64, u64>,
+    begun: bool,
+}
+
+/// The last tick's picture of one fleet.
+struct Seen {
+    view: FleetView,
+    decision: Option<Decision>,
+}
+
+impl Screen {
+    pub(super) fn new(zone: TimeZone, speed: Option<u32>, seed: u64) -> Self {
+        Self {
+            zone,
+            speed,
+            seed,
+            history: VecDeque::new(),
+            fleets: BTreeMap::new(),
+            curve: BTreeMap::new(),
+            begun: false,
+        }
+    }
+
+    pub(super) fn note(&mut self, event: &Event) {
+        let mark = match event.kind {
+            EventKind::Decision => "=",
+            EventKind::Action => ">",
+            EventKind::Problem => "!",
+            EventKind::Seen | EventKind::Recovered | EventKind::Override | EventKind::Policy => " ",
+        };
+        let fleet = event.fleet.as_ref().map(ToString::to_string).unwrap_or_default();
+        self.history.push_back(format!(
+            "{} {mark} {fleet:<4} {}",
+            self.clock(event.at, "%H:%M"),
+            event.text
+        ));
+        while self.history.len() > HISTORY {
+            self.history.pop_front();
+        }
+    }
+
+    pub(super) fn see(&mut self, record: &TickRecord, simulation: &Simulation) {
+        let survey = &record.survey;
+        for (name, view) in &survey.roster.fleets {
+            let decision = survey.decisions.get(name).cloned();
+            self.fleets.insert(name.clone(), Seen { view: view.clone(), decision });
+        }
+        let state = simulation.front.state();
+        let waiting = state.queues.values().map(|queue| queue.depth().waiting).max().unwrap_or(0);
+        let slot = survey.seen.now.as_second().div_euclid(CURVE_STEP);
+        let known = self.curve.entry(slot).or_default();
+        *known = waiting.max(*known);
+    }
+
+    fn clock(&self, at: Timestamp, format: &str) -> String {
+        at.to_zoned(self.zone.clone()).strftime(format).to_string()
+    }
+
+    pub(super) fn draw(&mut self, simulation: &Simulation) -> Result<(), Failure> {
+        let mut out = String::new();
+        if !self.begun {
+            // The alternate screen, without a cursor: the shell's own lines come back at the end.
+            out.push_str("\u{1b}[?1049h\u{1b}[?25l");
+            self.begun = true;
+        }
+        out.push_str("\u{1b}[H");
+        for line in self.lines(simulation) {
+            out.push_str(&clip(&line));
+            out.push_str("\u{1b}[0m\u{1b}[K\n");
+        }
+        out.push_str("\u{1b}[J");
+        let mut stdout = std::io::stdout().lock();
+        stdout.write_all(out.as_bytes()).context("failed to draw")?;
+        stdout.flush().context("failed to draw")?;
+        Ok(())
+    }
+
+    pub(super) fn leave(&mut self) -> Result<(), Failure> {
+        let mut stdout = std::io::stdout().lock();
+        stdout.write_all(b"\x1b[?25h\x1b[?1049l").context("failed to draw")?;
+        stdout.flush().context("failed to draw")?;
+        for line in &self.history {
+            writeln!(stdout, "{line}").context("failed to write")?;
+        }
+        Ok(())
+    }
+
+    fn lines(&self, simulation: &Simulation) -> Vec<String> {
+        let state = simulation.front.state();
+        let now = state.world.now();
+        let speed = self.speed.map(|n| format!("{n} times real speed")).unwrap_or_default();
+        let mut lines = vec![
+            format!(
+                "\u{1b}[1mtidegate demo   {}\u{1b}[0m   {speed}, seed {}. An imagined EC2; the engine is the real one.",
+                self.clock(now, "%A %H:%M"),
+                self.seed
+            ),
+            String::new(),
+        ];
+        for (name, seen) in &self.fleets {
+            lines.extend(self.fleet(name, seen, &simulation.policy, now));
+        }
+        for (name, queue) in &state.queues {
+            let depth = queue.depth();
+            let oldest =
+                depth.oldest.map(crate::model::time::text).unwrap_or_else(|| "-".to_owned());
+            lines.push(format!(
+                "queue of {name}: {} waiting, the oldest for {oldest}",
+                depth.waiting
+            ));
+            lines.push(format!("  {}", self.sparkline(now)));
+        }
+        let fleets = report(&simulation.policy, &state);
+        let cost: f64 = fleets.values().map(|fleet| fleet.cost).sum();
+        let hours: f64 = fleets.values().map(|f| f.server_time.as_secs_f64() / 3600.0).sum();
+        lines.push(String::new());
+        lines.push(format!("cost so far: ${cost:.2} for {hours:.1} server-hours, at list prices"));
+        lines.push(String::new());
+        lines.push("\u{1b}[2mtime    fleet  = decided  > did  ! problem\u{1b}[0m".to_owned());
+        lines.extend(self.history.iter().cloned());
+        lines
+    }
+
+    fn fleet(&self, name: &FleetName, seen: &Seen, policy: &Policy, now: Timestamp) -> Vec<String> {
+        let Seen { view, decision } = seen;
+        let count =
+            |phases: &[Phase]| view.servers.iter().filter(|s| phases.contains(&s.phase)).count();
+        let serving = count(&[Phase::InService]);
+        let coming = count(&[Phase::Launching, Phase::Booting, Phase::Registering]);
+        let going = count(&[Phase::Draining, Phase::Terminating]);
+        let bar = format!("{}{}{}", "█".repeat(serving), "▒".repeat(coming), "░".repeat(going));
+        let bounds = policy.fleets.get(name).map(|fleet| fleet.bounds);
+        let (min, max) = bounds.map_or((0, 0), |bounds| (bounds.min(), bounds.max()));
+        let desired = decision.as_ref().map_or(0, |decision| decision.desired);
+        let mut lines = vec![format!(
+            "\u{1b}[1m{name:<5}\u{1b}[0m desired {desired} ({min} to {max})   {bar:<6} {serving} in service, {coming} coming, {going} going"
+        )];
+        if let Some(decision) = decision {
+            lines.push(format!("      {}", decision.text(&self.zone)));
+        }
+        let schedule = policy.fleets.get(name).and_then(|fleet| fleet.schedule.as_ref());
+        if let Some((at, next)) = schedule.and_then(|s| s.next_change(now, Duration::ZERO)) {
+            lines.push(format!(
+                "      next by the schedule: {} from {}",
+                next.capacity,
+                self.clock(at, "%a %H:%M")
+            ));
+        }
+        lines.push(String::new());
+        lines
+    }
+
+    fn sparkline(&self, now: Timestamp) -> String {
+        const BARS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+        let top = self.curve.values().copied().max().unwrap_or(0).max(20);
+        let last = now.as_second().div_euclid(CURVE_STEP);
+        let first = self.curve.keys().next().copied().unwrap_or(last);
+        let slots = (first..=last).rev().take(CURVE).collect::<Vec<_>>();
+        slots
+            .into_iter()
+            .rev()
+            .map(|slot| {
+                let value = self.curve.get(&slot).copied().unwrap_or(0);
+                let level = usize::try_from((value * 8).div_ceil(top)).unwrap_or(8);
+                BARS.get(level.min(8)).copied().unwrap_or(' ')
+            })
+            .collect()
+    }
+}
+
+/// Cuts a line at the terminal's usual width, so that a long reason does not break the picture.
+fn clip(line: &str) -> String {
+    const WIDTH: usize = 118;
+    let mut shown = 0;
+    let mut escape = false;
+    let mut out = String::new();
+    for c in line.chars() {
+        match (escape, c) {
+            (false, '\u{1b}') => escape = true,
+            (true, c) if c.is_ascii_alphabetic() => escape = false,
+            (true, _) => {}
+            (false, _) => {
+                shown += 1;
+                if shown > WIDTH {
+                    out.push('…');
+                    break;
+                }
+            }
+        }
+        out.push(c);
+    }
+    out
+}

@@ -1,0 +1,155 @@
+//! Acting by hand: orders to the daemon. Each has an owner and a reason, and an end where it would
+//! otherwise last.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{Failure, client, runtime};
+use crate::admin::order::OrderView;
+use crate::policy::units;
+use crate::settings::Settings;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Hand {
+    /// Add servers on top of what the rules want, for a while
+    Launch {
+        fleet: String,
+        /// How many
+        #[arg(default_value_t = 1)]
+        count: u32,
+        #[command(flatten)]
+        why: Why,
+        /// For how long
+        #[arg(long = "for", value_name = "SPAN", default_value = "1h", value_parser = span)]
+        lasts: Duration,
+    },
+    /// Drain and terminate one server; it is replaced if it is still wanted
+    Terminate {
+        instance: String,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Keep a fleet at a fixed capacity, whatever schedule and queue say
+    Hold {
+        fleet: String,
+        capacity: u32,
+        /// Why, for whoever reads the record
+        reason: Vec<String>,
+        /// For how long
+        #[arg(long = "for", value_name = "SPAN", value_parser = span)]
+        lasts: Duration,
+        /// Who wants it [default: the login name]
+        #[arg(long)]
+        owner: Option<String>,
+    },
+    /// Neither scale out nor in
+    Pause {
+        fleet: String,
+        reason: Vec<String>,
+        /// For how long
+        #[arg(long = "for", value_name = "SPAN", value_parser = span)]
+        lasts: Duration,
+        /// Who wants it [default: the login name]
+        #[arg(long)]
+        owner: Option<String>,
+    },
+    /// End the hold, the pause and the added servers of a fleet
+    Resume { fleet: String },
+    /// Protect one server from being terminated
+    Keep {
+        instance: String,
+        reason: Vec<String>,
+        /// For how long
+        #[arg(long = "for", value_name = "SPAN", value_parser = span)]
+        lasts: Duration,
+        /// Who wants it [default: the login name]
+        #[arg(long)]
+        owner: Option<String>,
+    },
+    /// End the protection of one server
+    Unkeep { instance: String },
+    /// Drain and terminate the servers of a fleet that is no longer in the policy
+    Retire {
+        fleet: String,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Have the daemon read its policy file again, and say what came of it
+    Reload,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Why {
+    /// Why, for whoever reads the record
+    #[arg(long, default_value = "asked on the command line")]
+    reason: String,
+    /// Who wants it [default: the login name]
+    #[arg(long)]
+    owner: Option<String>,
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    units::duration(text).map_err(|error| error.to_string())
+}
+
+pub(crate) fn run(hand: &Hand, settings: &Settings, json: bool) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    let said = match order(hand, &settings.user) {
+        Some(order) => runtime.block_on(client::post(&settings.socket, "/orders", &order))?,
+        None => runtime.block_on(client::post(&settings.socket, "/reload", &json!({})))?,
+    };
+    if json {
+        println!("{}", json!({ "format_version": 1, "done": said }));
+    } else {
+        println!("{said}");
+    }
+    Ok(())
+}
+
+/// The order; `None` for a reload.
+fn order(hand: &Hand, user: &str) -> Option<OrderView> {
+    let view = |order: &str, subject: &str, owner: Option<&String>| OrderView {
+        order: order.to_owned(),
+        subject: subject.to_owned(),
+        capacity: 0,
+        for_seconds: 0,
+        owner: owner.map_or_else(|| user.to_owned(), Clone::clone),
+        reason: String::new(),
+    };
+    Some(match hand {
+        Hand::Launch { fleet, count, why, lasts } => OrderView {
+            capacity: *count,
+            for_seconds: lasts.as_secs(),
+            reason: why.reason.clone(),
+            ..view("launch", fleet, why.owner.as_ref())
+        },
+        Hand::Terminate { instance, why } => OrderView {
+            reason: why.reason.clone(),
+            ..view("terminate", instance, why.owner.as_ref())
+        },
+        Hand::Hold { fleet, capacity, reason, lasts, owner } => OrderView {
+            capacity: *capacity,
+            for_seconds: lasts.as_secs(),
+            reason: reason.join(" "),
+            ..view("hold", fleet, owner.as_ref())
+        },
+        Hand::Pause { fleet, reason, lasts, owner } => OrderView {
+            for_seconds: lasts.as_secs(),
+            reason: reason.join(" "),
+            ..view("pause", fleet, owner.as_ref())
+        },
+        Hand::Resume { fleet } => view("resume", fleet, None),
+        Hand::Keep { instance, reason, lasts, owner } => OrderView {
+            for_seconds: lasts.as_secs(),
+            reason: reason.join(" "),
+            ..view("keep", instance, owner.as_ref())
+        },
+        Hand::Unkeep { instance } => view("unkeep", instance, None),
+        Hand::Retire { fleet, why } => {
+            OrderView { reason: why.reason.clone(), ..view("retire", fleet, why.owner.as_ref()) }
+        }
+        Hand::Reload => return None,
+    })
+}

@@ -1,0 +1,145 @@
+//! The command line. Results go to stdout, talk to stderr; every command has `--json`.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the command line is where things are printed"
+)]
+
+mod check;
+#[cfg(feature = "aws")]
+mod client;
+mod demo;
+#[cfg(feature = "aws")]
+mod drill;
+#[cfg(feature = "aws")]
+mod hand;
+#[cfg(feature = "aws")]
+mod plan;
+#[cfg(feature = "aws")]
+mod run;
+#[cfg(feature = "aws")]
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::settings::Settings;
+
+/// Keeps the right number of EC2 servers running: by the clock for app servers, by the queue for
+/// job servers.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tidegate",
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 fine; 1 failed; 2 wrong usage; 3 an asked-for finding; \
+                  69 daemon not reachable; 78 policy invalid."
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Global {
+    /// The policy file [default: /etc/tidegate/policies.yaml, else ./policies.yaml]
+    #[arg(short, long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the journal is kept [default: $STATE_DIRECTORY, else /var/lib/tidegate, else the XDG
+    /// state folder]
+    #[arg(long, global = true, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// The daemon's socket [default: in $RUNTIME_DIRECTORY, else /run/tidegate, else in the state
+    /// directory]
+    #[arg(long, global = true, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// One JSON document, or JSON lines, instead of text
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Is the policy right? Every error at once, with place and remedy
+    Check(check::Check),
+    /// The daemon: keep the fleets as the policy says
+    #[cfg(feature = "aws")]
+    Run(run::Run),
+    /// What would the next tick do? Changes nothing
+    #[cfg(feature = "aws")]
+    Plan(plan::PlanArgs),
+    /// The fleets and their servers now, from the daemon
+    #[cfg(feature = "aws")]
+    Status(status::Status),
+    /// A day of an imagined EC2 on the real engine: no AWS account, no network
+    Demo(demo::Demo),
+    /// The real daemon and your own policy against an imagined EC2 on loopback, with chosen faults
+    #[cfg(feature = "aws")]
+    Drill(drill::Drill),
+    #[cfg(feature = "aws")]
+    #[command(flatten)]
+    Hand(hand::Hand),
+}
+
+/// How a command can fail, as an exit code.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Said already.
+    Told(u8),
+    Error(u8, anyhow::Error),
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Error(FAILED, error)
+    }
+}
+
+pub(crate) const FAILED: u8 = 1;
+pub(crate) const FINDING: u8 = 3;
+/// EX_UNAVAILABLE of sysexits.h.
+#[cfg(feature = "aws")]
+pub(crate) const UNREACHABLE: u8 = 69;
+/// EX_CONFIG of sysexits.h.
+#[cfg(feature = "aws")]
+pub(crate) const POLICY_INVALID: u8 = 78;
+
+/// Parses the command line, runs the command, and says with what code to exit.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let settings = Settings::resolve(cli.global.config, cli.global.state_dir, cli.global.socket);
+    let json = cli.global.json;
+    let result = match cli.command {
+        Command::Check(check) => check::run(&check, &settings, json),
+        Command::Demo(demo) => demo::run(&demo, json),
+        #[cfg(feature = "aws")]
+        Command::Run(run) => run::run(&run, &settings, json),
+        #[cfg(feature = "aws")]
+        Command::Plan(plan) => plan::run(&plan, &settings, json),
+        #[cfg(feature = "aws")]
+        Command::Status(status) => status::run(&status, &settings, json),
+        #[cfg(feature = "aws")]
+        Command::Drill(drill) => drill::run(&drill, &settings, json),
+        #[cfg(feature = "aws")]
+        Command::Hand(hand) => hand::run(&hand, &settings, json),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Told(code)) => ExitCode::from(code),
+        Err(Failure::Error(code, error)) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// A runtime for the commands that need one.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(
+        |error| Failure::Error(FAILED, anyhow::Error::new(error).context("failed to start")),
+    )
+}

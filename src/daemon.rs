@@ -1,0 +1,356 @@
+//! The driver over the real world: ticks, wake-ups, reloads, orders, and an end in good order. It
+//! is handed its ports and knows nothing of AWS or SQL.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot};
+use tracing::{error, info, warn};
+
+use crate::admin::order::Order;
+use crate::admin::view::StatusView;
+use crate::admin::{Command, Handle};
+use crate::model::ledger::{Change, Event, EventKind, Override, OverrideKey};
+use crate::model::time::{self, Timestamp};
+use crate::policy::Policy;
+use crate::ports::{Ports, StoreFault};
+use crate::record::{Concern, Journal};
+use crate::telemetry;
+use crate::tick::{TickRecord, tick};
+
+/// How long the calls in hand may take to finish once the daemon is told to stop. Every call is
+/// written down before it is made, so one that is cut off is found again at the next start.
+const FINISH_WITHIN: Duration = Duration::from_secs(15);
+
+/// Reads the policy file: the new policy, or why it cannot be used.
+pub type Loader = Arc<dyn Fn() -> Result<Policy, String> + Send + Sync>;
+
+/// What tells the daemon to look sooner. A wake-up carries nothing: the tick reads everything anew.
+#[derive(Debug, Clone, Default)]
+pub struct Wake {
+    pub tick: Arc<Notify>,
+    pub reload: Arc<Notify>,
+    pub housekeeping: Arc<Notify>,
+}
+
+/// What the daemon tells whoever started it.
+pub trait Herald: Send + Sync {
+    /// The first tick is done.
+    fn ready(&self);
+    fn reloading(&self);
+    fn reloaded(&self);
+    fn stopping(&self);
+    /// A tick is done: the only sign of life that counts.
+    fn alive(&self, status: &str);
+    /// The next moment the schedule changes.
+    fn next_edge(&self, at: Option<Timestamp>);
+}
+
+pub struct Daemon {
+    pub ports: Ports,
+    pub journal: Journal,
+    pub policy: Policy,
+    pub policy_path: PathBuf,
+    pub loader: Loader,
+    pub handle: Handle,
+    pub orders: mpsc::Receiver<Command>,
+    pub wake: Wake,
+    pub herald: Arc<dyn Herald>,
+    /// Problems that no tick can see: a rebuilt state, a refused policy file.
+    pub standing: Vec<Concern>,
+    /// Removes what is older than the record is kept.
+    pub prune: Arc<dyn Fn() -> Result<(), StoreFault> + Send + Sync>,
+}
+
+const RELOAD_PROBLEM: &str = "policy-refused";
+const STORE_PROBLEM: &str = "state database";
+
+impl Daemon {
+    /// Runs until `stop`; leaves every server as it is.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+        let mut stop = pin!(stop);
+        let mut ready = false;
+        loop {
+            let done = {
+                let turn = self.turn();
+                let mut turn = pin!(turn);
+                tokio::select! {
+                    next = &mut turn => Some(next),
+                    () = &mut stop => {
+                        if tokio::time::timeout(FINISH_WITHIN, turn).await.is_err() {
+                            warn!("stopped before the last calls were answered; the next start finds them again");
+                        }
+                        None
+                    }
+                }
+            };
+            let Some(next) = done else { break };
+            if !ready {
+                self.herald.ready();
+                ready = true;
+            }
+            if !self.wait(next, stop.as_mut()).await {
+                break;
+            }
+        }
+        self.herald.stopping();
+        info!("stopped; servers are left as they are");
+    }
+
+    /// One tick, and when the next is due.
+    async fn turn(&mut self) -> Timestamp {
+        let began = self.ports.clock.now();
+        match tick(&self.ports, &self.policy, &mut self.journal, &self.standing).await {
+            Ok(record) => {
+                self.tell(&record);
+                record.next
+            }
+            Err(fault) => {
+                // Without the journal nothing is begun. Told each time: it is rare, and urgent.
+                error!(
+                    kind = "problem",
+                    "{STORE_PROBLEM}: {fault}; nothing is launched or terminated meanwhile"
+                );
+                time::after(began, self.policy.tick)
+            }
+        }
+    }
+
+    fn tell(&self, record: &TickRecord) {
+        for event in &record.events {
+            telemetry::log(event);
+        }
+        let status = StatusView::of(&self.policy, self.journal.ledger(), &record.survey);
+        let line: Vec<String> = status
+            .fleets
+            .iter()
+            .map(|fleet| {
+                format!(
+                    "{} {}/{}",
+                    fleet.name,
+                    fleet.in_service,
+                    fleet.desired.unwrap_or(fleet.capacity)
+                )
+            })
+            .collect();
+        self.handle.show(status);
+        self.herald.alive(&line.join(", "));
+        let edges = self.policy.fleets.values().filter_map(|fleet| {
+            let schedule = fleet.schedule.as_ref()?;
+            let boot = record.survey.roster.fleets.get(&fleet.name)?.memory.median_boot();
+            schedule.next_change(record.survey.seen.now, boot.unwrap_or_default())
+        });
+        self.herald.next_edge(edges.map(|(at, _)| at).min());
+    }
+
+    /// Waits for the next tick or for something to do; `false`: to stop.
+    async fn wait(
+        &mut self,
+        next: Timestamp,
+        mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
+    ) -> bool {
+        let span = time::since(next, self.ports.clock.now());
+        let sleep = tokio::time::sleep(span.max(Duration::from_millis(200)));
+        let mut sleep = pin!(sleep);
+        loop {
+            tokio::select! {
+                () = &mut stop => return false,
+                () = &mut sleep => return true,
+                () = self.wake.tick.notified() => return true,
+                () = self.wake.reload.notified() => {
+                    // What came of it is in the log, and a refusal is a standing problem.
+                    self.reload().ok();
+                    return true;
+                }
+                () = self.wake.housekeeping.notified() => {
+                    if let Err(fault) = (self.prune)() {
+                        warn!("failed to prune the record: {fault}");
+                    }
+                }
+                Some(command) = self.orders.recv() => {
+                    self.obey(command);
+                    return true;
+                }
+            }
+        }
+    }
+
+    /// All or nothing: a file that cannot be used leaves the old policy in force.
+    fn reload(&mut self) -> Result<String, String> {
+        self.herald.reloading();
+        let loaded = (self.loader)();
+        self.herald.reloaded();
+        self.standing.retain(|concern| concern.key != RELOAD_PROBLEM);
+        let shown = self.policy_path.display();
+        match loaded {
+            Ok(policy) if policy.digest == self.policy.digest => {
+                Ok(format!("{shown} is unchanged"))
+            }
+            Ok(policy) if policy.install != self.policy.install => {
+                Err(self.refuse("`install` cannot change while running: restart the daemon"))
+            }
+            Ok(policy) if policy.region != self.policy.region => {
+                Err(self.refuse("`region` cannot change while running: restart the daemon"))
+            }
+            Ok(policy) => {
+                let text = format!("policy {} -> {}", self.policy.digest, policy.digest);
+                self.policy = policy;
+                self.note(EventKind::Policy, text.clone());
+                Ok(text)
+            }
+            Err(why) => Err(self.refuse(&why)),
+        }
+    }
+
+    fn refuse(&mut self, why: &str) -> String {
+        let first = why.lines().next().unwrap_or_default();
+        let text = format!(
+            "{} is refused and policy {} stays in force: {first}; `tidegate check` tells all",
+            self.policy_path.display(),
+            self.policy.digest
+        );
+        self.standing.push(Concern::new(RELOAD_PROBLEM, None, text));
+        why.to_owned()
+    }
+
+    fn obey(&mut self, command: Command) {
+        let (result, reply): (_, oneshot::Sender<_>) = match command {
+            Command::Reload(reply) => (self.reload(), reply),
+            Command::Order(order, reply) => (self.order(order), reply),
+        };
+        // Whoever asked may have gone; the order stands all the same.
+        reply.send(result).ok();
+    }
+
+    fn order(&mut self, order: Order) -> Result<String, String> {
+        let now = self.ports.clock.now();
+        let (mut changes, text) = match order {
+            Order::Begin { key, capacity, owner, reason, lasts } => {
+                let until = time::after(now, lasts);
+                let entry = Override { key, capacity, owner, reason, since: now, until };
+                self.sensible(&entry)?;
+                let text = told(&entry, &self.policy);
+                (vec![Change::Override(entry)], text)
+            }
+            Order::Resume { fleet, owner } => {
+                let text = format!("{fleet} follows its rules again, says {owner}");
+                let keys = [
+                    OverrideKey::Hold(fleet.clone()),
+                    OverrideKey::Pause(fleet.clone()),
+                    OverrideKey::Launch(fleet.clone()),
+                    OverrideKey::Retire(fleet),
+                ];
+                (self.end(&keys)?, text)
+            }
+            Order::Unkeep { instance, owner } => {
+                let text = format!("{instance} is kept no longer, says {owner}");
+                (self.end(&[OverrideKey::Keep(instance)])?, text)
+            }
+        };
+        let event = Event {
+            at: now,
+            kind: EventKind::Override,
+            fleet: None,
+            instance: None,
+            text: text.clone(),
+        };
+        changes.push(Change::Event(event.clone()));
+        self.journal.commit(&changes).map_err(|fault| fault.to_string())?;
+        telemetry::log(&event);
+        Ok(text)
+    }
+
+    /// Ends whichever of the overrides stand.
+    fn end(&self, keys: &[OverrideKey]) -> Result<Vec<Change>, String> {
+        let open = keys.iter().filter(|key| self.journal.ledger().overrides.contains_key(*key));
+        let changes: Vec<Change> = open.map(|key| Change::OverrideEnded(key.clone())).collect();
+        if changes.is_empty() {
+            return Err("there is nothing to end".to_owned());
+        }
+        Ok(changes)
+    }
+
+    /// Refuses an order that can only be a slip.
+    fn sensible(&self, entry: &Override) -> Result<(), String> {
+        let known: Vec<&str> = self.policy.fleets.keys().map(|name| name.as_str()).collect();
+        match &entry.key {
+            OverrideKey::Hold(fleet) | OverrideKey::Pause(fleet) | OverrideKey::Launch(fleet) => {
+                if !self.policy.fleets.contains_key(fleet) {
+                    return Err(format!(
+                        "no fleet {fleet} in the policy; there are {}",
+                        known.join(", ")
+                    ));
+                }
+                let limit = self.policy.limits.instances;
+                if let (OverrideKey::Hold(_), Some(limit)) = (&entry.key, limit)
+                    && entry.capacity > limit
+                {
+                    return Err(format!(
+                        "limits.instances is {limit}: {} cannot be held",
+                        entry.capacity
+                    ));
+                }
+                Ok(())
+            }
+            OverrideKey::Retire(fleet) if self.policy.fleets.contains_key(fleet) => Err(format!(
+                "{fleet} is in the policy and would be filled again; take it out of the file first"
+            )),
+            OverrideKey::Retire(fleet) => {
+                let any = self
+                    .journal
+                    .ledger()
+                    .servers
+                    .values()
+                    .any(|r| r.fleet == *fleet && r.is_open());
+                if any { Ok(()) } else { Err(format!("{fleet} has no servers")) }
+            }
+            OverrideKey::Keep(id) | OverrideKey::Terminate(id) => {
+                let ours =
+                    self.journal.ledger().of_instance(id).is_some_and(|record| record.is_open());
+                if ours { Ok(()) } else { Err(format!("{id} is not a server of ours")) }
+            }
+        }
+    }
+
+    fn note(&mut self, kind: EventKind, text: String) {
+        let event = Event { at: self.ports.clock.now(), kind, fleet: None, instance: None, text };
+        telemetry::log(&event);
+        if let Err(fault) = self.journal.commit(&[Change::Event(event)]) {
+            warn!("{fault}");
+        }
+    }
+}
+
+impl std::fmt::Debug for Daemon {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Daemon").field("policy", &self.policy.digest).finish_non_exhaustive()
+    }
+}
+
+fn told(entry: &Override, policy: &Policy) -> String {
+    let Override { key, capacity, owner, reason, until, .. } = entry;
+    let until = time::local(*until, &policy.zone);
+    match key {
+        OverrideKey::Hold(fleet) => {
+            format!("{fleet} is held at {capacity} by {owner} until {until}: {reason}")
+        }
+        OverrideKey::Pause(fleet) => {
+            format!("{fleet} is paused by {owner} until {until}: {reason}")
+        }
+        OverrideKey::Launch(fleet) => {
+            format!("{capacity} more for {fleet} until {until}, asked by {owner}: {reason}")
+        }
+        OverrideKey::Keep(id) => format!("{id} is kept by {owner} until {until}: {reason}"),
+        OverrideKey::Terminate(id) => {
+            format!("{id} will be drained and terminated, asked by {owner}: {reason}")
+        }
+        OverrideKey::Retire(fleet) => {
+            format!(
+                "every server of {fleet} will be drained and terminated, asked by {owner}: {reason}"
+            )
+        }
+    }
+}

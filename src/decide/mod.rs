@@ -1,0 +1,121 @@
+//! How many, and why. Pure: the same policy, view and instant give the same decision, in the daemon,
+//! the simulator and on the command line.
+//!
+//! Three stages, each of which leaves its reasons: [`demand`] asks what the rules want, [`bound`]
+//! holds it within min and max, [`settle`] lowers it only as far as servers may go now. Precedence:
+//! hold, schedule, queue, min and max; `limits` beat all of them, in `plan`, where all fleets meet.
+#![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
+
+mod demand;
+mod queue;
+mod settle;
+
+use std::collections::BTreeMap;
+
+use crate::model::capacity::Capacity;
+use crate::model::decision::{Decision, Reason};
+use crate::model::fleet::FleetName;
+use crate::model::roster::{Blind, FleetView, Roster};
+use crate::model::time::Timestamp;
+use crate::policy::{FleetPolicy, Policy};
+
+pub use self::settle::poll_due;
+
+/// A number on its way to a decision, with the reasons so far.
+struct Proposal {
+    capacity: Capacity,
+    /// Whether `min` and `max` apply; a hold is above them.
+    bounded: bool,
+    /// Whether servers may be taken at all.
+    may_release: bool,
+    because: Vec<Reason>,
+    steps_on: Option<Timestamp>,
+    next_look: Option<Timestamp>,
+}
+
+impl Proposal {
+    fn new(capacity: Capacity, reason: Reason) -> Self {
+        Self {
+            capacity,
+            bounded: true,
+            may_release: true,
+            because: vec![reason],
+            steps_on: None,
+            next_look: None,
+        }
+    }
+
+    fn look_at(&mut self, at: Timestamp) {
+        self.next_look = Some(self.next_look.map_or(at, |known| known.min(at)));
+    }
+}
+
+/// One decision for each fleet of the policy.
+pub fn all(policy: &Policy, roster: &Roster) -> BTreeMap<FleetName, Decision> {
+    let views = roster.fleets.iter();
+    views
+        .filter_map(|(name, view)| {
+            let fleet = policy.fleets.get(name)?;
+            Some((name.clone(), decide(fleet, view, roster.blind.as_ref(), roster.now)))
+        })
+        .collect()
+}
+
+/// How many servers `fleet` should have at `now`, and why.
+pub fn decide(
+    fleet: &FleetPolicy,
+    view: &FleetView,
+    blind: Option<&Blind>,
+    now: Timestamp,
+) -> Decision {
+    let capacity = view.capacity();
+    if let Some(blind) = blind {
+        let proposal = Proposal::new(capacity, Reason::Frozen { why: blind.to_string() });
+        return conclude(fleet, view, proposal, capacity);
+    }
+    if let Some(pause) = &view.pause {
+        let mut proposal = Proposal::new(
+            capacity,
+            Reason::Paused {
+                owner: pause.owner.clone(),
+                reason: pause.reason.clone(),
+                until: pause.until,
+            },
+        );
+        proposal.look_at(pause.until);
+        return conclude(fleet, view, proposal, capacity);
+    }
+    let mut proposal = demand::demand(fleet, view, now);
+    bound(fleet, &mut proposal);
+    let wanted = proposal.capacity;
+    settle::settle(view, &mut proposal);
+    conclude(fleet, view, proposal, wanted)
+}
+
+/// Holds the proposal within `min` and `max`.
+fn bound(fleet: &FleetPolicy, proposal: &mut Proposal) {
+    let bounds = fleet.bounds;
+    let held = bounds.clamp(proposal.capacity);
+    if proposal.bounded && held != proposal.capacity {
+        let asked = proposal.capacity;
+        proposal.because.push(Reason::Bounded { asked, min: bounds.min(), max: bounds.max() });
+        proposal.capacity = held;
+    }
+}
+
+fn conclude(
+    fleet: &FleetPolicy,
+    view: &FleetView,
+    proposal: Proposal,
+    wanted: Capacity,
+) -> Decision {
+    Decision {
+        fleet: fleet.name.clone(),
+        capacity: view.capacity(),
+        wanted,
+        desired: proposal.capacity,
+        because: proposal.because,
+        steps_on: proposal.steps_on,
+        next_look: proposal.next_look,
+    }
+}

@@ -1,0 +1,155 @@
+//! The queue's thresholds: one step per reading, out at once, in only on trusted readings and only
+//! with servers that may go.
+
+use std::time::Duration;
+
+use super::Proposal;
+use crate::model::capacity::{Capacity, count};
+use crate::model::decision::Reason;
+use crate::model::reading::Reading;
+use crate::model::roster::FleetView;
+use crate::model::time::{self, Timestamp};
+use crate::policy::calendar::Standing;
+use crate::policy::{FleetPolicy, IfUnreadable, QueuePolicy};
+
+/// A reading older than this many polls is no reading: the polls since have not come through.
+/// Two and a half, so that one late poll is not yet a gap.
+fn stale_after(queue: &QueuePolicy) -> Duration {
+    let half = queue.every.checked_div(2).unwrap_or_default();
+    queue.every.saturating_mul(2).saturating_add(half)
+}
+
+pub(super) fn ask(
+    fleet: &FleetPolicy,
+    queue: &QueuePolicy,
+    standing: Option<&Standing>,
+    view: &FleetView,
+    now: Timestamp,
+) -> Proposal {
+    let floor = standing.map_or(0, |standing| standing.capacity).max(fleet.bounds.min());
+    let target = view.memory.target.unwrap_or_else(|| view.capacity());
+    // What stands if the queue asks for no change.
+    let stand = target.clamp(floor, fleet.bounds.max().max(floor));
+    let ask = Ask { queue, view, floor, stand, most: fleet.bounds.max(), now };
+    let mut proposal = match view.memory.last_reading() {
+        None => Proposal::new(stand, Reason::QueueUnread),
+        Some(reading) => match &reading.depth {
+            Err(why) => ask.unreadable(why),
+            Ok(_) if time::since(now, reading.at) > stale_after(queue) => ask
+                .unreadable(&format!("last read {} ago", time::text(time::since(now, reading.at)))),
+            Ok(depth) => ask.known(reading, depth.waiting),
+        },
+    };
+    if let Some(standing) = standing
+        && proposal.capacity == floor
+        && floor > 0
+    {
+        proposal.because.push(Reason::Floor {
+            capacity: standing.capacity,
+            cron: standing.text.clone(),
+            line: standing.at_line,
+        });
+    }
+    proposal
+}
+
+struct Ask<'a> {
+    queue: &'a QueuePolicy,
+    view: &'a FleetView,
+    floor: Capacity,
+    stand: Capacity,
+    most: Capacity,
+    now: Timestamp,
+}
+
+impl Ask<'_> {
+    fn unreadable(&self, why: &str) -> Proposal {
+        let at_least = match self.queue.if_unreadable {
+            IfUnreadable::Hold => None,
+            IfUnreadable::AtLeast(n) => Some(n),
+        };
+        let readings = self.view.memory.readings.iter().rev();
+        let run = readings.take_while(|reading| reading.depth.is_err()).last();
+        let since = run.map_or(self.now, |reading| reading.at);
+        let reason = Reason::QueueUnreadable { why: why.to_owned(), since, at_least };
+        // A gap never releases a server, whatever a changed `max` or schedule would now allow.
+        let mut proposal = Proposal::new(self.stand.max(at_least.unwrap_or(0)), reason);
+        proposal.may_release = false;
+        proposal
+    }
+
+    fn known(&self, reading: &Reading, waiting: u64) -> Proposal {
+        let (below, above) = (self.queue.scale_in.below, self.queue.scale_out.above);
+        let low = waiting < below;
+        let high = waiting > above;
+        if (low || high) && self.view.memory.stepped_at_reading == Some(reading.at) {
+            return Proposal::new(
+                self.stand,
+                Reason::QueueAnswered { waiting, read_at: reading.at },
+            );
+        }
+        if high {
+            self.scale_out(reading, waiting)
+        } else if low && self.stand > self.floor {
+            self.scale_in(reading, waiting)
+        } else {
+            let reason = if low {
+                Reason::QueueBelow { waiting, below, remove: 0 }
+            } else {
+                Reason::QueueBetween { waiting, below, above }
+            };
+            Proposal::new(self.stand, reason)
+        }
+    }
+
+    fn scale_out(&self, reading: &Reading, waiting: u64) -> Proposal {
+        let rule = self.queue.scale_out;
+        let reason = Reason::QueueAbove { waiting, above: rule.above, add: rule.add };
+        let mut proposal = Proposal::new(self.stand.saturating_add(rule.add), reason);
+        // At `max` the reading stays unanswered: should `max` rise, it still asks.
+        proposal.steps_on = (self.stand < self.most).then_some(reading.at);
+        proposal
+    }
+
+    fn scale_in(&self, reading: &Reading, waiting: u64) -> Proposal {
+        let rule = self.queue.scale_in;
+        let below = Reason::QueueBelow { waiting, below: rule.below, remove: rule.remove };
+        let under_since = self.under_since(reading.at);
+        let until = time::after(under_since, rule.after);
+        if until > self.now {
+            let under_for = time::since(self.now, under_since);
+            let mut proposal = Proposal::new(self.stand, below);
+            proposal.because.push(Reason::Stabilising { under_for, after: rule.after, until });
+            proposal.look_at(until);
+            return proposal;
+        }
+        let capacity = self.view.capacity();
+        if capacity < self.stand {
+            let lost = self.stand.saturating_sub(capacity);
+            let less = self.stand.saturating_sub(rule.remove);
+            let mut proposal = Proposal::new(capacity.min(less).max(self.floor), below);
+            proposal.because.push(Reason::LostNotMissed { lost });
+            proposal.steps_on = Some(reading.at);
+            return proposal;
+        }
+        let eligible = count(self.view.eligible());
+        let take = rule.remove.min(eligible).min(self.stand.saturating_sub(self.floor));
+        if take == 0 {
+            // Asked for and blocked: `settle` says by what and until when.
+            return Proposal::new(self.stand.saturating_sub(rule.remove).max(self.floor), below);
+        }
+        let mut proposal = Proposal::new(self.stand.saturating_sub(take), below);
+        proposal.steps_on = Some(reading.at);
+        proposal
+    }
+
+    /// Since when the readings, up to the one at `latest`, have been under the threshold without a
+    /// break. A gap is a break: nobody knows what the queue did meanwhile.
+    fn under_since(&self, latest: Timestamp) -> Timestamp {
+        let below = self.queue.scale_in.below;
+        let under =
+            |reading: &&Reading| reading.depth.as_ref().is_ok_and(|depth| depth.waiting < below);
+        let readings = self.view.memory.readings.iter().rev();
+        readings.take_while(under).last().map_or(latest, |reading| reading.at)
+    }
+}

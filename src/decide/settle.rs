@@ -1,0 +1,44 @@
+//! Scaling in only as far as servers may go now, and when to look again.
+
+use super::Proposal;
+use crate::model::capacity::count;
+use crate::model::decision::Reason;
+use crate::model::roster::{Block, FleetView};
+use crate::model::time::{self, Timestamp};
+use crate::policy::FleetPolicy;
+
+/// Lowers the proposal no further than by the servers that scale-in may take.
+pub(super) fn settle(view: &FleetView, proposal: &mut Proposal) {
+    let capacity = view.capacity();
+    if proposal.capacity >= capacity {
+        return;
+    }
+    let surplus = capacity.saturating_sub(proposal.capacity);
+    let free = if proposal.may_release { count(view.eligible()) } else { 0 };
+    let blocked: Vec<(String, &Block)> = view
+        .servers
+        .iter()
+        .filter(|server| server.is_capacity())
+        .filter_map(|server| Some((server.label(), server.release.as_ref().err()?)))
+        .collect();
+    if let Some(at) = blocked.iter().filter_map(|(_, block)| block.until()).min() {
+        proposal.look_at(at);
+    }
+    if free < surplus {
+        let soonest =
+            blocked.into_iter().min_by_key(|(_, block)| block.until().unwrap_or(Timestamp::MAX));
+        let first = soonest.map(|(server, block)| (server, block.clone()));
+        proposal.because.push(Reason::Kept { surplus, free, first });
+        proposal.capacity = capacity.saturating_sub(free);
+    }
+}
+
+/// When the fleet's queue is to be read next; `None` without a queue. At once when it never was.
+pub fn poll_due(fleet: &FleetPolicy, view: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+    let queue = fleet.queue.as_ref()?;
+    Some(match view {
+        // A reading from the future was stamped before the clock was set back.
+        Some(last) if last <= now => time::after(last, queue.every),
+        Some(_) | None => now,
+    })
+}

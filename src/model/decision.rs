@@ -1,0 +1,255 @@
+//! Decisions: how many, and why. Doing nothing is a decision too and has reasons like any other.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use super::capacity::Capacity;
+use super::fleet::FleetName;
+use super::roster::Block;
+use super::time::{self, Timestamp};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    pub fleet: FleetName,
+    /// Servers in service or on their way to be, now.
+    pub capacity: Capacity,
+    /// What the rules ask for, within min and max.
+    pub wanted: Capacity,
+    /// What is aimed at now: `wanted`, less what scale-in may not take yet.
+    pub desired: Capacity,
+    /// In the order the rules were applied; never empty.
+    pub because: Vec<Reason>,
+    /// The reading that this decision answers with a step, if it does.
+    pub steps_on: Option<Timestamp>,
+    /// The earliest instant, besides ticks and polls, at which the answer may differ.
+    pub next_look: Option<Timestamp>,
+}
+
+impl Decision {
+    /// What is worth telling: the rules that hold something up or override something, without the
+    /// numbers that pass by themselves. While neither this nor the desired capacity changes, there
+    /// is no news.
+    pub fn marks(&self) -> BTreeSet<String> {
+        self.because.iter().filter_map(Reason::mark).collect()
+    }
+
+    /// The reasons as one line, with times in `zone`.
+    pub fn text(&self, zone: &TimeZone) -> String {
+        let parts: Vec<String> = self.because.iter().map(|reason| reason.text(zone)).collect();
+        parts.join("; ")
+    }
+}
+
+/// One reason, with its numbers. Every way a decision can come about is here, and nowhere else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    Hold {
+        capacity: Capacity,
+        owner: String,
+        reason: String,
+        until: Timestamp,
+    },
+    Paused {
+        owner: String,
+        reason: String,
+        until: Timestamp,
+    },
+    /// A schedule line stands; `early_by`: it was put forward so that its capacity is ready.
+    Schedule {
+        capacity: Capacity,
+        cron: String,
+        line: usize,
+        early_by: Option<Duration>,
+    },
+    /// The schedule's capacity is the floor of a queue's.
+    Floor {
+        capacity: Capacity,
+        cron: String,
+        line: usize,
+    },
+    /// Neither schedule nor queue: `min` it is.
+    Minimum {
+        min: Capacity,
+    },
+    /// Servers added by hand.
+    Extra {
+        add: Capacity,
+        owner: String,
+        until: Timestamp,
+    },
+    QueueAbove {
+        waiting: u64,
+        above: u64,
+        add: Capacity,
+    },
+    QueueBelow {
+        waiting: u64,
+        below: u64,
+        remove: Capacity,
+    },
+    QueueBetween {
+        waiting: u64,
+        below: u64,
+        above: u64,
+    },
+    /// This reading has had its step.
+    QueueAnswered {
+        waiting: u64,
+        read_at: Timestamp,
+    },
+    QueueUnreadable {
+        why: String,
+        since: Timestamp,
+        at_least: Option<Capacity>,
+    },
+    QueueUnread,
+    /// Under the threshold, but not yet for long enough.
+    Stabilising {
+        under_for: Duration,
+        after: Duration,
+        until: Timestamp,
+    },
+    /// Servers were lost and the queue does not ask for them back.
+    LostNotMissed {
+        lost: Capacity,
+    },
+    /// `min` and `max` changed the number.
+    Bounded {
+        asked: Capacity,
+        min: Capacity,
+        max: Capacity,
+    },
+    /// Fewer are wanted, and some may not go yet.
+    Kept {
+        surplus: Capacity,
+        free: Capacity,
+        first: Option<(String, Block)>,
+    },
+    /// Nothing may be changed.
+    Frozen {
+        why: String,
+    },
+}
+
+impl Reason {
+    /// The rule's name, the same in logs, JSON and documents.
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::Hold { .. } => "hold",
+            Self::Paused { .. } => "paused",
+            Self::Schedule { .. } => "schedule",
+            Self::Floor { .. } => "schedule_floor",
+            Self::Minimum { .. } => "minimum",
+            Self::Extra { .. } => "launched_by_hand",
+            Self::QueueAbove { .. } => "queue_above",
+            Self::QueueBelow { .. } => "queue_below",
+            Self::QueueBetween { .. } => "queue_between",
+            Self::QueueAnswered { .. } => "queue_answered",
+            Self::QueueUnreadable { .. } => "queue_unreadable",
+            Self::QueueUnread => "queue_unread",
+            Self::Stabilising { .. } => "stabilising",
+            Self::LostNotMissed { .. } => "lost_not_missed",
+            Self::Bounded { .. } => "bounded",
+            Self::Kept { .. } => "kept",
+            Self::Frozen { .. } => "frozen",
+        }
+    }
+
+    /// What makes the reason news, if anything: readings that ask for nothing, or for what is done
+    /// already, come every few minutes.
+    fn mark(&self) -> Option<String> {
+        let rule = self.rule();
+        match self {
+            Self::Hold { capacity, .. } => Some(format!("{rule} {capacity}")),
+            Self::Schedule { line, .. } | Self::Floor { line, .. } => {
+                Some(format!("{rule} {line}"))
+            }
+            Self::Extra { add, .. } => Some(format!("{rule} {add}")),
+            Self::Frozen { .. }
+            | Self::Paused { .. }
+            | Self::Minimum { .. }
+            | Self::QueueUnreadable { .. }
+            | Self::Stabilising { .. }
+            | Self::Bounded { .. }
+            | Self::Kept { .. } => Some(rule.to_owned()),
+            Self::QueueAbove { .. }
+            | Self::QueueBelow { .. }
+            | Self::QueueBetween { .. }
+            | Self::QueueAnswered { .. }
+            | Self::QueueUnread
+            | Self::LostNotMissed { .. } => None,
+        }
+    }
+
+    /// The reason in words, with times in `zone`.
+    pub fn text(&self, zone: &TimeZone) -> String {
+        let local = |at: &Timestamp| time::local(*at, zone);
+        match self {
+            Self::Hold { capacity, owner, reason, until } => {
+                format!("held at {capacity} by {owner} until {}: {reason}", local(until))
+            }
+            Self::Paused { owner, reason, until } => {
+                format!("paused by {owner} until {}: {reason}", local(until))
+            }
+            Self::Schedule { capacity, cron, line, early_by } => {
+                let early =
+                    early_by.map(|early| format!(", {} early to be ready", time::text(early)));
+                let early = early.unwrap_or_default();
+                format!("schedule \"{cron}\" asks for {capacity} (line {line}){early}")
+            }
+            Self::Floor { capacity, cron, line } => {
+                format!("schedule \"{cron}\" asks for at least {capacity} (line {line})")
+            }
+            Self::Minimum { min } => format!("no schedule and no queue: min is {min}"),
+            Self::Extra { add, owner, until } => {
+                format!("{add} more, launched by {owner} until {}", local(until))
+            }
+            Self::QueueAbove { waiting, above, add } => {
+                format!("{waiting} jobs waiting, over {above}: add {add}")
+            }
+            Self::QueueBelow { waiting, below, remove: 0 } => {
+                format!("{waiting} jobs waiting, under {below}: nothing to remove")
+            }
+            Self::QueueBelow { waiting, below, remove } => {
+                format!("{waiting} jobs waiting, under {below}: remove {remove}")
+            }
+            Self::QueueBetween { waiting, below, above } => {
+                format!("{waiting} jobs waiting, between {below} and {above}: no change")
+            }
+            Self::QueueAnswered { waiting, read_at } => {
+                format!("{waiting} jobs waiting at {}: answered with a step", local(read_at))
+            }
+            Self::QueueUnreadable { why, since, at_least } => {
+                let holds = match at_least {
+                    Some(n) => format!("at least {n}, and no scale-in"),
+                    None => "no change".to_owned(),
+                };
+                format!("queue unreadable since {} ({why}): {holds}", local(since))
+            }
+            Self::QueueUnread => "queue not read yet: no change".to_owned(),
+            Self::Stabilising { under_for, after, until } => format!(
+                "under the threshold for {} of {}, until {}",
+                time::text(*under_for),
+                time::text(*after),
+                local(until)
+            ),
+            Self::LostNotMissed { lost } => {
+                format!("{lost} lost meanwhile and not needed: not replaced")
+            }
+            Self::Bounded { asked, min, max } => format!(
+                "{asked} asked for, min {min} and max {max} allow {}",
+                (*asked).clamp(*min, *max)
+            ),
+            Self::Kept { surplus, free, first } => {
+                let first = first
+                    .as_ref()
+                    .map(|(server, block)| format!(" ({server}: {})", block.text(zone)));
+                let first = first.unwrap_or_default();
+                format!("{surplus} more than wanted, {free} may go now{first}")
+            }
+            Self::Frozen { why } => format!("nothing is changed: {why}"),
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! One tick's picture of the world, with its gaps. A failed call is a gap with its cause, never a
+//! zero and never an empty list.
+
+use std::collections::BTreeMap;
+
+use super::balancer::{Balancer, Membership};
+use super::fault::Fault;
+use super::fleet::FleetName;
+use super::instance::{Instance, InstanceId};
+use super::reading::{Health, Reading};
+use super::time::Timestamp;
+
+#[derive(Debug, Clone)]
+pub struct Observation {
+    /// When the tick began. The only clock reading of a tick.
+    pub now: Timestamp,
+    /// Everything in EC2 that carries the tag of this install, or why it could not be listed.
+    pub instances: Result<BTreeMap<InstanceId, Instance>, Fault>,
+    pub balancers: BTreeMap<Balancer, Result<BTreeMap<InstanceId, Membership>, Fault>>,
+    /// Health checks made so far; an instance left out is unknown.
+    pub health: BTreeMap<InstanceId, Health>,
+    /// Queues that were due and asked in this tick.
+    pub readings: BTreeMap<FleetName, Reading>,
+}

@@ -1,0 +1,186 @@
+//! Plans: exactly which server, which pool, in which order. The vocabulary of doing.
+
+use std::fmt;
+
+use jiff::tz::TimeZone;
+
+use super::balancer::Balancer;
+use super::capacity::Capacity;
+use super::fault::Fault;
+use super::fleet::FleetName;
+use super::instance::{Instance, InstanceId};
+use super::launch::{LaunchRequest, Token};
+use super::roster::Block;
+use super::server::RetireReason;
+use super::time::{self, Timestamp};
+
+/// Everything one tick will do, and what it leaves undone, with reasons.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+    /// What would have been done, had the fleet not been in observe mode.
+    pub withheld: Vec<Step>,
+    /// What was left out, and why.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// One step for one fleet. A step names everything; nothing is chosen when it is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub fleet: FleetName,
+    pub act: Act,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// Ask EC2 for a new server.
+    Launch(Box<LaunchRequest>),
+    /// Ask again, with the same token and the same bytes.
+    Replay { token: Token, attempt: u32, in_doubt: bool },
+    /// Put a healthy server into its balancer.
+    Register { instance: InstanceId, balancer: Balancer },
+    /// Write a server off: it is on its way out from now on.
+    Retire { token: Token, label: String, why: RetireReason, ranking: Vec<Ranked> },
+    /// Take a draining server back.
+    Reclaim { token: Token, label: String },
+    /// Take a server out of its balancer.
+    Deregister { instance: InstanceId, balancer: Balancer, token: Option<Token> },
+    /// Terminate it: proven out of its balancer, or its drain time is over.
+    Terminate { instance: InstanceId, token: Token, proof: OutOfService },
+}
+
+/// Why a server may be terminated now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutOfService {
+    /// Its fleet has no balancer.
+    NoBalancer,
+    /// The balancer does not list it any more, or never did.
+    NotMember,
+    /// Deregistered, and the drain time is over.
+    DrainTimeOver,
+    /// The balancer itself does not exist any more.
+    BalancerGone,
+}
+
+/// One line of the ranking by which a server was chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ranked {
+    pub server: String,
+    pub launched_at: Option<Timestamp>,
+    /// `None`: eligible.
+    pub block: Option<Block>,
+}
+
+/// Something wanted and not planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    pub fleet: FleetName,
+    /// How many servers it is about.
+    pub count: Capacity,
+    pub why: Limit,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Limit {
+    /// `limits.instances` is reached.
+    Instances { limit: Capacity, alive: Capacity },
+    /// `max` servers are alive, though not all are capacity.
+    Max { max: Capacity, alive: Capacity },
+    /// `limits.terminate` is used up.
+    Terminate { count: Capacity, until: Timestamp },
+    /// The launch breaker is open.
+    Breaker { failures: Capacity, last: String, probe_at: Option<Timestamp> },
+    /// Every pool refused lately.
+    NoPool { last: Fault, until: Timestamp },
+    /// Launches are spread over ticks.
+    Pace,
+    /// More than half of the fleet looks sick: more likely the check or the network is.
+    MostlySick { sick: Capacity, of: Capacity },
+    /// A plan that broke a rule was not carried out: a defect of ours.
+    Audit(String),
+}
+
+impl Limit {
+    /// The limit in words, with times in `zone`.
+    pub fn text(&self, zone: &TimeZone) -> String {
+        let local = |at: &Timestamp| time::local(*at, zone);
+        match self {
+            Self::Instances { limit, alive } => {
+                format!("limits.instances is {limit}, and {alive} are alive in all")
+            }
+            Self::Max { max, alive } => format!("max is {max}, and {alive} are alive"),
+            Self::Terminate { count, until } => {
+                format!("limits.terminate: {count} retired lately, next from {}", local(until))
+            }
+            Self::Breaker { failures, last, probe_at } => {
+                let probe = probe_at.as_ref().map(|at| format!("one probe at {}", local(at)));
+                let probe = probe.unwrap_or_else(|| "a probe is under way".to_owned());
+                format!("launches stopped after {failures} failures, the last: {last}; {probe}")
+            }
+            Self::NoPool { last, until } => format!(
+                "every pool refused lately, the last: {last}; tried again from {}",
+                local(until)
+            ),
+            Self::Pace => "launches are spread over several ticks".to_owned(),
+            Self::MostlySick { sick, of } => format!(
+                "{sick} of {of} look sick at once: more likely the check or the network is at fault"
+            ),
+            Self::Audit(rule) => format!("the plan broke a rule and was dropped: {rule}"),
+        }
+    }
+}
+
+impl Step {
+    /// The step in words, with times in `zone`.
+    pub fn text(&self, zone: &TimeZone) -> String {
+        match &self.act {
+            Act::Launch(request) => format!("launch {}", request.pool),
+            Act::Replay { attempt, .. } => format!("ask again for a launch (attempt {attempt})"),
+            Act::Register { instance, balancer } => format!("register {instance} with {balancer}"),
+            Act::Retire { label, why, .. } => format!("retire {label}: {}", why.text(zone)),
+            Act::Reclaim { label, .. } => format!("take back {label}, which was draining"),
+            Act::Deregister { instance, balancer, .. } => {
+                format!("deregister {instance} from {balancer}")
+            }
+            Act::Terminate { instance, proof, .. } => format!("terminate {instance}: {proof}"),
+        }
+    }
+}
+
+impl RetireReason {
+    /// The reason in words, with times in `zone`.
+    pub fn text(&self, zone: &TimeZone) -> String {
+        match self {
+            Self::ScaleIn => "scale-in, newest eligible server first".to_owned(),
+            Self::NeverHealthy { waited } => {
+                format!("not healthy {} after its launch", time::text(*waited))
+            }
+            Self::Sick { since } => {
+                format!("its health check has failed since {}", time::local(*since, zone))
+            }
+            Self::StuckPending { waited } => format!("pending for {}", time::text(*waited)),
+            Self::Operator { who, why } => format!("asked by {who}: {why}"),
+        }
+    }
+}
+
+impl fmt::Display for OutOfService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoBalancer => "no load balancer to drain from",
+            Self::NotMember => "out of its load balancer",
+            Self::DrainTimeOver => "drain time is over",
+            Self::BalancerGone => "its load balancer is gone",
+        })
+    }
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done; a launch with the instance EC2 answered.
+    Done(Option<Box<Instance>>),
+    Failed(Fault),
+    /// Not tried, because an earlier call of the tick was throttled.
+    Skipped,
+}

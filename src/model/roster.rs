@@ -1,0 +1,314 @@
+//! What is true of each server and fleet at one instant, derived anew at every tick from EC2, the
+//! balancers, the health checks and the journal.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use super::balancer::{Balancer, Membership};
+use super::capacity::{Capacity, count};
+use super::fault::Fault;
+use super::fleet::{FleetName, Pool};
+use super::instance::{Instance, InstanceId};
+use super::ledger::{FleetMemory, Override};
+use super::server::ServerRecord;
+use super::time::{self, Timestamp};
+
+#[derive(Debug, Clone)]
+pub struct Roster {
+    pub now: Timestamp,
+    /// The fleets of the policy.
+    pub fleets: BTreeMap<FleetName, FleetView>,
+    /// Fleets that have servers and are not in the policy: watched and reported, never changed but
+    /// by `tidegate retire`.
+    pub unmanaged: BTreeMap<FleetName, FleetView>,
+    /// Instances that carry our tag and cannot be proven ours.
+    pub strangers: BTreeMap<InstanceId, Stranger>,
+    /// Why nothing may be changed anywhere: EC2 could not be listed, or the list is implausible.
+    pub blind: Option<Blind>,
+    /// Gone instances that a balancer still lists: `(fleet, balancer, instance)`.
+    pub leftovers: Vec<(FleetName, Balancer, InstanceId)>,
+    /// Servers retired within the window of `limits.terminate`, oldest first.
+    pub recent_retirements: Vec<Timestamp>,
+}
+
+/// Why the picture of EC2 cannot be trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Blind {
+    /// DescribeInstances failed.
+    Unlisted(Fault),
+    /// Too many servers that should be there are not in the list.
+    Implausible { absent: Capacity, expected: Capacity },
+}
+
+impl fmt::Display for Blind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unlisted(fault) => write!(f, "EC2 could not be listed: {fault}"),
+            Self::Implausible { absent, expected } => write!(
+                f,
+                "EC2's list lacks {absent} of {expected} servers that should be in it, which is not believed"
+            ),
+        }
+    }
+}
+
+/// Why an instance with our tag is not ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stranger {
+    /// The client token is not one of this install: somebody tagged it by hand, or copied tags.
+    NoToken,
+    /// Launched by this install, but the tag that names its fleet is gone.
+    NoFleet,
+    /// An Auto Scaling group owns it.
+    AutoScalingGroup,
+}
+
+impl fmt::Display for Stranger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoToken => "it carries our tag, but was not launched by this install",
+            Self::NoFleet => "its tag tidegate:fleet is gone",
+            Self::AutoScalingGroup => "an Auto Scaling group owns it",
+        })
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct FleetView {
+    pub name: FleetName,
+    /// Every server that is not proven gone, oldest first.
+    pub servers: Vec<Server>,
+    pub memory: FleetMemory,
+    /// The balancer's state as a whole.
+    pub balancer: BalancerView,
+    pub hold: Option<Override>,
+    pub pause: Option<Override>,
+    /// Servers wanted on top of the rules, by hand.
+    pub extra: Option<Override>,
+    pub retire: Option<Override>,
+    pub breaker: Breaker,
+    /// Pools that refused lately, and until when they are passed over.
+    pub cold: Vec<Cold>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BalancerView {
+    /// The fleet has none.
+    None,
+    Readable(Balancer),
+    /// It does not exist, by its own service's word.
+    Missing(Balancer, Fault),
+    /// It could not be asked.
+    Unreadable(Balancer, Fault),
+}
+
+/// The launch breaker: launches that never come into service stop the fleet's launches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Breaker {
+    Closed {
+        failures: Capacity,
+    },
+    /// Open: one probe launch is tried at `probe_at`.
+    Open {
+        failures: Capacity,
+        last: String,
+        probe_at: Timestamp,
+    },
+    /// Open, and the probe is under way.
+    Probing {
+        failures: Capacity,
+        last: String,
+    },
+}
+
+/// A pool, a subnet or the whole account that refused a launch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cold {
+    pub scope: ColdScope,
+    pub until: Timestamp,
+    pub fault: Fault,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ColdScope {
+    Pool(Pool),
+    Subnet(String),
+    Account,
+}
+
+/// A server: its record, what EC2 and the balancer say of it, and what follows.
+#[derive(Debug, Clone)]
+pub struct Server {
+    pub record: ServerRecord,
+    pub instance: Option<Instance>,
+    pub phase: Phase,
+    /// `None`: not a member, no balancer, or it could not be asked (see [`BalancerView`]).
+    pub membership: Option<Membership>,
+    /// Why its last health check failed, if it did.
+    pub ailing: Option<String>,
+    /// By EC2's launch time; `None` when that is not known.
+    pub uptime: Option<Duration>,
+    /// The end of the hour that is paid already, where hours are billed.
+    pub paid_until: Option<Timestamp>,
+    /// Whether scale-in may take it now.
+    pub release: Result<(), Block>,
+}
+
+/// Where a server is in its life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// Asked of EC2, no certain answer yet.
+    Launching,
+    /// Pending or running, not yet passed its health check, within `grace`.
+    Booting,
+    /// Healthy, not yet in service by the balancer's word.
+    Registering,
+    InService,
+    /// Healthy by our check and out of service by the balancer's: reported, not replaced.
+    Disputed,
+    /// Should be in EC2's list and is not, or is in a state this version does not know.
+    Unclear,
+    /// Not healthy within `grace`, or stuck in `pending`.
+    Overdue,
+    /// Was healthy, and its checks have failed since then.
+    Sick {
+        since: Timestamp,
+    },
+    /// Being taken out of service; not capacity.
+    Draining,
+    /// Termination was asked, or is under way.
+    Terminating,
+    /// Stopped by somebody: costs its volumes, serves nothing.
+    Stopped,
+}
+
+impl Phase {
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Launching => "launching",
+            Self::Booting => "booting",
+            Self::Registering => "registering",
+            Self::InService => "in service",
+            Self::Disputed => "disputed",
+            Self::Unclear => "unclear",
+            Self::Overdue => "overdue",
+            Self::Sick { .. } => "sick",
+            Self::Draining => "draining",
+            Self::Terminating => "terminating",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// Why scale-in may not take a server now, and when that may change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Block {
+    /// Not yet up for `minimum_uptime`.
+    MinimumUptime { uptime: Duration, minimum: Duration, until: Timestamp },
+    /// Its hour is paid, and the release window opens later.
+    PaidHour { paid_until: Timestamp, opens: Timestamp },
+    /// A person, or a tag, protects it.
+    Keep { by: String, until: Option<Timestamp> },
+    /// Its launch is not settled, or its uptime is not known.
+    Unsettled,
+    /// Its balancer cannot be asked, so draining could not be proven.
+    NoDrain,
+    /// It is not capacity: on its way out, sick or stopped.
+    NotCapacity,
+}
+
+impl Block {
+    pub fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::MinimumUptime { until, .. } => Some(*until),
+            Self::PaidHour { opens, .. } => Some(*opens),
+            Self::Keep { until, .. } => *until,
+            Self::Unsettled | Self::NoDrain | Self::NotCapacity => None,
+        }
+    }
+
+    /// The block in words, with times in `zone`.
+    pub fn text(&self, zone: &TimeZone) -> String {
+        match self {
+            Self::MinimumUptime { uptime, minimum, .. } => {
+                format!("up {} of minimum_uptime {}", time::text(*uptime), time::text(*minimum))
+            }
+            Self::PaidHour { paid_until, opens } => format!(
+                "paid until {}, released from {}",
+                time::local(*paid_until, zone),
+                time::local(*opens, zone)
+            ),
+            Self::Keep { by, .. } => format!("kept: {by}"),
+            Self::Unsettled => "its launch is not settled".to_owned(),
+            Self::NoDrain => "its load balancer cannot be asked".to_owned(),
+            Self::NotCapacity => "not capacity".to_owned(),
+        }
+    }
+}
+
+impl Server {
+    /// Serving, or on its way to: what desired capacity is compared with.
+    pub fn is_capacity(&self) -> bool {
+        match self.phase {
+            Phase::Launching
+            | Phase::Booting
+            | Phase::Registering
+            | Phase::InService
+            | Phase::Disputed
+            | Phase::Unclear => true,
+            Phase::Overdue
+            | Phase::Sick { .. }
+            | Phase::Draining
+            | Phase::Terminating
+            | Phase::Stopped => false,
+        }
+    }
+
+    /// Holding EC2 capacity, or perhaps holding it: what `max` and `limits` count.
+    pub fn is_alive(&self) -> bool {
+        match (&self.phase, &self.instance) {
+            (Phase::Stopped, _) => false,
+            (_, Some(instance)) => instance.lifecycle.is_alive(),
+            (_, None) => true,
+        }
+    }
+
+    pub fn id(&self) -> Option<&InstanceId> {
+        self.record.instance()
+    }
+
+    /// How it is named to people: its instance id, else its token.
+    pub fn label(&self) -> String {
+        self.id().map_or_else(|| self.record.token.to_string(), ToString::to_string)
+    }
+}
+
+impl FleetView {
+    pub fn capacity(&self) -> Capacity {
+        count(self.servers.iter().filter(|server| server.is_capacity()))
+    }
+
+    pub fn alive(&self) -> Capacity {
+        count(self.servers.iter().filter(|server| server.is_alive()))
+    }
+
+    pub fn in_service(&self) -> Capacity {
+        count(self.servers.iter().filter(|server| server.phase == Phase::InService))
+    }
+
+    /// Servers that scale-in may take now, newest first.
+    pub fn eligible(&self) -> Vec<&Server> {
+        let mut eligible: Vec<&Server> =
+            self.servers.iter().filter(|server| server.release.is_ok()).collect();
+        eligible.sort_by(|a, b| {
+            b.record
+                .launched_at
+                .cmp(&a.record.launched_at)
+                .then_with(|| b.record.token.cmp(&a.record.token))
+        });
+        eligible
+    }
+}

@@ -1,0 +1,138 @@
+//! Asks the world everything a tick needs, and judges nothing: a failed call is a gap with its
+//! cause, and the tick goes on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::future::join_all;
+
+use crate::decide::poll_due;
+use crate::model::balancer::{Balancer, Membership};
+use crate::model::fault::Fault;
+use crate::model::fleet::FleetName;
+use crate::model::instance::{Instance, InstanceId, Lifecycle};
+use crate::model::ledger::Ledger;
+use crate::model::observation::Observation;
+use crate::model::reading::{Health, Reading};
+use crate::model::server::ServerRecord;
+use crate::model::time::Timestamp;
+use crate::policy::{HealthPolicy, Policy};
+use crate::ports::{HealthQuery, Ports, QueueQuery};
+
+/// One picture of the world at `now`.
+pub async fn observe(
+    ports: &Ports,
+    policy: &Policy,
+    ledger: &Ledger,
+    now: Timestamp,
+) -> Observation {
+    let (listed, balancers, readings) = tokio::join!(
+        ports.cloud.instances(&policy.install),
+        members(ports, policy, ledger),
+        queues(ports, policy, ledger, now),
+    );
+    let instances = listed.map(|listed| {
+        listed
+            .into_iter()
+            .map(|instance| (instance.id.clone(), instance))
+            .collect::<BTreeMap<_, _>>()
+    });
+    let health = match &instances {
+        Ok(listed) => health(ports, policy, ledger, listed, now).await,
+        Err(_) => BTreeMap::new(),
+    };
+    Observation { now, instances, balancers, health, readings }
+}
+
+/// Each balancer once, however many fleets share it; of fleets that left the policy as long as
+/// they have servers.
+async fn members(
+    ports: &Ports,
+    policy: &Policy,
+    ledger: &Ledger,
+) -> BTreeMap<Balancer, Result<BTreeMap<InstanceId, Membership>, Fault>> {
+    let named = policy.fleets.values().filter_map(|fleet| fleet.balancer.as_ref());
+    let mut balancers: BTreeSet<Balancer> = named.map(|entry| entry.balancer.clone()).collect();
+    let open = ledger.servers.values().filter(|record| record.is_open());
+    let orphans: BTreeSet<&FleetName> = open
+        .map(|record| &record.fleet)
+        .filter(|name| !policy.fleets.contains_key(*name))
+        .collect();
+    for name in orphans {
+        if let Some((balancer, _)) = ledger.fleets.get(name).and_then(|m| m.balancer.clone()) {
+            balancers.insert(balancer);
+        }
+    }
+    let asked = balancers.into_iter().map(async |balancer| {
+        let members = ports.balancers.members(&balancer).await;
+        (balancer, members)
+    });
+    join_all(asked).await.into_iter().collect()
+}
+
+async fn queues(
+    ports: &Ports,
+    policy: &Policy,
+    ledger: &Ledger,
+    now: Timestamp,
+) -> BTreeMap<FleetName, Reading> {
+    let due = policy.fleets.values().filter_map(|fleet| {
+        let last = ledger.fleets.get(&fleet.name).and_then(|memory| memory.last_reading());
+        let at = poll_due(fleet, last.map(|reading| reading.at), now)?;
+        let source = &fleet.queue.as_ref()?.source;
+        (at <= now).then(|| QueueQuery {
+            fleet: fleet.name.clone(),
+            url: source.url.clone(),
+            json: source.json.clone(),
+            header: source.header.as_ref().map(|h| (h.name.clone(), h.secret.clone())),
+        })
+    });
+    let asked = due.map(async |query| {
+        let depth = ports.probe.queue(&query).await;
+        (query.fleet, Reading { at: now, depth })
+    });
+    join_all(asked).await.into_iter().collect()
+}
+
+async fn health(
+    ports: &Ports,
+    policy: &Policy,
+    ledger: &Ledger,
+    listed: &BTreeMap<InstanceId, Instance>,
+    now: Timestamp,
+) -> BTreeMap<InstanceId, Health> {
+    let queries: Vec<HealthQuery> = ledger
+        .servers
+        .values()
+        .filter(|record| record.is_open() && record.retirement.is_none())
+        .filter_map(|record| {
+            let check = policy.fleets.get(&record.fleet)?.health.as_ref()?;
+            let instance = listed.get(record.instance()?)?;
+            (instance.lifecycle == Lifecycle::Running).then(|| query(check, record, instance))?
+        })
+        .collect();
+    if queries.is_empty() { BTreeMap::new() } else { ports.probe.health(&queries, now).await }
+}
+
+/// The check of one instance; `None` while an address that the URL needs is not known.
+fn query(check: &HealthPolicy, record: &ServerRecord, instance: &Instance) -> Option<HealthQuery> {
+    let private_ip = instance.private_ip.as_ref().or(record.private_ip.as_ref());
+    let values = [
+        ("{private_ip}", private_ip),
+        ("{public_ip}", instance.public_ip.as_ref()),
+        ("{private_dns}", instance.private_dns.as_ref()),
+        ("{instance_id}", Some(&instance.id.to_string())),
+    ];
+    let mut url = check.url.clone();
+    for (placeholder, value) in values {
+        if url.contains(placeholder) {
+            url = url.replace(placeholder, value?);
+        }
+    }
+    Some(HealthQuery {
+        instance: instance.id.clone(),
+        url,
+        expect: check.expect.clone(),
+        timeout: check.timeout,
+        every: check.every,
+    })
+}

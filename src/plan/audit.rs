@@ -1,0 +1,203 @@
+//! What every plan obeys, one function per rule, checked over the finished plan by other means than
+//! those that made it. A violation is a defect of ours: in production the fleet's steps are dropped
+//! and a problem is raised, in tests it fails.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::capacity::{Capacity, count};
+use crate::model::decision::Decision;
+use crate::model::fleet::FleetName;
+use crate::model::plan::{Act, LeftOut, Limit, OutOfService, Plan, Step};
+use crate::model::roster::{BalancerView, FleetView, Roster, Server};
+use crate::model::server::RetireReason;
+use crate::policy::Policy;
+
+/// A rule that a fleet's steps break.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    pub fleet: FleetName,
+    pub rule: String,
+}
+
+/// Every violation of every rule.
+pub fn audit(
+    policy: &Policy,
+    roster: &Roster,
+    decisions: &BTreeMap<FleetName, Decision>,
+    plan: &Plan,
+) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut by_fleet: BTreeMap<&FleetName, Vec<&Step>> = BTreeMap::new();
+    for step in &plan.steps {
+        by_fleet.entry(&step.fleet).or_default().push(step);
+    }
+    for (name, steps) in by_fleet {
+        let view = roster.fleets.get(name).or_else(|| roster.unmanaged.get(name));
+        let rules = match view {
+            None => vec!["steps for a fleet nobody knows".to_owned()],
+            Some(view) => [
+                blind(roster),
+                known_servers(view, &steps),
+                one_voice(&steps),
+                no_kept_server(view, &steps),
+                capacity_kept(view, &steps, decisions.get(name)),
+                room(policy, view, &steps, decisions.get(name)),
+                drained_first(view, &steps),
+                fresh_tokens(view, &steps),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+        };
+        found.extend(rules.into_iter().map(|rule| Violation { fleet: name.clone(), rule }));
+    }
+    found
+}
+
+/// Takes the steps of fleets that break a rule out of the plan and says so in it.
+pub fn enforce(plan: &mut Plan, violations: &[Violation]) {
+    let bad: BTreeSet<&FleetName> = violations.iter().map(|v| &v.fleet).collect();
+    plan.steps.retain(|step| !bad.contains(&step.fleet));
+    for violation in violations {
+        plan.left_out.push(LeftOut {
+            fleet: violation.fleet.clone(),
+            count: 0,
+            why: Limit::Audit(violation.rule.clone()),
+        });
+    }
+}
+
+fn blind(roster: &Roster) -> Option<String> {
+    roster.blind.as_ref().map(|why| format!("nothing may be done: {why}"))
+}
+
+/// Every termination is of a server whose record we hold, by its own instance.
+fn known_servers(view: &FleetView, steps: &[&Step]) -> Option<String> {
+    steps.iter().find_map(|step| match &step.act {
+        Act::Terminate { instance, token, .. } => {
+            let server = view.servers.iter().find(|server| server.record.token == *token);
+            let right = server.is_some_and(|server| server.id() == Some(instance));
+            (!right).then(|| format!("{instance} is not a server of this fleet"))
+        }
+        Act::Launch(_)
+        | Act::Replay { .. }
+        | Act::Register { .. }
+        | Act::Retire { .. }
+        | Act::Reclaim { .. }
+        | Act::Deregister { .. } => None,
+    })
+}
+
+/// No server is both taken out and put in, nor handled twice.
+fn one_voice(steps: &[&Step]) -> Option<String> {
+    let mut calls = BTreeSet::new();
+    steps.iter().find_map(|step| match &step.act {
+        Act::Register { instance, .. }
+        | Act::Deregister { instance, .. }
+        | Act::Terminate { instance, .. } => {
+            let first = calls.insert(instance);
+            (!first).then(|| format!("two calls for {instance} in one tick"))
+        }
+        Act::Launch(_) | Act::Replay { .. } | Act::Retire { .. } | Act::Reclaim { .. } => None,
+    })
+}
+
+fn retired<'a>(view: &'a FleetView, steps: &[&'a Step]) -> Vec<(&'a Server, &'a RetireReason)> {
+    let found = steps.iter().filter_map(|step| match &step.act {
+        Act::Retire { token, why, .. } => {
+            let server = view.servers.iter().find(|server| server.record.token == *token)?;
+            Some((server, why))
+        }
+        Act::Launch(_)
+        | Act::Replay { .. }
+        | Act::Register { .. }
+        | Act::Reclaim { .. }
+        | Act::Deregister { .. }
+        | Act::Terminate { .. } => None,
+    });
+    found.collect()
+}
+
+/// A server that a person or a tag protects is not retired, whatever the reason.
+fn no_kept_server(view: &FleetView, steps: &[&Step]) -> Option<String> {
+    retired(view, steps).into_iter().find_map(|(server, _)| {
+        let tags = server.instance.as_ref().map(|instance| &instance.tags);
+        let kept = tags.is_some_and(|tags| tags.keep || tags.auto_scaling_group);
+        kept.then(|| format!("{} is kept", server.label()))
+    })
+}
+
+/// Scale-in leaves at least the desired capacity, and takes only eligible servers.
+fn capacity_kept(view: &FleetView, steps: &[&Step], decision: Option<&Decision>) -> Option<String> {
+    let retired = retired(view, steps);
+    let scaled_in: Vec<&Server> = retired
+        .iter()
+        .filter(|(_, why)| **why == RetireReason::ScaleIn)
+        .map(|(server, _)| *server)
+        .collect();
+    if let Some(server) = scaled_in.iter().find(|server| server.release.is_err()) {
+        return Some(format!("{} may not go yet", server.label()));
+    }
+    let desired = decision.map_or(Capacity::MAX, |decision| decision.desired);
+    let left = view.capacity().saturating_sub(count(&scaled_in));
+    (!scaled_in.is_empty() && left < desired)
+        .then(|| format!("scale-in would leave {left} of the {desired} desired"))
+}
+
+/// Launches bring the fleet to what is desired, never beyond it or beyond what may be alive.
+fn room(
+    policy: &Policy,
+    view: &FleetView,
+    steps: &[&Step],
+    decision: Option<&Decision>,
+) -> Option<String> {
+    let launches = count(steps.iter().filter(|step| matches!(step.act, Act::Launch(_))));
+    if launches == 0 {
+        return None;
+    }
+    let (Some(decision), Some(fleet)) = (decision, policy.fleets.get(&view.name)) else {
+        return Some("a launch for a fleet that is not in the policy".to_owned());
+    };
+    let capacity = view.capacity().saturating_add(launches);
+    if capacity > decision.desired {
+        return Some(format!("{capacity} would be more than the {} desired", decision.desired));
+    }
+    let alive = view.alive().saturating_add(launches);
+    let most = fleet.bounds.max().max(decision.desired);
+    (alive > most).then(|| format!("{alive} alive would be more than {most}"))
+}
+
+/// No termination of a member, unless its drain time is over or its balancer is gone.
+fn drained_first(view: &FleetView, steps: &[&Step]) -> Option<String> {
+    steps.iter().find_map(|step| {
+        let Act::Terminate { instance, token, proof } = &step.act else { return None };
+        let server = view.servers.iter().find(|server| server.record.token == *token)?;
+        let first = server.record.retirement.as_ref().is_none_or(|r| r.terminate_asks == 0);
+        let proven = match proof {
+            OutOfService::NoBalancer => view.balancer == BalancerView::None,
+            OutOfService::NotMember => server.membership.is_none() || !first,
+            OutOfService::DrainTimeOver => {
+                server.record.retirement.as_ref().is_some_and(|r| r.deregistered_at.is_some())
+            }
+            OutOfService::BalancerGone => matches!(view.balancer, BalancerView::Missing(..)),
+        };
+        (!proven).then(|| format!("{instance} is not proven out of its load balancer"))
+    })
+}
+
+/// A launch never uses a token that exists.
+fn fresh_tokens(view: &FleetView, steps: &[&Step]) -> Option<String> {
+    let mut tokens: BTreeSet<_> = view.servers.iter().map(|server| &server.record.token).collect();
+    steps.iter().find_map(|step| match &step.act {
+        Act::Launch(request) => {
+            let fresh = tokens.insert(&request.token);
+            (!fresh).then(|| format!("token {} is used already", request.token))
+        }
+        Act::Replay { .. }
+        | Act::Register { .. }
+        | Act::Retire { .. }
+        | Act::Reclaim { .. }
+        | Act::Deregister { .. }
+        | Act::Terminate { .. } => None,
+    })
+}

@@ -1,0 +1,257 @@
+//! Growing: draining servers are taken back first, unanswered launches asked again, and what is
+//! still missing is launched, each from the best pool that has not refused lately.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Draft;
+use super::budget::Budget;
+use super::retire::readable;
+use crate::model::capacity::{Capacity, count};
+use crate::model::decision::Decision;
+use crate::model::fault::FaultKind;
+use crate::model::fleet::Pool;
+use crate::model::instance::Lifecycle;
+use crate::model::launch::{LaunchRequest, Token, tag};
+use crate::model::plan::{Act, LeftOut, Limit};
+use crate::model::roster::{Breaker, Cold, ColdScope, FleetView, Phase, Server};
+use crate::model::server::{Asked, LaunchState};
+use crate::model::time::{self, Timestamp};
+use crate::policy::{FleetPolicy, Policy};
+
+/// The pause before an unanswered launch is asked again, doubled each time up to the cap.
+const REPLAY_FIRST: Duration = Duration::from_secs(5);
+const REPLAY_AT_MOST: Duration = Duration::from_mins(5);
+
+/// Takes draining servers back, the last to have begun first, as it is the least drained.
+pub(super) fn reclaim(draft: &mut Draft<'_>, decision: &Decision) {
+    let missing = decision.desired.saturating_sub(decision.capacity);
+    let mut draining: Vec<&Server> =
+        draft.view.servers.iter().filter(|server| may_be_reclaimed(server)).collect();
+    draining.sort_by_key(|server| {
+        std::cmp::Reverse(server.record.retirement.as_ref().map(|r| r.begun_at))
+    });
+    for server in draining.into_iter().take(usize::try_from(missing).unwrap_or(usize::MAX)) {
+        let Some(id) = server.id() else { continue };
+        // Whatever its retirement would have done next is off.
+        draft.acts.retain(|act| match act {
+            Act::Deregister { instance, .. } | Act::Terminate { instance, .. } => instance != id,
+            Act::Launch(_)
+            | Act::Replay { .. }
+            | Act::Register { .. }
+            | Act::Retire { .. }
+            | Act::Reclaim { .. } => true,
+        });
+        let token = server.record.token.clone();
+        draft.acts.push(Act::Reclaim { token, label: server.label() });
+        if let Some(balancer) = readable(draft.view) {
+            draft.acts.push(Act::Register { instance: id.clone(), balancer: balancer.clone() });
+        }
+    }
+}
+
+fn may_be_reclaimed(server: &Server) -> bool {
+    let running = server.instance.as_ref().is_some_and(|i| i.lifecycle == Lifecycle::Running);
+    let scale_in = server.record.retirement.as_ref().is_some_and(|r| r.why.may_be_reclaimed());
+    server.phase == Phase::Draining && running && scale_in && server.record.sick_since.is_none()
+}
+
+/// Asks again for launches without a certain answer, as long as they are still wanted. One that is
+/// not is only watched for: asking would launch what nobody needs.
+pub(super) fn replay(draft: &mut Draft<'_>, decision: &Decision) {
+    let mut spare = decision.capacity.saturating_sub(decision.desired);
+    for server in &draft.view.servers {
+        let LaunchState::Asked(asked) = &server.record.launch else { continue };
+        if spare > 0 {
+            spare = spare.saturating_sub(1);
+            continue;
+        }
+        if server.record.request.is_some() && replay_due(asked, draft.now) {
+            draft.acts.push(Act::Replay {
+                token: server.record.token.clone(),
+                attempt: asked.attempts.saturating_add(1),
+                in_doubt: asked.in_doubt,
+            });
+        }
+    }
+}
+
+fn replay_due(asked: &Asked, now: Timestamp) -> bool {
+    let hopeless = asked.last_fault.as_ref().is_some_and(|fault| match fault.kind {
+        // An answer that no repeat will change; whether an earlier attempt launched something is
+        // told by EC2's list alone.
+        FaultKind::Config | FaultKind::TokenMismatch | FaultKind::Refused => true,
+        FaultKind::Throttled
+        | FaultKind::Ambiguous
+        | FaultKind::NoCapacity
+        | FaultKind::SubnetFull
+        | FaultKind::Quota
+        | FaultKind::Permission
+        | FaultKind::Credentials
+        | FaultKind::TokenSpent
+        | FaultKind::InstanceNotFound
+        | FaultKind::BalancerNotFound => false,
+    });
+    let doublings = asked.attempts.saturating_sub(1).min(16);
+    let wait = REPLAY_FIRST.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX));
+    !hopeless && time::since(now, asked.last_attempt_at) >= wait.min(REPLAY_AT_MOST)
+}
+
+/// Launches what is still missing.
+pub(super) fn launch(
+    draft: &mut Draft<'_>,
+    budget: &mut Budget,
+    policy: &Policy,
+    decision: &Decision,
+) {
+    let Some(fleet) = draft.fleet else { return };
+    let reclaimed = count(draft.acts.iter().filter(|act| matches!(act, Act::Reclaim { .. })));
+    let missing = decision.desired.saturating_sub(decision.capacity).saturating_sub(reclaimed);
+    if missing == 0 {
+        return;
+    }
+    let allowed = match allowance(draft.view, draft.now) {
+        Ok(allowed) => missing.min(allowed),
+        Err(why) => return leave(draft, missing, why),
+    };
+    let mut spread = Spread::of(draft.view, fleet);
+    let mut alive = draft.view.alive();
+    // A hold may ask for more than `max`; it is a person's word and still counts against `limits`.
+    let most = fleet.bounds.max().max(decision.desired);
+    for ordinal in 0..allowed {
+        let left = missing.saturating_sub(ordinal);
+        if alive >= most {
+            return leave(draft, left, Limit::Max { max: most, alive });
+        }
+        let pool = match spread.next(&draft.view.cold) {
+            Ok(pool) => pool,
+            Err(why) => return leave(draft, left, why),
+        };
+        if let Err(why) = budget.launch() {
+            return leave(draft, left, why);
+        }
+        alive = alive.saturating_add(1);
+        let ordinal = usize::try_from(ordinal).unwrap_or(usize::MAX);
+        let token = Token::derive(&policy.install, &fleet.name, draft.now, ordinal, &pool);
+        draft.acts.push(Act::Launch(Box::new(request(policy, fleet, pool, token))));
+    }
+    if allowed < missing {
+        // Only the breaker allows fewer.
+        let (failures, last) = match &draft.view.breaker {
+            Breaker::Open { failures, last, .. } | Breaker::Probing { failures, last } => {
+                (*failures, last.clone())
+            }
+            Breaker::Closed { .. } => return,
+        };
+        let why = Limit::Breaker { failures, last, probe_at: None };
+        leave(draft, missing.saturating_sub(allowed), why);
+    }
+}
+
+fn leave(draft: &mut Draft<'_>, count: Capacity, why: Limit) {
+    draft.left_out.push(LeftOut { fleet: draft.view.name.clone(), count, why });
+}
+
+/// How many launches the breaker allows now.
+fn allowance(view: &FleetView, now: Timestamp) -> Result<Capacity, Limit> {
+    match &view.breaker {
+        Breaker::Closed { .. } => Ok(Capacity::MAX),
+        Breaker::Open { probe_at, .. } if *probe_at <= now => Ok(1),
+        Breaker::Open { failures, last, probe_at } => Err(Limit::Breaker {
+            failures: *failures,
+            last: last.clone(),
+            probe_at: Some(*probe_at),
+        }),
+        Breaker::Probing { failures, last } => {
+            Err(Limit::Breaker { failures: *failures, last: last.clone(), probe_at: None })
+        }
+    }
+}
+
+/// Which pool is next: the first type in order of preference that some subnet may have, and among
+/// those subnets the one with the fewest servers of the fleet.
+struct Spread<'a> {
+    types: Vec<Option<&'a str>>,
+    /// Servers of the fleet by subnet, in the policy's order.
+    subnets: Vec<(Option<&'a str>, Capacity)>,
+}
+
+impl<'a> Spread<'a> {
+    fn of(view: &FleetView, fleet: &'a FleetPolicy) -> Self {
+        let mut by_subnet: BTreeMap<&str, Capacity> = BTreeMap::new();
+        for server in view.servers.iter().filter(|server| server.is_alive()) {
+            let asked = server.record.request.as_ref().and_then(|r| r.pool.subnet.as_deref());
+            let actual = server.instance.as_ref().and_then(|i| i.subnet.as_deref());
+            if let Some(subnet) = actual.or(asked) {
+                let n = by_subnet.entry(subnet).or_default();
+                *n = n.saturating_add(1);
+            }
+        }
+        let types: Vec<_> = fleet.launch.types.iter().map(|kind| Some(kind.as_str())).collect();
+        let subnets: Vec<_> = fleet
+            .launch
+            .subnets
+            .iter()
+            .map(|subnet| {
+                (Some(subnet.as_str()), by_subnet.get(subnet.as_str()).copied().unwrap_or(0))
+            })
+            .collect();
+        Self {
+            types: if types.is_empty() { vec![None] } else { types },
+            subnets: if subnets.is_empty() { vec![(None, 0)] } else { subnets },
+        }
+    }
+
+    fn next(&mut self, cold: &[Cold]) -> Result<Pool, Limit> {
+        for kind in &self.types {
+            let mut order: Vec<_> = self.subnets.iter_mut().collect();
+            order.sort_by_key(|(_, servers)| *servers);
+            for (subnet, servers) in order {
+                let pool = Pool {
+                    instance_type: kind.map(str::to_owned),
+                    subnet: subnet.map(str::to_owned),
+                };
+                if !cold.iter().any(|cold| covers(&cold.scope, &pool)) {
+                    *servers = servers.saturating_add(1);
+                    return Ok(pool);
+                }
+            }
+        }
+        let soonest = cold.iter().min_by_key(|cold| cold.until);
+        Err(soonest.map_or(Limit::Pace, |cold| Limit::NoPool {
+            last: cold.fault.clone(),
+            until: cold.until,
+        }))
+    }
+}
+
+fn covers(scope: &ColdScope, pool: &Pool) -> bool {
+    match scope {
+        ColdScope::Account => true,
+        ColdScope::Subnet(subnet) => pool.subnet.as_ref() == Some(subnet),
+        ColdScope::Pool(cold) => cold == pool,
+    }
+}
+
+fn request(policy: &Policy, fleet: &FleetPolicy, pool: Pool, token: Token) -> LaunchRequest {
+    let launch = &fleet.launch;
+    let mut tags = launch.tags.clone();
+    tags.entry("Name".to_owned()).or_insert_with(|| fleet.name.to_string());
+    let ours = [
+        (tag::INSTALL, policy.install.as_str()),
+        (tag::FLEET, fleet.name.as_str()),
+        (tag::ROLE, launch.role.as_str()),
+        (tag::VERSION, env!("CARGO_PKG_VERSION")),
+    ];
+    tags.extend(ours.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    LaunchRequest {
+        token,
+        image: launch.image.clone(),
+        pool,
+        key_pair: launch.key_pair.clone(),
+        security_groups: launch.security_groups.clone(),
+        instance_profile: launch.instance_profile.clone(),
+        user_data: launch.user_data.clone(),
+        tags,
+    }
+}

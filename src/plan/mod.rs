@@ -1,0 +1,137 @@
+//! Exactly which. Pure: decisions and roster in, [`Plan`] out; every choice is made here, so that
+//! carrying a plan out needs none. What does not fit is left out with a reason.
+//!
+//! Order matters: what was begun is finished first, broken servers are replaced next, and only then
+//! do fleets shrink and grow, under one budget for all of them.
+#![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
+
+pub mod audit;
+mod budget;
+mod launch;
+mod retire;
+
+use std::collections::BTreeMap;
+
+use self::budget::Budget;
+use crate::model::decision::Decision;
+use crate::model::fleet::FleetName;
+use crate::model::instance::InstanceId;
+use crate::model::ledger::{Override, OverrideKey};
+use crate::model::plan::{Act, LeftOut, Plan, Step};
+use crate::model::roster::{FleetView, Roster};
+use crate::model::time::Timestamp;
+use crate::policy::{FleetPolicy, Mode, Policy};
+
+/// What a person asked to be terminated, by instance.
+pub type Terminations = BTreeMap<OverrideKey, Override>;
+
+/// The plan of one tick.
+pub fn plan(
+    policy: &Policy,
+    roster: &Roster,
+    decisions: &BTreeMap<FleetName, Decision>,
+    asked: &Terminations,
+) -> Plan {
+    let mut plan = Plan::default();
+    if roster.blind.is_some() {
+        return plan;
+    }
+    let mut budget = Budget::new(policy, roster);
+    for (name, view) in &roster.fleets {
+        let (Some(fleet), Some(decision)) = (policy.fleets.get(name), decisions.get(name)) else {
+            continue;
+        };
+        let mut draft = Draft::new(view, Some(fleet), roster.now);
+        draft.finish();
+        draft.clear_leftovers(roster);
+        draft.register();
+        retire::by_hand(&mut draft, &mut budget, asked);
+        retire::broken(&mut draft, &mut budget, decision);
+        retire::surplus(&mut draft, &mut budget, decision);
+        launch::reclaim(&mut draft, decision);
+        launch::replay(&mut draft, decision);
+        launch::launch(&mut draft, &mut budget, policy, decision);
+        draft.conclude(fleet.mode, &mut plan);
+    }
+    for view in roster.unmanaged.values() {
+        let mut draft = Draft::new(view, None, roster.now);
+        draft.finish();
+        retire::by_hand(&mut draft, &mut budget, asked);
+        draft.conclude(policy.mode, &mut plan);
+    }
+    plan
+}
+
+/// The steps of one fleet while they are being found.
+struct Draft<'a> {
+    view: &'a FleetView,
+    /// `None`: the fleet is not in the policy.
+    fleet: Option<&'a FleetPolicy>,
+    now: Timestamp,
+    acts: Vec<Act>,
+    left_out: Vec<LeftOut>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(view: &'a FleetView, fleet: Option<&'a FleetPolicy>, now: Timestamp) -> Self {
+        Self { view, fleet, now, acts: Vec::new(), left_out: Vec::new() }
+    }
+
+    /// Goes on with every retirement that has begun.
+    fn finish(&mut self) {
+        for server in &self.view.servers {
+            if server.record.retirement.is_some() {
+                self.acts.extend(retire::advance(self.view, server, self.now));
+            }
+        }
+    }
+
+    /// Takes gone instances out of the balancer that still lists them.
+    fn clear_leftovers(&mut self, roster: &Roster) {
+        for (fleet, balancer, instance) in &roster.leftovers {
+            if *fleet == self.view.name {
+                self.acts.push(Act::Deregister {
+                    instance: instance.clone(),
+                    balancer: balancer.clone(),
+                    token: None,
+                });
+            }
+        }
+    }
+
+    /// Puts healthy servers into the balancer that does not list them.
+    fn register(&mut self) {
+        use crate::model::roster::{BalancerView, Phase};
+        let BalancerView::Readable(balancer) = &self.view.balancer else { return };
+        for server in &self.view.servers {
+            if let (Phase::Registering, None, Some(id)) =
+                (&server.phase, &server.membership, server.id())
+            {
+                self.acts.push(Act::Register { instance: id.clone(), balancer: balancer.clone() });
+            }
+        }
+    }
+
+    fn conclude(self, mode: Mode, plan: &mut Plan) {
+        let fleet = &self.view.name;
+        let steps = self.acts.into_iter().map(|act| Step { fleet: fleet.clone(), act });
+        match mode {
+            Mode::Act => plan.steps.extend(steps),
+            Mode::Observe => plan.withheld.extend(steps),
+        }
+        plan.left_out.extend(self.left_out);
+    }
+
+    /// The instances this draft already retires.
+    fn retires(&self, id: &InstanceId) -> bool {
+        self.acts.iter().any(|act| match act {
+            Act::Retire { label, .. } => label == id.as_str(),
+            Act::Launch(_)
+            | Act::Replay { .. }
+            | Act::Register { .. }
+            | Act::Reclaim { .. }
+            | Act::Deregister { .. }
+            | Act::Terminate { .. } => false,
+        })
+    }
+}

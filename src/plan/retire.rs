@@ -1,0 +1,236 @@
+//! Whom to take out, in what order, and the next call of each retirement under way.
+
+use std::time::Duration;
+
+use super::budget::Budget;
+use super::{Draft, Terminations};
+use crate::model::balancer::{Balancer, Membership};
+use crate::model::capacity::{Capacity, count};
+use crate::model::decision::Decision;
+use crate::model::ledger::OverrideKey;
+use crate::model::plan::{Act, LeftOut, Limit, OutOfService, Ranked};
+use crate::model::roster::{BalancerView, Block, FleetView, Phase, Server};
+use crate::model::server::{RetireReason, Retirement};
+use crate::model::time::{self, Timestamp};
+use crate::roster::mostly_sick;
+
+/// How long a server must have looked sick before it is replaced: checks flap.
+const REPLACE_AFTER: Duration = Duration::from_mins(3);
+
+/// Past the drain time, for clocks and for the balancer's own delay.
+const DRAIN_MARGIN: Duration = Duration::from_secs(10);
+
+/// How long a termination is waited for before it is asked for again; doubled each time, up to an
+/// hour, since a protected instance will refuse for as long as it is protected.
+const ASK_AGAIN: Duration = Duration::from_mins(1);
+const ASK_AGAIN_AT_MOST: Duration = Duration::from_hours(1);
+
+/// The next call of a retirement, if one is due.
+pub(super) fn advance(view: &FleetView, server: &Server, now: Timestamp) -> Option<Act> {
+    let retirement = server.record.retirement.as_ref()?;
+    let instance = server.id()?.clone();
+    let ending = server.instance.as_ref().is_some_and(|i| i.lifecycle.is_ending());
+    if ending || !ask_due(retirement, now) {
+        return None;
+    }
+    let token = server.record.token.clone();
+    let terminate =
+        |proof| Some(Act::Terminate { instance: instance.clone(), token: token.clone(), proof });
+    if retirement.terminate_asks > 0 {
+        // It was proven out once; a balancer that cannot be asked now does not change that.
+        return terminate(OutOfService::NotMember);
+    }
+    match &view.balancer {
+        BalancerView::None => terminate(OutOfService::NoBalancer),
+        BalancerView::Missing(..) => terminate(OutOfService::BalancerGone),
+        BalancerView::Unreadable(..) if drained(view, retirement, now) => {
+            terminate(OutOfService::DrainTimeOver)
+        }
+        BalancerView::Unreadable(..) => None,
+        BalancerView::Readable(balancer) => match &server.membership {
+            None => terminate(OutOfService::NotMember),
+            Some(_) if drained(view, retirement, now) => terminate(OutOfService::DrainTimeOver),
+            Some(Membership::Draining) => None,
+            Some(
+                Membership::InService
+                | Membership::Registering
+                | Membership::OutOfService(_)
+                | Membership::Unused(_)
+                | Membership::Unknown(_),
+            ) => Some(Act::Deregister { instance, balancer: balancer.clone(), token: Some(token) }),
+        },
+    }
+}
+
+fn ask_due(retirement: &Retirement, now: Timestamp) -> bool {
+    let Some(asked_at) = retirement.terminate_asked_at else { return true };
+    let doublings = retirement.terminate_asks.saturating_sub(1).min(16);
+    let wait = ASK_AGAIN.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX));
+    time::since(now, asked_at) >= wait.min(ASK_AGAIN_AT_MOST)
+}
+
+/// Whether the drain time has passed since the balancer accepted the deregistration.
+fn drained(view: &FleetView, retirement: &Retirement, now: Timestamp) -> bool {
+    let drain = view.memory.balancer.as_ref().map_or(Duration::ZERO, |(_, drain)| *drain);
+    let over = drain.saturating_add(DRAIN_MARGIN);
+    retirement.deregistered_at.is_some_and(|at| time::since(now, at) >= over)
+}
+
+/// What a person asked for: single instances, and fleets that left the policy.
+pub(super) fn by_hand(draft: &mut Draft<'_>, budget: &mut Budget, asked: &Terminations) {
+    for server in &draft.view.servers {
+        let Some(id) = server.id() else { continue };
+        if server.record.retirement.is_some() || server.phase == Phase::Terminating {
+            continue;
+        }
+        let single = asked.get(&OverrideKey::Terminate(id.clone()));
+        let whole = draft.view.retire.as_ref().filter(|_| draft.fleet.is_none());
+        let Some(order) = single.or(whole) else { continue };
+        if matches!(server.release, Err(Block::Keep { .. })) {
+            continue;
+        }
+        let why = RetireReason::Operator { who: order.owner.clone(), why: order.reason.clone() };
+        if !retire(draft, budget, server, why, Vec::new()) {
+            return;
+        }
+    }
+}
+
+/// Servers that never became healthy, and servers that fell sick and have been replaced.
+pub(super) fn broken(draft: &mut Draft<'_>, budget: &mut Budget, decision: &Decision) {
+    let view = draft.view;
+    let now = draft.now;
+    // Where the balancer itself cannot be asked, or nothing may be changed, none is retired.
+    if view.pause.is_some() || matches!(view.balancer, BalancerView::Unreadable(..)) {
+        return;
+    }
+    for server in &view.servers {
+        if server.phase == Phase::Overdue && !is_kept(server) {
+            let waited = time::since(now, server.record.planned_at);
+            let pending = server
+                .instance
+                .as_ref()
+                .is_some_and(|i| i.lifecycle == crate::model::instance::Lifecycle::Pending);
+            let why = if pending {
+                RetireReason::StuckPending { waited }
+            } else {
+                RetireReason::NeverHealthy { waited }
+            };
+            if !retire(draft, budget, server, why, Vec::new()) {
+                return;
+            }
+        }
+    }
+    sick(draft, budget, decision);
+}
+
+fn is_kept(server: &Server) -> bool {
+    server.instance.as_ref().is_some_and(|i| i.tags.keep || i.tags.auto_scaling_group)
+        || matches!(server.release, Err(Block::Keep { .. }))
+}
+
+/// One sick server at a time, once others serve in its place or there is no room for a replacement
+/// beside it, and never when most of the fleet looks sick.
+fn sick(draft: &mut Draft<'_>, budget: &mut Budget, decision: &Decision) {
+    let view = draft.view;
+    let now = draft.now;
+    let sick: Vec<&Server> =
+        view.servers.iter().filter(|server| matches!(server.phase, Phase::Sick { .. })).collect();
+    let serving = view.servers.iter().filter(|server| server.record.in_service_at.is_some());
+    let of = count(serving.filter(|server| server.record.retirement.is_none()));
+    let Some(first) = sick.first() else { return };
+    if mostly_sick(count(&sick), of) {
+        let why = Limit::MostlySick { sick: count(&sick), of };
+        draft.left_out.push(LeftOut { fleet: view.name.clone(), count: count(&sick), why });
+        return;
+    }
+    let replaced = view.in_service() >= decision.desired;
+    let no_room = draft.fleet.is_some_and(|fleet| view.alive() >= fleet.bounds.max());
+    let leaving = view.servers.iter().any(|server| {
+        let why = server.record.retirement.as_ref().map(|r| &r.why);
+        matches!(why, Some(RetireReason::Sick { .. }))
+    });
+    if let Phase::Sick { since } = first.phase
+        && time::since(now, since) >= REPLACE_AFTER
+        && (replaced || no_room)
+        && !leaving
+        && !is_kept(first)
+    {
+        retire(draft, budget, first, RetireReason::Sick { since }, Vec::new());
+    }
+}
+
+/// Fewer are desired: the newest eligible servers go.
+pub(super) fn surplus(draft: &mut Draft<'_>, budget: &mut Budget, decision: &Decision) {
+    let view = draft.view;
+    let leaving =
+        count(view.servers.iter().filter(|server| {
+            server.is_capacity() && server.id().is_some_and(|id| draft.retires(id))
+        }));
+    let surplus = decision.capacity.saturating_sub(leaving).saturating_sub(decision.desired);
+    if surplus == 0 {
+        return;
+    }
+    let ranking: Vec<Ranked> = view
+        .servers
+        .iter()
+        .rev()
+        .filter(|server| server.is_capacity())
+        .map(|server| Ranked {
+            server: server.label(),
+            launched_at: server.record.launched_at,
+            block: server.release.as_ref().err().cloned(),
+        })
+        .collect();
+    let mut taken: Capacity = 0;
+    for server in view.eligible() {
+        if taken >= surplus {
+            return;
+        }
+        if server.id().is_some_and(|id| draft.retires(id)) {
+            continue;
+        }
+        if !retire(draft, budget, server, RetireReason::ScaleIn, ranking.clone()) {
+            return;
+        }
+        taken = taken.saturating_add(1);
+    }
+}
+
+/// Begins a retirement and makes its first call in the same tick; `false` when the budget is spent.
+fn retire(
+    draft: &mut Draft<'_>,
+    budget: &mut Budget,
+    server: &Server,
+    why: RetireReason,
+    ranking: Vec<Ranked>,
+) -> bool {
+    if let Err(limit) = budget.retire() {
+        draft.left_out.push(LeftOut { fleet: draft.view.name.clone(), count: 1, why: limit });
+        return false;
+    }
+    let mut begun = server.clone();
+    begun.record.retirement = Some(Retirement {
+        why: why.clone(),
+        begun_at: draft.now,
+        deregistered_at: None,
+        terminate_asked_at: None,
+        terminate_asks: 0,
+    });
+    draft.acts.push(Act::Retire {
+        token: server.record.token.clone(),
+        label: server.label(),
+        why,
+        ranking,
+    });
+    draft.acts.extend(advance(draft.view, &begun, draft.now));
+    true
+}
+
+/// The balancer of a view, where it can be asked.
+pub(super) fn readable(view: &FleetView) -> Option<&Balancer> {
+    match &view.balancer {
+        BalancerView::Readable(balancer) => Some(balancer),
+        BalancerView::None | BalancerView::Missing(..) | BalancerView::Unreadable(..) => None,
+    }
+}

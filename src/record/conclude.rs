@@ -1,0 +1,175 @@
+//! Outcomes into the journal: what each answer proves, and what it leaves open.
+
+use super::{Call, Intent, Journal, What, events_of};
+use crate::model::fault::{Fault, FaultKind};
+use crate::model::ledger::{Change, Event, EventKind};
+use crate::model::plan::Outcome;
+use crate::model::server::{Asked, Gone, GoneHow, LaunchState, ServerRecord};
+use crate::model::time::Timestamp;
+use crate::ports::StoreFault;
+
+/// Writes down how the calls of an intent ended; gives back the events this made.
+pub fn conclude(
+    journal: &mut Journal,
+    intent: &Intent,
+    outcomes: &[Outcome],
+    now: Timestamp,
+) -> Result<Vec<Event>, StoreFault> {
+    let mut changes = Vec::new();
+    let mut failing = std::collections::BTreeMap::new();
+    for (call, outcome) in intent.calls().iter().zip(outcomes) {
+        if let Outcome::Failed(fault) = outcome {
+            failing.insert(name(call), (call.fleet.clone(), fault.clone()));
+        }
+        changes.extend(record(journal, call, outcome, now).map(|r| Change::Server(Box::new(r))));
+        // A failure is told once, when it begins; its problem says when it ends.
+        let told =
+            matches!(outcome, Outcome::Failed(_)) && journal.failing.contains_key(&name(call));
+        if !told {
+            changes.extend(event(call, outcome, now).map(Change::Event));
+        }
+    }
+    journal.failing = failing;
+    let events = events_of(&changes);
+    journal.commit(&changes)?;
+    Ok(events)
+}
+
+/// The call's name, the same at every repeat.
+fn name(call: &Call) -> String {
+    match &call.what {
+        What::Launch { request, .. } => format!("launch {}", request.token),
+        What::Register { instance, balancer } => format!("register {instance} with {balancer}"),
+        What::Deregister { instance, balancer, .. } => {
+            format!("deregister {instance} from {balancer}")
+        }
+        What::Terminate { instance, .. } => format!("terminate {instance}"),
+    }
+}
+
+fn record(
+    journal: &Journal,
+    call: &Call,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> Option<ServerRecord> {
+    let servers = &journal.ledger().servers;
+    match (&call.what, outcome) {
+        (What::Launch { request, in_doubt }, outcome) => {
+            let mut record = servers.get(&request.token)?.clone();
+            launched(&mut record, outcome, *in_doubt, now);
+            Some(record)
+        }
+        (What::Deregister { token: Some(token), .. }, Outcome::Done(_)) => {
+            let mut record = servers.get(token)?.clone();
+            record.retirement.as_mut()?.deregistered_at.get_or_insert(now);
+            Some(record)
+        }
+        // The asking was written down before the call; EC2's list tells the rest.
+        (What::Deregister { .. } | What::Register { .. } | What::Terminate { .. }, _) => None,
+    }
+}
+
+fn launched(record: &mut ServerRecord, outcome: &Outcome, in_doubt: bool, now: Timestamp) {
+    match outcome {
+        Outcome::Done(Some(instance)) => {
+            record.launch = LaunchState::Launched(instance.id.clone());
+            record.launched_at = instance.launched_at;
+            record.private_ip.clone_from(&instance.private_ip);
+        }
+        // EC2 said yes and named no instance: it may show up.
+        Outcome::Done(None) => {}
+        Outcome::Skipped => {
+            if let LaunchState::Asked(asked) = &mut record.launch {
+                asked.in_doubt = in_doubt;
+                asked.attempts = asked.attempts.saturating_sub(1);
+            }
+        }
+        Outcome::Failed(fault) => match settles(fault, in_doubt) {
+            Settled::No { in_doubt } => {
+                if let LaunchState::Asked(asked) = &record.launch {
+                    let last_fault = Some(fault.clone());
+                    record.launch =
+                        LaunchState::Asked(Asked { in_doubt, last_fault, ..asked.clone() });
+                }
+            }
+            Settled::Refused => {
+                record.launch = LaunchState::Refused(fault.clone());
+                record.gone = Some(Gone { at: now, how: GoneHow::NeverWas });
+            }
+            Settled::CameAndWent => {
+                let how = GoneHow::BehindOurBack(fault.to_string());
+                record.gone = Some(Gone { at: now, how });
+            }
+        },
+    }
+}
+
+enum Settled {
+    /// Whether EC2 launched something remains to be seen.
+    No { in_doubt: bool },
+    /// For certain there is no instance.
+    Refused,
+    /// There was one, and it has been terminated.
+    CameAndWent,
+}
+
+/// What a failed RunInstances proves. `in_doubt`: an earlier attempt with the same token may have
+/// launched an instance; then only an answer that EC2 would not give after a success proves that
+/// none did. A capacity refusal is such an answer: after a success, EC2 repeats the success.
+fn settles(fault: &Fault, in_doubt: bool) -> Settled {
+    match fault.kind {
+        FaultKind::TokenSpent => Settled::CameAndWent,
+        FaultKind::Ambiguous | FaultKind::TokenMismatch => Settled::No { in_doubt: true },
+        FaultKind::Throttled => Settled::No { in_doubt },
+        FaultKind::NoCapacity | FaultKind::SubnetFull | FaultKind::Quota => Settled::Refused,
+        FaultKind::Permission
+        | FaultKind::Credentials
+        | FaultKind::Config
+        | FaultKind::InstanceNotFound
+        | FaultKind::BalancerNotFound
+        | FaultKind::Refused => {
+            if in_doubt {
+                Settled::No { in_doubt: true }
+            } else {
+                Settled::Refused
+            }
+        }
+    }
+}
+
+fn event(call: &Call, outcome: &Outcome, now: Timestamp) -> Option<Event> {
+    let (instance, text) = match (&call.what, outcome) {
+        (_, Outcome::Skipped) => return None,
+        (What::Launch { request, .. }, Outcome::Done(answer)) => {
+            let id = answer.as_ref().map(|instance| instance.id.clone());
+            let named = id.as_ref().map_or_else(|| request.token.to_string(), ToString::to_string);
+            (id, format!("launched {named}: {}", request.pool))
+        }
+        (What::Launch { request, .. }, Outcome::Failed(fault)) => {
+            (None, format!("launch of {} failed: {fault}", request.pool))
+        }
+        (What::Register { instance, balancer }, Outcome::Done(_)) => {
+            (Some(instance.clone()), format!("registered {instance} with {balancer}"))
+        }
+        (What::Deregister { instance, balancer, .. }, Outcome::Done(_)) => {
+            (Some(instance.clone()), format!("deregistered {instance} from {balancer}"))
+        }
+        (What::Terminate { instance, proof, .. }, Outcome::Done(_)) => {
+            (Some(instance.clone()), format!("terminating {instance}: {proof}"))
+        }
+        (
+            What::Register { instance, .. }
+            | What::Deregister { instance, .. }
+            | What::Terminate { instance, .. },
+            Outcome::Failed(fault),
+        ) => (Some(instance.clone()), format!("failed to {}: {fault}", name(call))),
+    };
+    Some(Event {
+        at: now,
+        kind: EventKind::Action,
+        fleet: Some(call.fleet.clone()),
+        instance,
+        text,
+    })
+}

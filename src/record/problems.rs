@@ -1,0 +1,207 @@
+//! What needs a person, derived whole at each tick; the journal keeps since when, and each problem is
+//! told once when it begins and once when it ends.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Journal;
+use crate::model::decision::{Decision, Reason};
+use crate::model::fault::FaultKind;
+use crate::model::fleet::FleetName;
+use crate::model::ledger::{Change, Event, EventKind, OpenProblem};
+use crate::model::plan::{Limit, Plan};
+use crate::model::roster::{BalancerView, FleetView, Phase, Roster, Server};
+use crate::model::server::LaunchState;
+use crate::model::time::{self, Timestamp};
+use crate::policy::Policy;
+
+/// How long a launch may stay unanswered, or a termination without effect, before a person is told.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+/// A problem that stands at this tick.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Concern {
+    /// The same for as long as the problem lasts.
+    pub key: String,
+    pub fleet: Option<FleetName>,
+    pub text: String,
+}
+
+impl Concern {
+    pub fn new(key: impl Into<String>, fleet: Option<&FleetName>, text: impl Into<String>) -> Self {
+        Self { key: key.into(), fleet: fleet.cloned(), text: text.into() }
+    }
+}
+
+/// Every problem that this tick's picture shows.
+pub fn concerns(
+    journal: &Journal,
+    policy: &Policy,
+    roster: &Roster,
+    decisions: &BTreeMap<FleetName, Decision>,
+    plan: &Plan,
+) -> Vec<Concern> {
+    let mut found = Vec::new();
+    if let Some(blind) = &roster.blind {
+        found.push(Concern::new("ec2-list", None, blind.to_string()));
+    }
+    for (id, stranger) in &roster.strangers {
+        let text = format!("{id} is left alone: {stranger}");
+        found.push(Concern::new(format!("stranger:{id}"), None, text));
+    }
+    for (name, view) in &roster.unmanaged {
+        let n = view.servers.len();
+        let text = format!(
+            "{n} servers run for fleet {name}, which is not in the policy; `tidegate retire {name}` ends them"
+        );
+        found.push(Concern::new(format!("unmanaged:{name}"), Some(name), text));
+    }
+    for (name, view) in &roster.fleets {
+        found.extend(balancer(view));
+        found.extend(decisions.get(name).and_then(|decision| queue(name, decision)));
+        for server in &view.servers {
+            found.extend(ailing(name, server, policy, roster.now));
+        }
+    }
+    for left in &plan.left_out {
+        if let Some(kind) = limit_key(&left.why) {
+            let key = format!("{kind}:{}", left.fleet);
+            found.push(Concern::new(key, Some(&left.fleet), left.why.text(&policy.zone)));
+        }
+    }
+    for (call, (fleet, fault)) in journal.failing() {
+        // A launch that is refused is the breaker's and the pools' business.
+        let launch = call.starts_with("launch ");
+        if !launch || matches!(fault.kind, FaultKind::TokenMismatch) {
+            let text = format!("{call} fails: {fault}");
+            found.push(Concern::new(format!("call:{call}"), Some(fleet), text));
+        }
+    }
+    found
+}
+
+fn limit_key(limit: &Limit) -> Option<&'static str> {
+    match limit {
+        Limit::Instances { .. } => Some("limit-instances"),
+        Limit::Max { .. } => Some("at-max"),
+        Limit::Terminate { .. } => Some("limit-terminate"),
+        Limit::Breaker { .. } => Some("launches-stopped"),
+        Limit::NoPool { .. } => Some("no-capacity"),
+        Limit::MostlySick { .. } => Some("mostly-sick"),
+        Limit::Audit(_) => Some("audit"),
+        Limit::Pace => None,
+    }
+}
+
+fn balancer(view: &FleetView) -> Option<Concern> {
+    let (balancer, text) = match &view.balancer {
+        BalancerView::None | BalancerView::Readable(_) => return None,
+        BalancerView::Missing(balancer, fault) => {
+            (balancer, format!("{balancer} is gone: {fault}"))
+        }
+        BalancerView::Unreadable(balancer, fault) => {
+            (balancer, format!("{balancer} cannot be asked: {fault}"))
+        }
+    };
+    let text = format!("{text}; no server is taken out meanwhile");
+    Some(Concern::new(format!("balancer:{}:{balancer}", view.name), Some(&view.name), text))
+}
+
+fn queue(name: &FleetName, decision: &Decision) -> Option<Concern> {
+    decision.because.iter().find_map(|reason| match reason {
+        Reason::QueueUnreadable { why, .. } => {
+            let text = format!("the queue cannot be read: {why}");
+            Some(Concern::new(format!("queue:{name}"), Some(name), text))
+        }
+        _ => None,
+    })
+}
+
+fn ailing(name: &FleetName, server: &Server, policy: &Policy, now: Timestamp) -> Option<Concern> {
+    let grace = policy.fleets.get(name).map_or(PATIENCE, |fleet| fleet.grace);
+    let label = server.label();
+    let age = time::since(now, server.record.planned_at);
+    let ailing = server.ailing.as_deref().unwrap_or("no check could be made");
+    let (kind, text) = match &server.phase {
+        Phase::Stopped => {
+            ("stopped", format!("{label} was stopped by somebody, and still costs its volumes"))
+        }
+        Phase::Sick { since } => (
+            "sick",
+            format!(
+                "{label} fails its health check since {}: {ailing}",
+                time::local(*since, &policy.zone)
+            ),
+        ),
+        Phase::Disputed => {
+            let said = server.membership.as_ref().map(ToString::to_string).unwrap_or_default();
+            (
+                "disputed",
+                format!("{label} passes its health check, but its load balancer says {said}"),
+            )
+        }
+        Phase::Registering if age >= grace => {
+            let said = server.membership.as_ref().map(ToString::to_string);
+            let said = said.unwrap_or_else(|| "it is not a member".to_owned());
+            ("not-in-service", format!("{label} is healthy, but its load balancer says {said}"))
+        }
+        Phase::Booting if age >= grace => {
+            ("booting", format!("{label} is not yet healthy: {ailing}"))
+        }
+        Phase::Launching if age >= PATIENCE => {
+            let said = match &server.record.launch {
+                LaunchState::Asked(asked) => asked.last_fault.as_ref().map(ToString::to_string),
+                LaunchState::Launched(_) | LaunchState::Refused(_) => None,
+            };
+            let said = said.unwrap_or_else(|| "no answer".to_owned());
+            ("unanswered", format!("launch {label} has no certain answer yet: {said}"))
+        }
+        Phase::Terminating => {
+            let begun = server.record.retirement.as_ref().and_then(|r| r.terminate_asked_at);
+            let asks = server.record.retirement.as_ref().map_or(0, |r| r.terminate_asks);
+            if begun.is_none() || asks < 4 {
+                return None;
+            }
+            ("termination", format!("{label} is still there after {asks} terminations"))
+        }
+        Phase::Launching
+        | Phase::Booting
+        | Phase::Registering
+        | Phase::InService
+        | Phase::Unclear
+        | Phase::Overdue
+        | Phase::Draining => return None,
+    };
+    Some(Concern::new(format!("{kind}:{label}"), Some(name), text))
+}
+
+/// What begins and what ends, against the problems that were open.
+pub(super) fn diff(
+    open: &BTreeMap<String, OpenProblem>,
+    standing: Vec<Concern>,
+    now: Timestamp,
+) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let told = |kind, fleet: &Option<FleetName>, text: String| {
+        Change::Event(Event { at: now, kind, fleet: fleet.clone(), instance: None, text })
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    for concern in standing {
+        if seen.insert(concern.key.clone()) && !open.contains_key(&concern.key) {
+            changes.push(told(EventKind::Problem, &concern.fleet, concern.text.clone()));
+            changes.push(Change::Problem(OpenProblem {
+                key: concern.key,
+                fleet: concern.fleet,
+                since: now,
+                text: concern.text,
+            }));
+        }
+    }
+    for problem in open.values().filter(|problem| !seen.contains(&problem.key)) {
+        let lasted = time::text(time::since(now, problem.since));
+        let text = format!("over after {lasted}: {}", problem.text);
+        changes.push(told(EventKind::Recovered, &problem.fleet, text));
+        changes.push(Change::ProblemEnded(problem.key.clone()));
+    }
+    changes
+}

@@ -1,0 +1,215 @@
+//! What is true now: policy, journal and observation in, [`Roster`] out. Pure. Two steps: [`note`]
+//! turns what was seen into durable facts, [`derive`] says where each server stands.
+#![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
+
+mod breaker;
+mod note;
+mod phase;
+mod release;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::model::balancer::{Balancer, Membership};
+use crate::model::capacity::{Capacity, count, half_floor};
+use crate::model::fault::{Fault, FaultKind};
+use crate::model::fleet::FleetName;
+use crate::model::instance::{Instance, InstanceId};
+use crate::model::launch::Token;
+use crate::model::ledger::{FleetMemory, Ledger, OverrideKey};
+use crate::model::observation::Observation;
+use crate::model::roster::{BalancerView, Blind, Cold, FleetView, Roster, Server, Stranger};
+use crate::model::server::ServerRecord;
+use crate::model::time;
+use crate::policy::{FleetPolicy, Policy};
+
+pub use self::note::note;
+use self::phase::Standing;
+
+/// How long an instance may be missing from EC2's list before it counts as gone. AWS says up to
+/// five minutes for a new one; three times that, since replacing one too late is the lesser harm.
+const VANISHED_AFTER: Duration = Duration::from_mins(15);
+
+/// Where everything stands, from a ledger that has taken in what [`note`] found.
+pub fn derive(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Roster {
+    let blind = blindness(ledger, seen);
+    let mut by_fleet: BTreeMap<FleetName, Vec<&ServerRecord>> = BTreeMap::new();
+    for record in ledger.servers.values() {
+        by_fleet.entry(record.fleet.clone()).or_default().push(record);
+    }
+    let nothing = Vec::new();
+    let desk = Desk { policy, ledger, seen, account: breaker::cold_account(ledger, seen.now) };
+    let mut fleets = BTreeMap::new();
+    let mut leftovers = Vec::new();
+    for (name, fleet) in &policy.fleets {
+        let records = by_fleet.get(name).unwrap_or(&nothing);
+        let view = desk.view(Some(fleet), name, records);
+        leftovers.extend(left_in_balancer(&view, records, seen));
+        fleets.insert(name.clone(), view);
+    }
+    let mut unmanaged = BTreeMap::new();
+    for (name, records) in &by_fleet {
+        if !policy.fleets.contains_key(name) && records.iter().any(|record| record.is_open()) {
+            unmanaged.insert(name.clone(), desk.view(None, name, records));
+        }
+    }
+    Roster {
+        now: seen.now,
+        strangers: strangers(policy, seen),
+        leftovers,
+        recent_retirements: recent_retirements(policy, ledger, seen),
+        blind,
+        fleets,
+        unmanaged,
+    }
+}
+
+/// What every fleet's view is drawn from.
+struct Desk<'a> {
+    policy: &'a Policy,
+    ledger: &'a Ledger,
+    seen: &'a Observation,
+    account: Option<Cold>,
+}
+
+impl Desk<'_> {
+    fn view(
+        &self,
+        fleet: Option<&FleetPolicy>,
+        name: &FleetName,
+        records: &[&ServerRecord],
+    ) -> FleetView {
+        let now = self.seen.now;
+        let memory = self.ledger.fleets.get(name).cloned().unwrap_or_default();
+        let balancer = balancer_view(fleet, &memory, self.seen);
+        let standing = Standing {
+            tick: self.policy.tick,
+            fleet,
+            balancer: &balancer,
+            ledger: self.ledger,
+            seen: self.seen,
+        };
+        let open = records.iter().filter(|record| record.is_open());
+        let mut servers: Vec<Server> = open.map(|record| standing.server(record)).collect();
+        servers.sort_by_cached_key(|server| {
+            let started = server.record.launched_at.unwrap_or(server.record.planned_at);
+            (started, server.record.token.clone())
+        });
+        let active = |key: OverrideKey| {
+            self.ledger.overrides.get(&key).filter(|entry| entry.until > now).cloned()
+        };
+        let mut cold = breaker::cold_pools(records, now);
+        cold.extend(self.account.clone());
+        FleetView {
+            name: name.clone(),
+            breaker: breaker::breaker(records, now),
+            cold,
+            hold: active(OverrideKey::Hold(name.clone())),
+            pause: active(OverrideKey::Pause(name.clone())),
+            extra: active(OverrideKey::Launch(name.clone())),
+            retire: active(OverrideKey::Retire(name.clone())),
+            servers,
+            memory,
+            balancer,
+        }
+    }
+}
+
+fn balancer_view(
+    fleet: Option<&FleetPolicy>,
+    memory: &FleetMemory,
+    seen: &Observation,
+) -> BalancerView {
+    let balancer = match fleet {
+        Some(fleet) => fleet.balancer.as_ref().map(|entry| entry.balancer.clone()),
+        None => memory.balancer.as_ref().map(|(balancer, _)| balancer.clone()),
+    };
+    let Some(balancer) = balancer else { return BalancerView::None };
+    match seen.balancers.get(&balancer) {
+        Some(Ok(_)) => BalancerView::Readable(balancer),
+        Some(Err(fault)) if fault.kind == FaultKind::BalancerNotFound => {
+            BalancerView::Missing(balancer, fault.clone())
+        }
+        Some(Err(fault)) => BalancerView::Unreadable(balancer, fault.clone()),
+        None => {
+            let fault = Fault::new(FaultKind::Ambiguous, "NotAsked", "not asked yet");
+            BalancerView::Unreadable(balancer, fault)
+        }
+    }
+}
+
+/// A list that lacks more than a fifth of the servers that should be in it (and more than one) is
+/// not believed: whole pages have gone missing before, and acting on it would replace a fleet that
+/// runs. New launches are not counted, since lists lag behind them.
+fn blindness(ledger: &Ledger, seen: &Observation) -> Option<Blind> {
+    let listed = match &seen.instances {
+        Ok(listed) => listed,
+        Err(fault) => return Some(Blind::Unlisted(fault.clone())),
+    };
+    let settled = ledger.servers.values().filter(|record| {
+        record.is_open() && time::since(seen.now, record.planned_at) >= VANISHED_AFTER
+    });
+    let ids: Vec<&InstanceId> = settled.filter_map(ServerRecord::instance).collect();
+    let expected = count(&ids);
+    let absent = count(ids.iter().filter(|id| !listed.contains_key(*id)));
+    let tolerated = expected.checked_div(5).unwrap_or(0).max(1);
+    (absent > tolerated).then_some(Blind::Implausible { absent, expected })
+}
+
+/// Whether this install launched the instance: its tag and its client token both say so.
+fn is_ours(policy: &Policy, instance: &Instance) -> bool {
+    let token = instance.token.as_deref();
+    instance.tags.install.as_deref() == Some(policy.install.as_str())
+        && token.is_some_and(|token| Token::is_ours(token, &policy.install))
+}
+
+fn strangers(policy: &Policy, seen: &Observation) -> BTreeMap<InstanceId, Stranger> {
+    let Ok(listed) = &seen.instances else { return BTreeMap::new() };
+    let alive = listed.values().filter(|instance| !instance.lifecycle.is_ending());
+    alive
+        .filter_map(|instance| {
+            let stranger = if !is_ours(policy, instance) {
+                Stranger::NoToken
+            } else if instance.tags.auto_scaling_group {
+                Stranger::AutoScalingGroup
+            } else if instance.tags.fleet.is_none() {
+                Stranger::NoFleet
+            } else {
+                return None;
+            };
+            Some((instance.id.clone(), stranger))
+        })
+        .collect()
+}
+
+/// Instances that are proven gone and still stand in their balancer's list.
+fn left_in_balancer(
+    view: &FleetView,
+    records: &[&ServerRecord],
+    seen: &Observation,
+) -> Vec<(FleetName, Balancer, InstanceId)> {
+    let BalancerView::Readable(balancer) = &view.balancer else { return Vec::new() };
+    let Some(Ok(members)) = seen.balancers.get(balancer) else { return Vec::new() };
+    let gone = records.iter().filter(|record| !record.is_open()).filter_map(|r| r.instance());
+    gone.filter(|id| members.get(*id).is_some_and(|m| *m != Membership::Draining))
+        .map(|id| (view.name.clone(), balancer.clone(), id.clone()))
+        .collect()
+}
+
+fn recent_retirements(
+    policy: &Policy,
+    ledger: &Ledger,
+    seen: &Observation,
+) -> Vec<time::Timestamp> {
+    let Some(rate) = policy.limits.terminate else { return Vec::new() };
+    let from = time::before(seen.now, rate.per);
+    let begun = ledger.servers.values().filter_map(|record| record.retirement.as_ref());
+    let mut recent: Vec<_> = begun.map(|r| r.begun_at).filter(|at| *at > from).collect();
+    recent.sort_unstable();
+    recent
+}
+
+/// More than half of the fleet, and at least one, looks sick.
+pub fn mostly_sick(sick: Capacity, of: Capacity) -> bool {
+    sick > half_floor(of)
+}

@@ -1,0 +1,280 @@
+//! Durable facts from one observation: which launch became which instance, who became healthy or
+//! sick, who is gone. Facts only; nothing is judged here that a later tick could not see again.
+
+use std::collections::BTreeMap;
+
+use super::{VANISHED_AFTER, blindness, is_ours};
+use crate::model::balancer::{Balancer, Membership};
+use crate::model::instance::{Instance, InstanceId, Lifecycle};
+use crate::model::launch::Token;
+use crate::model::ledger::{Change, Event, EventKind, FleetMemory, Ledger};
+use crate::model::observation::Observation;
+use crate::model::server::{Asked, Gone, GoneHow, LaunchState, ServerRecord};
+use crate::model::time::{self, Timestamp};
+use crate::policy::{FleetPolicy, Policy};
+
+/// How many health checks in a row must fail before a server that was healthy counts as sick: one
+/// lost packet is not an illness.
+const SICK_AFTER_FAILURES: u32 = 3;
+
+/// How long a launch without an answer is watched for before it is given up: EC2 refuses a request
+/// that is stamped more than 15 minutes ago, and a new instance may take minutes to be listed.
+pub(super) const UNANSWERED_HORIZON: std::time::Duration = std::time::Duration::from_mins(25);
+
+/// What `seen` adds to the journal. Applying the changes and noting the same again gives nothing.
+pub fn note(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for (fleet, reading) in &seen.readings {
+        changes.push(Change::Reading(fleet.clone(), reading.clone()));
+    }
+    let mut boots: BTreeMap<_, FleetMemory> = BTreeMap::new();
+    if let Ok(listed) = &seen.instances {
+        let by_token: BTreeMap<&str, &Instance> = listed
+            .values()
+            .filter(|instance| is_ours(policy, instance))
+            .filter_map(|instance| Some((instance.token.as_deref()?, instance)))
+            .collect();
+        let note = Note { policy, ledger, seen, trusted: blindness(ledger, seen).is_none() };
+        for record in ledger.servers.values() {
+            let instance = match record.instance() {
+                Some(id) => listed.get(id),
+                None => by_token.get(record.token.as_str()).copied(),
+            };
+            let noted = note.record(record, instance);
+            if noted.in_service_at.is_some() && record.in_service_at.is_none() {
+                note.boot(&noted, &mut boots);
+            }
+            if noted != *record {
+                changes.extend(story(record, &noted, seen.now).map(Change::Event));
+                changes.push(Change::Server(Box::new(noted)));
+            }
+        }
+        changes.extend(note.found(&by_token));
+    }
+    changes.extend(boots.into_iter().map(|(name, memory)| Change::Fleet(name, Box::new(memory))));
+    changes.extend(balancers(policy, ledger));
+    changes
+}
+
+struct Note<'a> {
+    policy: &'a Policy,
+    ledger: &'a Ledger,
+    seen: &'a Observation,
+    /// Whether absence from EC2's list may count as evidence.
+    trusted: bool,
+}
+
+impl Note<'_> {
+    fn record(&self, record: &ServerRecord, instance: Option<&Instance>) -> ServerRecord {
+        let now = self.seen.now;
+        let mut noted = record.clone();
+        let Some(instance) = instance else {
+            self.absent(&mut noted);
+            return noted;
+        };
+        if !record.is_open() {
+            // A launch that was given up and appears after all: it is ours, and back in the books.
+            if instance.lifecycle.is_alive() && matches!(record.launch, LaunchState::Asked(_)) {
+                noted.gone = None;
+            } else {
+                return noted;
+            }
+        }
+        noted.absent_since = None;
+        noted.launch = LaunchState::Launched(instance.id.clone());
+        noted.launched_at = instance.launched_at.or(record.launched_at);
+        noted.private_ip = instance.private_ip.clone().or_else(|| record.private_ip.clone());
+        if instance.lifecycle == Lifecycle::Terminated {
+            noted.gone = Some(Gone { at: now, how: how_it_ended(record, instance) });
+            return noted;
+        }
+        if instance.lifecycle == Lifecycle::Running
+            && let Some(fleet) = self.policy.fleets.get(&record.fleet)
+        {
+            self.health(&mut noted, fleet, instance);
+        }
+        noted
+    }
+
+    /// EC2's list does not have it.
+    fn absent(&self, noted: &mut ServerRecord) {
+        let now = self.seen.now;
+        if !noted.is_open() {
+            return;
+        }
+        match &noted.launch {
+            LaunchState::Launched(_) if self.trusted => {
+                let since = *noted.absent_since.get_or_insert(now);
+                let known_since = noted.launched_at.unwrap_or(noted.planned_at).max(since);
+                if time::since(now, known_since) >= VANISHED_AFTER {
+                    let asked = noted.retirement.as_ref().is_some_and(|r| r.terminate_asks > 0);
+                    let how = if asked { GoneHow::Retired } else { GoneHow::Vanished };
+                    noted.gone = Some(Gone { at: now, how });
+                }
+            }
+            LaunchState::Asked(asked) if self.trusted && given_up(asked, now) => {
+                noted.gone = Some(Gone { at: now, how: GoneHow::NeverWas });
+            }
+            LaunchState::Launched(_) | LaunchState::Asked(_) | LaunchState::Refused(_) => {}
+        }
+    }
+
+    fn health(&self, noted: &mut ServerRecord, fleet: &FleetPolicy, instance: &Instance) {
+        let now = self.seen.now;
+        let passed = match (&fleet.health, self.seen.health.get(&instance.id)) {
+            (None, _) => Some(true),
+            (Some(_), Some(health)) if health.passed.is_ok() => Some(true),
+            (Some(_), Some(health)) if health.failures >= SICK_AFTER_FAILURES => Some(false),
+            (Some(_), _) => None,
+        };
+        match passed {
+            Some(true) => {
+                noted.healthy_at.get_or_insert(now);
+                noted.sick_since = None;
+            }
+            Some(false) if noted.healthy_at.is_some() => {
+                noted.sick_since.get_or_insert(now);
+            }
+            Some(false) | None => {}
+        }
+        let serving = match &fleet.balancer {
+            None => true,
+            Some(entry) => {
+                self.membership(&entry.balancer, &instance.id) == Some(&Membership::InService)
+            }
+        };
+        if serving && noted.healthy_at.is_some() && noted.sick_since.is_none() {
+            noted.in_service_at.get_or_insert(now);
+        }
+    }
+
+    fn membership(&self, balancer: &Balancer, id: &InstanceId) -> Option<&Membership> {
+        self.seen.balancers.get(balancer)?.as_ref().ok()?.get(id)
+    }
+
+    /// Launch to in service, for a launch of our own that was watched from the start.
+    fn boot(
+        &self,
+        noted: &ServerRecord,
+        boots: &mut BTreeMap<crate::model::fleet::FleetName, FleetMemory>,
+    ) {
+        if let (Some(at), Some(_)) = (noted.in_service_at, &noted.request) {
+            let memory = boots.entry(noted.fleet.clone()).or_insert_with(|| {
+                self.ledger.fleets.get(&noted.fleet).cloned().unwrap_or_default()
+            });
+            memory.boots.push_back(time::since(at, noted.planned_at));
+        }
+    }
+
+    /// Servers of ours that the journal does not know: it was lost, or restored from an old copy.
+    fn found(&self, by_token: &BTreeMap<&str, &Instance>) -> Vec<Change> {
+        let now = self.seen.now;
+        let mut changes = Vec::new();
+        for (token, instance) in by_token {
+            let token = Token::from_stored(token);
+            let Some(fleet) = instance.tags.fleet.clone() else { continue };
+            let known = self.ledger.servers.contains_key(&token);
+            if known || instance.lifecycle.is_ending() || instance.tags.auto_scaling_group {
+                continue;
+            }
+            let text =
+                format!("found {}, a server of ours that the journal did not know", instance.id);
+            changes.push(Change::Event(Event {
+                at: now,
+                kind: EventKind::Seen,
+                fleet: Some(fleet.clone()),
+                instance: Some(instance.id.clone()),
+                text,
+            }));
+            let record = ServerRecord {
+                token,
+                fleet,
+                planned_at: now,
+                request: None,
+                launch: LaunchState::Launched(instance.id.clone()),
+                launched_at: instance.launched_at,
+                private_ip: instance.private_ip.clone(),
+                healthy_at: None,
+                in_service_at: None,
+                sick_since: None,
+                absent_since: None,
+                retirement: None,
+                gone: None,
+            };
+            changes.push(Change::Server(Box::new(record)));
+        }
+        changes
+    }
+}
+
+fn given_up(asked: &Asked, now: Timestamp) -> bool {
+    time::since(now, asked.last_attempt_at) >= UNANSWERED_HORIZON
+}
+
+fn how_it_ended(record: &ServerRecord, instance: &Instance) -> GoneHow {
+    if record.retirement.as_ref().is_some_and(|r| r.terminate_asks > 0) {
+        GoneHow::Retired
+    } else {
+        let said = instance.state_reason.as_deref().unwrap_or("EC2 gives no reason");
+        GoneHow::BehindOurBack(crate::model::fault::printable(said, 200))
+    }
+}
+
+/// Which balancer a fleet's servers are in, remembered for the day the fleet leaves the policy.
+fn balancers(policy: &Policy, ledger: &Ledger) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for (name, fleet) in &policy.fleets {
+        let now = fleet.balancer.as_ref().map(|entry| (entry.balancer.clone(), entry.drain));
+        let memory = ledger.fleets.get(name);
+        if now.is_some() && memory.and_then(|memory| memory.balancer.clone()) != now {
+            let memory = FleetMemory { balancer: now, ..memory.cloned().unwrap_or_default() };
+            changes.push(Change::Fleet(name.clone(), Box::new(memory)));
+        }
+    }
+    changes
+}
+
+/// What changed in a server's life, in one line.
+fn story(before: &ServerRecord, after: &ServerRecord, now: Timestamp) -> Option<Event> {
+    let name = after.instance().map_or_else(|| after.token.to_string(), ToString::to_string);
+    let text = match (&before.gone, &after.gone) {
+        (None, Some(gone)) => match &gone.how {
+            GoneHow::Retired => format!("{name} is terminated"),
+            GoneHow::BehindOurBack(why) => format!("{name} was terminated, not by us: {why}"),
+            GoneHow::Vanished => {
+                format!("{name} has not been in EC2's list for long: taken as gone")
+            }
+            GoneHow::NeverWas => format!("launch {name} never showed up: given up"),
+        },
+        (Some(_), None) => format!("{name} appeared after its launch had been given up"),
+        (Some(_), Some(_)) => return None,
+        (None, None) => {
+            if before.in_service_at.is_none()
+                && let Some(at) = after.in_service_at
+            {
+                let took = time::text(time::since(at, after.planned_at));
+                match &after.request {
+                    Some(_) => format!("{name} is in service, {took} after its launch was planned"),
+                    None => format!("{name} is in service"),
+                }
+            } else if before.healthy_at.is_none() && after.healthy_at.is_some() {
+                format!("{name} is healthy")
+            } else if before.sick_since.is_none() && after.sick_since.is_some() {
+                format!("{name} fails its health check")
+            } else if before.sick_since.is_some() && after.sick_since.is_none() {
+                format!("{name} is healthy again")
+            } else if before.instance().is_none() && after.instance().is_some() {
+                format!("{name} is the answer to launch {}", after.token)
+            } else {
+                return None;
+            }
+        }
+    };
+    Some(Event {
+        at: now,
+        kind: EventKind::Seen,
+        fleet: Some(after.fleet.clone()),
+        instance: after.instance().cloned(),
+        text,
+    })
+}

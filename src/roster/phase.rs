@@ -1,0 +1,149 @@
+//! The phase of one server: a table over its record, EC2's state, its health and its balancer.
+
+use std::time::Duration;
+
+use super::release;
+use crate::model::balancer::Membership;
+use crate::model::instance::{Instance, Lifecycle};
+use crate::model::ledger::{Ledger, OverrideKey};
+use crate::model::observation::Observation;
+use crate::model::roster::{BalancerView, Block, Phase, Server};
+use crate::model::server::{LaunchState, ServerRecord};
+use crate::model::time;
+use crate::policy::{Billing, FleetPolicy};
+
+/// How long a server may be `pending` before it counts as stuck. EC2 takes a minute or two.
+const PENDING_AT_MOST: Duration = Duration::from_mins(30);
+
+/// What a server's standing depends on besides its record.
+pub(super) struct Standing<'a> {
+    pub tick: Duration,
+    /// `None`: the fleet is not in the policy.
+    pub fleet: Option<&'a FleetPolicy>,
+    pub balancer: &'a BalancerView,
+    pub ledger: &'a Ledger,
+    pub seen: &'a Observation,
+}
+
+impl Standing<'_> {
+    pub(super) fn server(&self, record: &ServerRecord) -> Server {
+        let now = self.seen.now;
+        let listed = self.seen.instances.as_ref().ok();
+        let instance = record.instance().and_then(|id| listed?.get(id)).cloned();
+        let membership = record.instance().and_then(|id| self.membership(id));
+        let phase = self.phase(record, instance.as_ref(), membership.as_ref());
+        let uptime = record.launched_at.filter(|at| *at <= now).map(|at| time::since(now, at));
+        let ailing = record
+            .instance()
+            .and_then(|id| self.seen.health.get(id))
+            .and_then(|health| health.passed.clone().err());
+        let paid_until = match self.fleet.map(|fleet| fleet.billing) {
+            Some(Billing::Hour) => record.launched_at.map(|at| release::paid_until(at, now)),
+            Some(Billing::Second) | None => None,
+        };
+        let mut server = Server {
+            record: record.clone(),
+            release: Err(Block::NotCapacity),
+            instance,
+            phase,
+            membership,
+            ailing,
+            uptime,
+            paid_until,
+        };
+        if server.is_capacity() {
+            server.release = self.release(&server);
+        }
+        server
+    }
+
+    fn membership(&self, id: &crate::model::instance::InstanceId) -> Option<Membership> {
+        let BalancerView::Readable(balancer) = self.balancer else { return None };
+        self.seen.balancers.get(balancer)?.as_ref().ok()?.get(id).cloned()
+    }
+
+    fn phase(
+        &self,
+        record: &ServerRecord,
+        instance: Option<&Instance>,
+        membership: Option<&Membership>,
+    ) -> Phase {
+        let now = self.seen.now;
+        let asked = record.retirement.as_ref().is_some_and(|r| r.terminate_asks > 0);
+        if asked || instance.is_some_and(|instance| instance.lifecycle.is_ending()) {
+            return Phase::Terminating;
+        }
+        if record.retirement.is_some() {
+            return Phase::Draining;
+        }
+        match &record.launch {
+            LaunchState::Asked(_) | LaunchState::Refused(_) => return Phase::Launching,
+            LaunchState::Launched(_) => {}
+        }
+        let age = time::since(now, record.planned_at);
+        match instance.map(|instance| instance.lifecycle) {
+            None if record.in_service_at.is_none() => Phase::Booting,
+            None | Some(Lifecycle::Unknown) => Phase::Unclear,
+            Some(Lifecycle::Stopped | Lifecycle::Stopping) => Phase::Stopped,
+            Some(Lifecycle::Pending) if age >= PENDING_AT_MOST => Phase::Overdue,
+            Some(Lifecycle::Pending) => Phase::Booting,
+            Some(Lifecycle::ShuttingDown | Lifecycle::Terminated) => Phase::Terminating,
+            Some(Lifecycle::Running) => self.running(record, membership, age),
+        }
+    }
+
+    fn running(
+        &self,
+        record: &ServerRecord,
+        membership: Option<&Membership>,
+        age: Duration,
+    ) -> Phase {
+        if let Some(since) = record.sick_since {
+            return Phase::Sick { since };
+        }
+        if record.healthy_at.is_none() {
+            let overdue = self.fleet.is_some_and(|fleet| age >= fleet.grace);
+            // A check that has never been made says nothing about the server.
+            let checked = record.instance().is_some_and(|id| self.seen.health.contains_key(id));
+            return if overdue && checked { Phase::Overdue } else { Phase::Booting };
+        }
+        match (self.balancer, membership) {
+            (BalancerView::None, _) | (_, Some(Membership::InService)) => Phase::InService,
+            (BalancerView::Unreadable(..), _) if record.in_service_at.is_some() => Phase::Unclear,
+            (_, Some(Membership::OutOfService(_))) if record.in_service_at.is_some() => {
+                Phase::Disputed
+            }
+            (_, _) => Phase::Registering,
+        }
+    }
+
+    fn release(&self, server: &Server) -> Result<(), Block> {
+        let now = self.seen.now;
+        let Some(id) = server.id() else { return Err(Block::Unsettled) };
+        if let Some(keep) = self.ledger.overrides.get(&OverrideKey::Keep(id.clone()))
+            && keep.until > now
+        {
+            let by = format!("{}: {}", keep.owner, keep.reason);
+            return Err(Block::Keep { by, until: Some(keep.until) });
+        }
+        let tags = server.instance.as_ref().map(|instance| &instance.tags);
+        if tags.is_some_and(|tags| tags.keep) {
+            return Err(Block::Keep { by: "tag tidegate:keep".to_owned(), until: None });
+        }
+        if tags.is_some_and(|tags| tags.auto_scaling_group) {
+            return Err(Block::Keep {
+                by: "an Auto Scaling group owns it".to_owned(),
+                until: None,
+            });
+        }
+        let (Some(fleet), Some(launched_at), Some(_), true) =
+            (self.fleet, server.record.launched_at, server.uptime, server.phase != Phase::Unclear)
+        else {
+            return Err(Block::Unsettled);
+        };
+        if matches!(self.balancer, BalancerView::Missing(..) | BalancerView::Unreadable(..)) {
+            return Err(Block::NoDrain);
+        }
+        release::by_time(fleet, self.tick, launched_at, now)
+    }
+}

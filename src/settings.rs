@@ -1,0 +1,75 @@
+//! Where things are: flags and environment, read once. Nothing here is policy.
+#![expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub config: PathBuf,
+    pub state_dir: PathBuf,
+    pub socket: PathBuf,
+    /// Where secrets are looked for, in order.
+    pub secret_dirs: Vec<PathBuf>,
+    /// Who is at the keyboard, for the record of overrides.
+    pub user: String,
+    /// Whether stderr goes to the journal.
+    pub under_systemd: bool,
+    /// Colour is not wanted.
+    pub plain: bool,
+}
+
+impl Settings {
+    /// Flags win over the environment, the environment over what is usual.
+    pub fn resolve(
+        config: Option<PathBuf>,
+        state_dir: Option<PathBuf>,
+        socket: Option<PathBuf>,
+    ) -> Self {
+        let installed = PathBuf::from("/etc/tidegate/policies.yaml");
+        let config = config.unwrap_or_else(|| {
+            if installed.exists() { installed } else { PathBuf::from("policies.yaml") }
+        });
+        let state_dir = state_dir.unwrap_or_else(default_state_dir);
+        let socket = socket.unwrap_or_else(|| default_socket(&state_dir));
+        let mut secret_dirs: Vec<PathBuf> = path("CREDENTIALS_DIRECTORY").into_iter().collect();
+        secret_dirs.push(PathBuf::from("/etc/tidegate/secrets"));
+        let user =
+            ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| env::var(name).ok());
+        Self {
+            config,
+            state_dir,
+            socket,
+            secret_dirs,
+            user: user.unwrap_or_else(|| "somebody".to_owned()),
+            under_systemd: env::var_os("JOURNAL_STREAM").is_some(),
+            plain: env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+                || env::var("TERM").is_ok_and(|term| term == "dumb"),
+        }
+    }
+}
+
+fn path(name: &str) -> Option<PathBuf> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+fn default_state_dir() -> PathBuf {
+    if let Some(dirs) = env::var("STATE_DIRECTORY").ok().filter(|value| !value.is_empty()) {
+        // systemd separates several with colons; ours is the first.
+        return PathBuf::from(dirs.split(':').next().unwrap_or(&dirs));
+    }
+    let usual = PathBuf::from("/var/lib/tidegate");
+    if usual.is_dir() {
+        return usual;
+    }
+    let home = path("XDG_STATE_HOME")
+        .or_else(|| path("HOME").map(|home| home.join(".local/state")))
+        .unwrap_or_else(|| PathBuf::from("."));
+    home.join("tidegate")
+}
+
+fn default_socket(state_dir: &Path) -> PathBuf {
+    let usual = PathBuf::from("/run/tidegate");
+    let runtime = path("RUNTIME_DIRECTORY").or_else(|| usual.is_dir().then_some(usual));
+    runtime.unwrap_or_else(|| state_dir.to_owned()).join("tidegate.sock")
+}

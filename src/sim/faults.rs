@@ -1,0 +1,79 @@
+//! What can go wrong in the imagined cloud, by name.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+/// One kind of trouble. Several combine freely.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trouble {
+    /// Instances take three times as long to serve.
+    SlowBoot,
+    /// The first instance type asked for is never to be had.
+    NoCapacity,
+    /// The queue endpoint answers with an error page, half of the time for minutes on end.
+    DeadQueue,
+    /// Every third answer to a launch is lost after the launch took effect.
+    LostReplies,
+    /// Every third call is refused for being one too many.
+    Throttling,
+    /// Half of the instances never pass their health check.
+    NeverHealthy,
+    /// A third of the instances die while they boot.
+    DieYoung,
+    /// Somebody terminates an instance at the console every hour or so.
+    ConsoleKill,
+    /// EC2's list fails every fifth time.
+    BlindSpots,
+    /// New instances are missing from EC2's list for a minute.
+    LateListing,
+}
+
+impl Trouble {
+    pub const ALL: [Self; 10] = [
+        Self::SlowBoot,
+        Self::NoCapacity,
+        Self::DeadQueue,
+        Self::LostReplies,
+        Self::Throttling,
+        Self::NeverHealthy,
+        Self::DieYoung,
+        Self::ConsoleKill,
+        Self::BlindSpots,
+        Self::LateListing,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SlowBoot => "slow-boot",
+            Self::NoCapacity => "no-capacity",
+            Self::DeadQueue => "dead-queue",
+            Self::LostReplies => "lost-replies",
+            Self::Throttling => "throttling",
+            Self::NeverHealthy => "never-healthy",
+            Self::DieYoung => "die-young",
+            Self::ConsoleKill => "console-kill",
+            Self::BlindSpots => "blind-spots",
+            Self::LateListing => "late-listing",
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Trouble {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|trouble| trouble.as_str() == text).ok_or_else(|| {
+            let known = Self::ALL.map(Self::as_str).join(", ");
+            format!("no fault is called `{text}`; there are {known}")
+        })
+    }
+}
+
+pub type Troubles = BTreeSet<Trouble>;

@@ -1,0 +1,138 @@
+//! The imagined world's front in process: the ports of a tick, answered from [`World`] in virtual
+//! time. Nothing here waits.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use super::faults::Trouble;
+use super::load::Queue;
+use super::world::World;
+use crate::model::balancer::{Balancer, Membership};
+use crate::model::fault::Fault;
+use crate::model::fleet::FleetName;
+use crate::model::instance::{Instance, InstanceId};
+use crate::model::launch::LaunchRequest;
+use crate::model::reading::{Depth, Health};
+use crate::model::time::Timestamp;
+use crate::ports::{Balancers, Clock, Cloud, HealthQuery, Probe, QueueQuery};
+
+/// The world and its work, shared by all ports of one simulation.
+#[derive(Debug, Clone)]
+pub struct Front(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+pub struct State {
+    pub world: World,
+    pub queues: BTreeMap<FleetName, Queue>,
+    failures: BTreeMap<InstanceId, u32>,
+}
+
+impl State {
+    /// Lets time pass for servers and jobs alike.
+    pub fn advance(&mut self, to: Timestamp) {
+        self.world.advance(to);
+        for (fleet, queue) in &mut self.queues {
+            queue.advance(to, &self.world.serving(fleet));
+        }
+    }
+
+    /// What the queue endpoint of a fleet says; [`Trouble::DeadQueue`] takes it away for ten
+    /// minutes at a time.
+    pub fn queue(&self, fleet: &FleetName) -> Result<Depth, String> {
+        let span = self.world.now().as_second().div_euclid(600);
+        if self.world.has(Trouble::DeadQueue) && span % 2 == 1 {
+            return Err("HTTP 503".to_owned());
+        }
+        self.queues.get(fleet).map(Queue::depth).ok_or_else(|| "HTTP 404".to_owned())
+    }
+}
+
+impl Front {
+    pub fn new(world: World, queues: BTreeMap<FleetName, Queue>) -> Self {
+        Self(Arc::new(Mutex::new(State { world, queues, failures: BTreeMap::new() })))
+    }
+
+    /// The world itself, for whoever drives it or looks at it.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Clock for Front {
+    fn now(&self) -> Timestamp {
+        self.state().world.now()
+    }
+}
+
+#[async_trait]
+impl Cloud for Front {
+    async fn instances(&self, install: &str) -> Result<Vec<Instance>, Fault> {
+        self.state().world.instances(install)
+    }
+
+    async fn launch(&self, request: &LaunchRequest) -> Result<Instance, Fault> {
+        self.state().world.launch(request)
+    }
+
+    async fn terminate(&self, id: &InstanceId) -> Result<(), Fault> {
+        self.state().world.terminate(id)
+    }
+}
+
+#[async_trait]
+impl Balancers for Front {
+    async fn members(
+        &self,
+        balancer: &Balancer,
+    ) -> Result<BTreeMap<InstanceId, Membership>, Fault> {
+        let mut state = self.state();
+        state.world.admit("DescribeInstanceHealth")?;
+        let now = state.world.now();
+        state.world.members.describe(balancer, now)
+    }
+
+    async fn register(&self, balancer: &Balancer, id: &InstanceId) -> Result<(), Fault> {
+        let mut state = self.state();
+        state.world.admit("RegisterInstancesWithLoadBalancer")?;
+        let now = state.world.now();
+        state.world.members.register(balancer, id, now)
+    }
+
+    async fn deregister(&self, balancer: &Balancer, id: &InstanceId) -> Result<(), Fault> {
+        let mut state = self.state();
+        state.world.admit("DeregisterInstancesFromLoadBalancer")?;
+        let now = state.world.now();
+        state.world.members.deregister(balancer, id, now)
+    }
+}
+
+#[async_trait]
+impl Probe for Front {
+    async fn queue(&self, query: &QueueQuery) -> Result<Depth, String> {
+        self.state().queue(&query.fleet)
+    }
+
+    async fn health(
+        &self,
+        queries: &[HealthQuery],
+        now: Timestamp,
+    ) -> BTreeMap<InstanceId, Health> {
+        let mut state = self.state();
+        let mut found = BTreeMap::new();
+        for query in queries {
+            let passed = if state.world.page(&query.instance) {
+                Ok(())
+            } else {
+                Err("connection refused".to_owned())
+            };
+            let failures = state.failures.entry(query.instance.clone()).or_default();
+            *failures = if passed.is_ok() { 0 } else { failures.saturating_add(1) };
+            let failures = *failures;
+            found.insert(query.instance.clone(), Health { at: now, passed, failures });
+        }
+        state.failures.retain(|id, _| found.contains_key(id));
+        found
+    }
+}

@@ -1,0 +1,125 @@
+//! The imagined load balancers: registration takes a moment, deregistration drains.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::model::balancer::{Balancer, Membership};
+use crate::model::fault::{Fault, FaultKind};
+use crate::model::instance::InstanceId;
+use crate::model::time::{self, Timestamp};
+
+/// How long a balancer takes to put a healthy member into service: two checks, ten seconds apart.
+const REGISTERING: Duration = Duration::from_secs(20);
+
+#[derive(Debug, Default)]
+pub struct Members {
+    balancers: BTreeMap<Balancer, Lb>,
+}
+
+#[derive(Debug)]
+struct Lb {
+    drain: Duration,
+    members: BTreeMap<InstanceId, Member>,
+}
+
+#[derive(Debug, Clone)]
+struct Member {
+    registered_at: Timestamp,
+    draining_since: Option<Timestamp>,
+    healthy: bool,
+}
+
+impl Members {
+    pub(super) fn add(&mut self, balancer: Balancer, drain: Duration) {
+        self.balancers.entry(balancer).or_insert(Lb { drain, members: BTreeMap::new() });
+    }
+
+    /// A person deletes a balancer.
+    pub fn remove(&mut self, balancer: &Balancer) {
+        self.balancers.remove(balancer);
+    }
+
+    pub(super) fn advance(&mut self, now: Timestamp, serves: impl Fn(&InstanceId) -> bool) {
+        for lb in self.balancers.values_mut() {
+            let drain = lb.drain;
+            lb.members.retain(|id, member| {
+                member.healthy = serves(id);
+                let drained = |since| time::since(now, since) >= drain;
+                !member.draining_since.is_some_and(drained)
+            });
+        }
+    }
+
+    pub fn describe(
+        &self,
+        balancer: &Balancer,
+        now: Timestamp,
+    ) -> Result<BTreeMap<InstanceId, Membership>, Fault> {
+        let lb = self.balancers.get(balancer).ok_or_else(|| missing(balancer))?;
+        Ok(lb.members.iter().map(|(id, member)| (id.clone(), state(member, now))).collect())
+    }
+
+    pub fn register(
+        &mut self,
+        balancer: &Balancer,
+        id: &InstanceId,
+        now: Timestamp,
+    ) -> Result<(), Fault> {
+        let lb = self.balancers.get_mut(balancer).ok_or_else(|| missing(balancer))?;
+        let known = lb.members.get(id).is_some_and(|member| member.draining_since.is_none());
+        if !known {
+            let member = Member { registered_at: now, draining_since: None, healthy: false };
+            lb.members.insert(id.clone(), member);
+        }
+        Ok(())
+    }
+
+    pub fn deregister(
+        &mut self,
+        balancer: &Balancer,
+        id: &InstanceId,
+        now: Timestamp,
+    ) -> Result<(), Fault> {
+        let lb = self.balancers.get_mut(balancer).ok_or_else(|| missing(balancer))?;
+        // An unhealthy member has no connections to wait for.
+        let drains = lb.members.get(id).is_some_and(|m| m.healthy) && !lb.drain.is_zero();
+        if drains {
+            if let Some(member) = lb.members.get_mut(id) {
+                member.draining_since.get_or_insert(now);
+            }
+        } else {
+            lb.members.remove(id);
+        }
+        Ok(())
+    }
+
+    /// Whether traffic may still reach the instance through any balancer.
+    pub fn carries_traffic(&self, id: &InstanceId) -> bool {
+        self.balancers.values().any(|lb| lb.members.get(id).is_some_and(|member| member.healthy))
+    }
+
+    /// All balancers, by name.
+    pub fn balancers(&self) -> impl Iterator<Item = &Balancer> {
+        self.balancers.keys()
+    }
+}
+
+fn state(member: &Member, now: Timestamp) -> Membership {
+    if member.draining_since.is_some() {
+        Membership::Draining
+    } else if time::since(now, member.registered_at) < REGISTERING {
+        Membership::Registering
+    } else if member.healthy {
+        Membership::InService
+    } else {
+        Membership::OutOfService("Instance has failed at least the UnhealthyThreshold number of health checks consecutively.".to_owned())
+    }
+}
+
+fn missing(balancer: &Balancer) -> Fault {
+    let (code, what) = match balancer {
+        Balancer::Classic(_) => ("LoadBalancerNotFound", "There is no ACTIVE Load Balancer named"),
+        Balancer::TargetGroup(_) => ("TargetGroupNotFound", "There is no target group named"),
+    };
+    Fault::new(FaultKind::BalancerNotFound, code, &format!("{what} '{balancer}'"))
+}

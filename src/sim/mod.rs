@@ -1,0 +1,84 @@
+//! A driver: the daemon's own spine over an imagined EC2 and ELB in virtual time. The demo runs on
+//! it, and whatever asks "what would happen".
+
+pub mod faults;
+pub mod front;
+pub mod load;
+mod members;
+pub mod report;
+pub mod rng;
+pub mod world;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use self::front::Front;
+use self::load::{Load, Queue};
+use self::world::{Settings, World};
+use crate::model::fleet::FleetName;
+use crate::model::time::Timestamp;
+use crate::policy::Policy;
+use crate::ports::{Ports, Store, StoreFault};
+use crate::record::Journal;
+use crate::tick::{TickRecord, tick};
+
+/// A policy at work in an imagined world.
+#[derive(Debug)]
+pub struct Simulation {
+    pub policy: Policy,
+    pub front: Front,
+    pub journal: Journal,
+    ports: Ports,
+}
+
+impl Simulation {
+    /// A world that begins empty at `start`, with the balancers that the policy names and a queue
+    /// for every fleet in `loads`.
+    pub fn new(
+        policy: Policy,
+        settings: Settings,
+        loads: BTreeMap<FleetName, Load>,
+        store: Arc<dyn Store>,
+        start: Timestamp,
+    ) -> Result<Self, StoreFault> {
+        let seed = settings.seed;
+        let mut world = World::new(settings, start);
+        for entry in policy.fleets.values().filter_map(|fleet| fleet.balancer.as_ref()) {
+            world.add_balancer(entry.balancer.clone(), entry.drain);
+        }
+        let queues = loads
+            .into_iter()
+            .map(|(name, load)| (name.clone(), Queue::new(load, seed, name.as_str())))
+            .collect();
+        let front = Front::new(world, queues);
+        let journal = Journal::open(store.clone(), start)?;
+        let ports = Ports {
+            cloud: Arc::new(front.clone()),
+            balancers: Arc::new(front.clone()),
+            probe: Arc::new(front.clone()),
+            store,
+            clock: Arc::new(front.clone()),
+        };
+        Ok(Self { policy, front, journal, ports })
+    }
+
+    /// One tick at the present instant; time does not pass.
+    pub async fn tick(&mut self) -> Result<TickRecord, StoreFault> {
+        tick(&self.ports, &self.policy, &mut self.journal, &[]).await
+    }
+
+    /// Forgets everything that is not on disk, as a restart does.
+    pub fn restart(&mut self) -> Result<(), StoreFault> {
+        self.journal = Journal::open(self.ports.store.clone(), self.now())?;
+        Ok(())
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.front.state().world.now()
+    }
+
+    /// Lets time pass until `to`.
+    pub fn advance(&self, to: Timestamp) {
+        self.front.state().advance(to);
+    }
+}

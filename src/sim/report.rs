@@ -1,0 +1,98 @@
+//! What an imagined stretch of time came to: servers, money, jobs and who waited.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::front::State;
+use crate::model::fleet::FleetName;
+use crate::model::instance::Lifecycle;
+use crate::policy::{Billing, Policy};
+
+/// On-demand Linux prices in us-east-1 in US dollars an hour, as listed in November 2025; what a
+/// real bill says depends on region, discounts and image.
+const LIST_PRICES: [(&str, f64); 8] = [
+    ("t3.micro", 0.0104),
+    ("t3.small", 0.0208),
+    ("t3a.small", 0.0188),
+    ("t3.medium", 0.0416),
+    ("t3.large", 0.0832),
+    ("m5.large", 0.096),
+    ("c5.large", 0.085),
+    ("c5.xlarge", 0.17),
+];
+
+/// A type that is not in the table costs as much as this.
+const PRICE_OTHERWISE: f64 = 0.05;
+
+/// The list price of a type, in US dollars an hour.
+pub fn price(instance_type: Option<&str>) -> f64 {
+    let known = LIST_PRICES.iter().find(|(name, _)| Some(*name) == instance_type);
+    known.map_or(PRICE_OTHERWISE, |(_, price)| *price)
+}
+
+/// One fleet's share.
+#[derive(Debug, Clone, Default)]
+pub struct FleetReport {
+    pub launches: u64,
+    pub terminations: u64,
+    pub server_time: Duration,
+    pub cost: f64,
+    pub jobs: Option<JobReport>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct JobReport {
+    pub done: u64,
+    pub waiting: u64,
+    pub interrupted: u64,
+    /// Waits from arrival to start, sorted.
+    pub waits: Vec<Duration>,
+}
+
+impl JobReport {
+    /// The wait that `percent` of 100 jobs did not exceed.
+    pub fn wait(&self, percent: usize) -> Duration {
+        let last = self.waits.len().saturating_sub(1);
+        let at = (last * percent).div_ceil(100);
+        self.waits.get(at.min(last)).copied().unwrap_or_default()
+    }
+}
+
+/// The paid span of a server: whole hours, or seconds with a minute at the least.
+pub fn paid(billed: Duration, billing: Billing) -> Duration {
+    match billing {
+        Billing::Hour => Duration::from_secs(billed.as_secs().div_ceil(3600).max(1) * 3600),
+        Billing::Second => billed.max(Duration::from_mins(1)),
+    }
+}
+
+/// Sums up every fleet of the policy.
+pub fn report(policy: &Policy, state: &State) -> BTreeMap<FleetName, FleetReport> {
+    let now = state.world.now();
+    let mut fleets: BTreeMap<FleetName, FleetReport> =
+        policy.fleets.keys().map(|name| (name.clone(), FleetReport::default())).collect();
+    for machine in state.world.machines() {
+        let Some(name) = machine.fleet() else { continue };
+        let Some(fleet) = policy.fleets.get(&name) else { continue };
+        let entry = fleets.entry(name).or_default();
+        entry.launches += 1;
+        let ended =
+            matches!(machine.lifecycle(now), Lifecycle::ShuttingDown | Lifecycle::Terminated);
+        entry.terminations += u64::from(ended);
+        let billed = machine.billed(now);
+        entry.server_time += billed;
+        let hours = paid(billed, fleet.billing).as_secs_f64() / 3600.0;
+        entry.cost += hours * price(machine.request.pool.instance_type.as_deref());
+    }
+    for (name, queue) in &state.queues {
+        let mut waits = queue.waits.clone();
+        waits.sort_unstable();
+        fleets.entry(name.clone()).or_default().jobs = Some(JobReport {
+            done: queue.done,
+            waiting: queue.depth().waiting,
+            interrupted: queue.interrupted,
+            waits,
+        });
+    }
+    fleets
+}

@@ -1,0 +1,370 @@
+//! The imagined EC2: instances, client tokens, capacity, and the troubles it has. One state machine
+//! with two fronts (in process, and over HTTP in EC2's own protocol). It has no clock: whoever holds
+//! it says what time it is.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::faults::{Trouble, Troubles};
+use super::members::Members;
+use super::rng::Rng;
+use crate::model::balancer::Balancer;
+use crate::model::fault::{Fault, FaultKind};
+use crate::model::fleet::FleetName;
+use crate::model::instance::{Instance, InstanceId, Lifecycle, OurTags};
+use crate::model::launch::{LaunchRequest, Token, tag};
+use crate::model::time::{self, Timestamp};
+
+/// How the imagined cloud behaves.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub seed: u64,
+    pub troubles: Troubles,
+    /// `pending` to `running`.
+    pub start: (Duration, Duration),
+    /// `running` to a page that says welcome.
+    pub deploy: (Duration, Duration),
+}
+
+impl Default for Settings {
+    /// A plain Linux image: running in under a minute, serving two to three minutes later.
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            troubles: Troubles::new(),
+            start: (Duration::from_secs(20), Duration::from_secs(50)),
+            deploy: (Duration::from_secs(100), Duration::from_secs(160)),
+        }
+    }
+}
+
+/// How long EC2 keeps showing a terminated instance.
+const SHOWN_TERMINATED: Duration = Duration::from_hours(1);
+/// `shutting-down` to `terminated`.
+const SHUTTING_DOWN: Duration = Duration::from_secs(30);
+/// [`Trouble::LateListing`]'s delay.
+const LISTED_AFTER: Duration = Duration::from_mins(1);
+
+#[derive(Debug)]
+pub struct World {
+    settings: Settings,
+    now: Timestamp,
+    machines: BTreeMap<InstanceId, Machine>,
+    /// Zonal: the same token in another subnet is another launch.
+    tokens: BTreeMap<(Token, Option<String>), InstanceId>,
+    pub members: Members,
+    calls: BTreeMap<&'static str, u64>,
+    boots: Rng,
+    faults: Rng,
+    next_console_kill: Timestamp,
+    ordinal: u64,
+}
+
+/// An instance as the world knows it.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    pub id: InstanceId,
+    pub request: LaunchRequest,
+    pub launched_at: Timestamp,
+    pub running_at: Timestamp,
+    /// When it begins to serve; `None`: never.
+    pub serves_at: Option<Timestamp>,
+    /// When its end begins, and why.
+    pub ends: Option<(Timestamp, String)>,
+    pub private_ip: String,
+}
+
+impl Machine {
+    pub fn lifecycle(&self, now: Timestamp) -> Lifecycle {
+        match &self.ends {
+            Some((at, _)) if now >= time::after(*at, SHUTTING_DOWN) => Lifecycle::Terminated,
+            Some((at, _)) if now >= *at => Lifecycle::ShuttingDown,
+            Some(_) | None if now >= self.running_at => Lifecycle::Running,
+            Some(_) | None => Lifecycle::Pending,
+        }
+    }
+
+    /// Whether its page says welcome.
+    pub fn serves(&self, now: Timestamp) -> bool {
+        self.lifecycle(now) == Lifecycle::Running && self.serves_at.is_some_and(|at| at <= now)
+    }
+
+    /// The span that is paid, so far or in all.
+    pub fn billed(&self, now: Timestamp) -> Duration {
+        let until = self.ends.as_ref().map_or(now, |(at, _)| (*at).min(now));
+        time::since(until, self.launched_at)
+    }
+
+    pub fn fleet(&self) -> Option<FleetName> {
+        self.request.tags.get(tag::FLEET).and_then(|name| FleetName::new(name))
+    }
+}
+
+impl World {
+    pub fn new(settings: Settings, now: Timestamp) -> Self {
+        let boots = Rng::new(settings.seed, "boots");
+        let mut faults = Rng::new(settings.seed, "faults");
+        let next_console_kill = time::after(now, faults.exponential(Duration::from_hours(1)));
+        Self {
+            settings,
+            now,
+            machines: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            members: Members::default(),
+            calls: BTreeMap::new(),
+            boots,
+            faults,
+            next_console_kill,
+            ordinal: 0,
+        }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Lets time pass. Time never runs backwards here.
+    pub fn advance(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+        while self.has(Trouble::ConsoleKill) && self.next_console_kill <= self.now {
+            let at = self.next_console_kill;
+            self.console_kill(at);
+            self.next_console_kill =
+                time::after(at, self.faults.exponential(Duration::from_hours(1)));
+        }
+        let machines = &self.machines;
+        let now = self.now;
+        self.members.advance(now, |id| machines.get(id).is_some_and(|m| m.serves(now)));
+    }
+
+    pub fn machines(&self) -> impl Iterator<Item = &Machine> {
+        self.machines.values()
+    }
+
+    pub fn machine(&self, id: &InstanceId) -> Option<&Machine> {
+        self.machines.get(id)
+    }
+
+    /// How often each call was made.
+    pub fn calls(&self) -> &BTreeMap<&'static str, u64> {
+        &self.calls
+    }
+
+    pub fn has(&self, trouble: Trouble) -> bool {
+        self.settings.troubles.contains(&trouble)
+    }
+
+    /// Counts a call, and refuses it if throttled.
+    pub fn admit(&mut self, call: &'static str) -> Result<(), Fault> {
+        *self.calls.entry(call).or_default() += 1;
+        if self.has(Trouble::Throttling) && self.faults.chance(1.0 / 3.0) {
+            return Err(Fault::new(
+                FaultKind::Throttled,
+                "RequestLimitExceeded",
+                "Request limit exceeded.",
+            ));
+        }
+        Ok(())
+    }
+
+    /// DescribeInstances, filtered by the install tag.
+    pub fn instances(&mut self, install: &str) -> Result<Vec<Instance>, Fault> {
+        self.admit("DescribeInstances")?;
+        if self.has(Trouble::BlindSpots) && self.faults.chance(0.2) {
+            return Err(Fault::new(
+                FaultKind::Ambiguous,
+                "InternalError",
+                "An internal error has occurred.",
+            ));
+        }
+        let now = self.now;
+        let late = self.has(Trouble::LateListing);
+        let listed = self.machines.values().filter(|machine| {
+            let shown = match &machine.ends {
+                Some((at, _)) => now < time::after(*at, SHUTTING_DOWN + SHOWN_TERMINATED),
+                None => true,
+            };
+            let visible = !late || time::since(now, machine.launched_at) >= LISTED_AFTER;
+            shown
+                && visible
+                && machine.request.tags.get(tag::INSTALL).map(String::as_str) == Some(install)
+        });
+        Ok(listed.map(|machine| describe(machine, now)).collect())
+    }
+
+    /// RunInstances of one instance: a repeated token gives the same instance, whose request must
+    /// be the same.
+    pub fn launch(&mut self, request: &LaunchRequest) -> Result<Instance, Fault> {
+        self.admit("RunInstances")?;
+        let key = (request.token.clone(), request.pool.subnet.clone());
+        let known = self.tokens.get(&key).and_then(|id| self.machines.get(id)).cloned();
+        let machine = match known {
+            Some(machine) if machine.request != *request => {
+                return Err(Fault::new(
+                    FaultKind::TokenMismatch,
+                    "IdempotentParameterMismatch",
+                    "The client token was used with other parameters.",
+                ));
+            }
+            Some(machine) if machine.lifecycle(self.now).is_ending() => {
+                return Err(Fault::new(
+                    FaultKind::TokenSpent,
+                    "IdempotentInstanceTerminated",
+                    "The instance of this client token has been terminated.",
+                ));
+            }
+            Some(machine) => machine,
+            None => self.create(request)?,
+        };
+        self.tokens.insert(key, machine.id.clone());
+        let answer = describe(&machine, self.now);
+        self.machines.insert(machine.id.clone(), machine);
+        if self.has(Trouble::LostReplies) && self.faults.chance(1.0 / 3.0) {
+            return Err(lost());
+        }
+        Ok(answer)
+    }
+
+    fn create(&mut self, request: &LaunchRequest) -> Result<Machine, Fault> {
+        let refused = self.has(Trouble::NoCapacity)
+            && request.pool.instance_type.as_deref().is_some_and(|kind| self.is_scarce(kind));
+        if refused {
+            return Err(Fault::new(
+                FaultKind::NoCapacity,
+                "InsufficientInstanceCapacity",
+                "There is no capacity of that type in this zone at the moment.",
+            ));
+        }
+        self.ordinal += 1;
+        let id = InstanceId::new(&format!("i-{:017x}", 0x0fa0_0000_0000_0000_u64 + self.ordinal));
+        let slow = if self.has(Trouble::SlowBoot) { 3 } else { 1 };
+        let start = self.boots.between(self.settings.start.0, self.settings.start.1);
+        let deploy = self.boots.between(self.settings.deploy.0, self.settings.deploy.1) * slow;
+        let running_at = time::after(self.now, start);
+        let broken = self.has(Trouble::NeverHealthy) && self.faults.chance(0.5);
+        let dies = self.has(Trouble::DieYoung) && self.faults.chance(1.0 / 3.0);
+        let why = "Server.InternalError: Internal error on launch".to_owned();
+        Ok(Machine {
+            private_ip: address(self.ordinal),
+            id,
+            request: request.clone(),
+            launched_at: self.now,
+            running_at,
+            serves_at: (!broken).then(|| time::after(running_at, deploy)),
+            ends: dies.then(|| (time::after(self.now, start / 2), why)),
+        })
+    }
+
+    /// The first type that was ever asked for is the scarce one.
+    fn is_scarce(&mut self, kind: &str) -> bool {
+        let key = (Token::from_stored("scarce"), None);
+        let scarce = self.tokens.entry(key).or_insert_with(|| InstanceId::new(kind));
+        scarce.as_str() == kind
+    }
+
+    /// TerminateInstances of one id.
+    pub fn terminate(&mut self, id: &InstanceId) -> Result<(), Fault> {
+        self.admit("TerminateInstances")?;
+        self.end(id, self.now, "Client.UserInitiatedShutdown: User initiated shutdown")
+    }
+
+    /// A person at the console terminates an instance.
+    pub fn console_terminate(&mut self, id: &InstanceId) -> Result<(), Fault> {
+        self.end(id, self.now, "Client.UserInitiatedShutdown: User initiated shutdown")
+    }
+
+    fn end(&mut self, id: &InstanceId, at: Timestamp, why: &str) -> Result<(), Fault> {
+        let Some(machine) = self.machines.get_mut(id) else {
+            let message = format!("The instance ID '{id}' does not exist");
+            return Err(Fault::new(
+                FaultKind::InstanceNotFound,
+                "InvalidInstanceID.NotFound",
+                &message,
+            ));
+        };
+        let ended = machine.ends.as_ref().is_some_and(|(ends, _)| *ends <= at);
+        if !ended {
+            machine.ends = Some((at, why.to_owned()));
+        }
+        Ok(())
+    }
+
+    fn console_kill(&mut self, at: Timestamp) {
+        let running: Vec<InstanceId> = self
+            .machines
+            .values()
+            .filter(|machine| machine.lifecycle(at) == Lifecycle::Running)
+            .map(|machine| machine.id.clone())
+            .collect();
+        if running.is_empty() {
+            return;
+        }
+        let count = u64::try_from(running.len()).unwrap_or(1);
+        let chosen = usize::try_from(self.faults.draw() % count).unwrap_or(0);
+        if let Some(id) = running.get(chosen) {
+            // It is in the world's own list, so this cannot fail.
+            self.end(id, at, "Client.UserInitiatedShutdown: User initiated shutdown").ok();
+        }
+    }
+
+    /// Whether an instance's page says welcome, by instance or by address.
+    pub fn page(&self, id: &InstanceId) -> bool {
+        self.machines.get(id).is_some_and(|machine| machine.serves(self.now))
+    }
+
+    /// The instances that serve, of one fleet.
+    pub fn serving(&self, fleet: &FleetName) -> Vec<InstanceId> {
+        let serving = self.machines.values().filter(|machine| {
+            machine.serves(self.now)
+                && machine.request.tags.get(tag::FLEET).map(String::as_str) == Some(fleet.as_str())
+        });
+        serving.map(|machine| machine.id.clone()).collect()
+    }
+
+    /// Sets up a balancer, with its drain time.
+    pub fn add_balancer(&mut self, balancer: Balancer, drain: Duration) {
+        self.members.add(balancer, drain);
+    }
+}
+
+/// An answer that never arrives, although the call took effect.
+pub fn lost() -> Fault {
+    Fault::new(FaultKind::Ambiguous, LOST_REPLY, "the connection was lost before the answer")
+}
+
+/// The code by which the HTTP front knows to cut the connection instead of answering.
+pub const LOST_REPLY: &str = "LostReply";
+
+/// A loopback address for each instance, so that the HTTP front can serve its page there.
+fn address(ordinal: u64) -> String {
+    let host = ordinal % 64_000 + 1;
+    format!("127.77.{}.{}", host / 250, host % 250 + 1)
+}
+
+/// The row of DescribeInstances.
+pub fn describe(machine: &Machine, now: Timestamp) -> Instance {
+    let lifecycle = machine.lifecycle(now);
+    let tags = &machine.request.tags;
+    Instance {
+        id: machine.id.clone(),
+        lifecycle,
+        launched_at: Some(machine.launched_at),
+        instance_type: machine.request.pool.instance_type.clone(),
+        subnet: machine.request.pool.subnet.clone(),
+        private_ip: Some(machine.private_ip.clone()),
+        public_ip: None,
+        private_dns: None,
+        token: Some(machine.request.token.to_string()),
+        tags: OurTags {
+            install: tags.get(tag::INSTALL).cloned(),
+            fleet: machine.fleet(),
+            keep: tags.contains_key(tag::KEEP),
+            auto_scaling_group: tags.contains_key("aws:autoscaling:groupName"),
+        },
+        state_reason: machine
+            .ends
+            .as_ref()
+            .filter(|_| lifecycle.is_ending())
+            .map(|(_, why)| why.clone()),
+    }
+}

@@ -1,0 +1,3 @@
+//! Ports in terms of SQL, and of memory.
+
+pub mod memory;

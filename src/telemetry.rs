@@ -1,0 +1,66 @@
+//! Logs: fields in the journal under systemd, readable lines or JSON elsewhere. One line per change,
+//! none when nothing changes.
+
+use clap::ValueEnum;
+use tracing::{Level, event};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::model::ledger::{Event, EventKind};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// The journal under systemd, else text
+    Auto,
+    /// Readable lines on stderr
+    Text,
+    /// JSON lines on stderr
+    Json,
+    /// Fields in the journal
+    Journald,
+}
+
+/// Sets up logging for the life of the process. `filter`: as in `RUST_LOG`, of which only the part
+/// for tidegate itself is usual.
+pub fn init(format: LogFormat, under_systemd: bool, verbose: bool) {
+    let filter = EnvFilter::new(if verbose { "info,tidegate=debug" } else { "warn,tidegate=info" });
+    let registry = tracing_subscriber::registry().with(filter);
+    let text = || {
+        tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_target(false)
+            .with_ansi(false)
+    };
+    let journal = match format {
+        LogFormat::Journald => tracing_journald::layer().ok(),
+        LogFormat::Auto if under_systemd => tracing_journald::layer().ok(),
+        LogFormat::Auto | LogFormat::Text | LogFormat::Json => None,
+    };
+    // A second call in one process finds a logger in place, which is as good.
+    let done = match (journal, format) {
+        (Some(journal), _) => registry.with(journal).try_init(),
+        (None, LogFormat::Json) => registry.with(text().json().flatten_event(true)).try_init(),
+        (None, LogFormat::Auto | LogFormat::Text | LogFormat::Journald) => {
+            registry.with(text()).try_init()
+        }
+    };
+    done.ok();
+}
+
+/// One change, as one line: `info` for what changed, `warn` for what needs a look.
+pub fn log(told: &Event) {
+    let kind = told.kind.as_str();
+    let fleet = told.fleet.as_ref().map(tracing::field::display);
+    let instance = told.instance.as_ref().map(tracing::field::display);
+    let text = &told.text;
+    match told.kind {
+        EventKind::Problem => event!(Level::WARN, kind, fleet, instance, "{text}"),
+        EventKind::Decision
+        | EventKind::Action
+        | EventKind::Seen
+        | EventKind::Recovered
+        | EventKind::Override
+        | EventKind::Policy => event!(Level::INFO, kind, fleet, instance, "{text}"),
+    }
+}

@@ -1,0 +1,109 @@
+//! The spine: observe, decide, plan, record the intent, act, record the outcome.
+
+use std::collections::BTreeMap;
+
+use crate::act::act;
+use crate::decide;
+use crate::model::decision::Decision;
+use crate::model::fleet::FleetName;
+use crate::model::ledger::{Change, Event};
+use crate::model::observation::Observation;
+use crate::model::plan::{Outcome, Plan};
+use crate::model::roster::Roster;
+use crate::model::time::{self, Timestamp};
+use crate::observe::observe;
+use crate::plan::{audit, plan};
+use crate::policy::Policy;
+use crate::ports::{Ports, StoreFault};
+use crate::record::{Call, Concern, Findings, Journal, concerns, conclude, intend};
+use crate::roster;
+
+/// What one tick saw, decided and planned. Nothing has been changed yet.
+#[derive(Debug)]
+pub struct Survey {
+    pub seen: Observation,
+    pub noted: Vec<Change>,
+    pub roster: Roster,
+    pub decisions: BTreeMap<FleetName, Decision>,
+    pub plan: Plan,
+}
+
+/// The whole story of one tick.
+#[derive(Debug)]
+pub struct TickRecord {
+    pub survey: Survey,
+    pub calls: Vec<Call>,
+    pub outcomes: Vec<Outcome>,
+    /// What changed, in order.
+    pub events: Vec<Event>,
+    /// When to look again at the latest.
+    pub next: Timestamp,
+}
+
+/// The first half: what would be done now, and why. Reads the world, changes nothing in it.
+pub async fn survey(
+    ports: &Ports,
+    policy: &Policy,
+    journal: &mut Journal,
+) -> Result<Survey, StoreFault> {
+    let now = ports.clock.now();
+    journal.refresh(now)?;
+    let seen = observe(ports, policy, journal.ledger(), now).await;
+    let noted = roster::note(policy, journal.ledger(), &seen);
+    journal.take_in(&noted);
+    let roster = roster::derive(policy, journal.ledger(), &seen);
+    let decisions = decide::all(policy, &roster);
+    let mut plan = plan(policy, &roster, &decisions, &journal.ledger().overrides);
+    let violations = audit::audit(policy, &roster, &decisions, &plan);
+    debug_assert!(violations.is_empty(), "a plan broke a rule: {violations:?}");
+    audit::enforce(&mut plan, &violations);
+    Ok(Survey { seen, noted, roster, decisions, plan })
+}
+
+/// One turn of the loop. `standing`: problems that the driver knows of. An error means that nothing
+/// was begun in the world, or that its outcome will be found again by the next tick.
+pub async fn tick(
+    ports: &Ports,
+    policy: &Policy,
+    journal: &mut Journal,
+    standing: &[Concern],
+) -> Result<TickRecord, StoreFault> {
+    let mut survey = survey(ports, policy, journal).await?;
+    let Survey { roster, decisions, plan, .. } = &survey;
+    let mut concerns = concerns(journal, policy, roster, decisions, plan);
+    concerns.extend_from_slice(standing);
+    let findings = Findings {
+        policy,
+        noted: std::mem::take(&mut survey.noted),
+        roster: &survey.roster,
+        decisions: &survey.decisions,
+        plan: &survey.plan,
+        concerns,
+    };
+    let intent = intend(journal, findings)?;
+    let outcomes = act(ports, &intent).await;
+    let mut events = intent.events.clone();
+    events.extend(conclude(journal, &intent, &outcomes, ports.clock.now())?);
+    let calls = intent.calls().to_vec();
+    let next = next_look(policy, &survey, !calls.is_empty());
+    Ok(TickRecord { survey, calls, outcomes, events, next })
+}
+
+/// The next tick comes after `tick` at the latest, earlier where something is known to change.
+fn next_look(policy: &Policy, survey: &Survey, acted: bool) -> Timestamp {
+    let now = survey.seen.now;
+    let regular = time::after(now, policy.tick);
+    let booting = policy.fleets.values().filter_map(|fleet| {
+        let every = fleet.health.as_ref()?.every;
+        let view = survey.roster.fleets.get(&fleet.name)?;
+        let waiting = view.servers.iter().any(|s| s.phase == crate::model::roster::Phase::Booting);
+        (waiting || acted).then(|| time::after(now, every))
+    });
+    let polls = policy.fleets.values().filter_map(|fleet| {
+        let view = survey.roster.fleets.get(&fleet.name)?;
+        decide::poll_due(fleet, view.memory.last_reading().map(|reading| reading.at), now)
+    });
+    let looks = survey.decisions.values().filter_map(|decision| decision.next_look);
+    let soonest = booting.chain(polls).chain(looks).filter(|at| *at > now).min();
+    soonest.map_or(regular, |at| at.min(regular))
+}
