@@ -34,6 +34,22 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    pub const ALL: [Self; 13] = [
+        Self::Throttled,
+        Self::Ambiguous,
+        Self::NoCapacity,
+        Self::SubnetFull,
+        Self::Quota,
+        Self::Permission,
+        Self::Credentials,
+        Self::Config,
+        Self::TokenMismatch,
+        Self::TokenSpent,
+        Self::InstanceNotFound,
+        Self::BalancerNotFound,
+        Self::Refused,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Throttled => "throttled",

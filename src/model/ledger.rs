@@ -121,6 +121,16 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    pub const ALL: [Self; 7] = [
+        Self::Decision,
+        Self::Action,
+        Self::Seen,
+        Self::Problem,
+        Self::Recovered,
+        Self::Override,
+        Self::Policy,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Decision => "decision",

@@ -1,0 +1,187 @@
+//! [`Cloud`] in terms of EC2.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use aws_sdk_ec2::config::Config;
+use aws_sdk_ec2::primitives::DateTime;
+use aws_sdk_ec2::types;
+use base64::Engine as _;
+
+use super::fault::fault;
+use super::{Aws, once};
+use crate::model::fault::{Fault, FaultKind};
+use crate::model::fleet::FleetName;
+use crate::model::instance::{Instance, InstanceId, Lifecycle, OurTags};
+use crate::model::launch::{Image, LaunchRequest, tag};
+use crate::model::time::Timestamp;
+use crate::ports::Cloud;
+
+/// The largest page EC2 gives.
+const PAGE: i32 = 1000;
+/// More pages than this is a list that never ends.
+const PAGES_AT_MOST: usize = 100;
+
+#[async_trait]
+impl Cloud for Aws {
+    async fn instances(&self, install: &str) -> Result<Vec<Instance>, Fault> {
+        let ours = types::Filter::builder()
+            .name(format!("tag:{}", tag::INSTALL))
+            .values(install)
+            .build();
+        let mut found = BTreeMap::new();
+        let mut tokens = BTreeSet::new();
+        let mut token: Option<String> = None;
+        for _ in 0..PAGES_AT_MOST {
+            let page = self
+                .ec2
+                .describe_instances()
+                .filters(ours.clone())
+                .max_results(PAGE)
+                .set_next_token(token.clone())
+                .send()
+                .await
+                .map_err(|error| fault(&error))?;
+            let rows = page.reservations().iter().flat_map(types::Reservation::instances);
+            for instance in rows.filter_map(instance) {
+                found.insert(instance.id.clone(), instance);
+            }
+            token = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
+            match &token {
+                None => return Ok(found.into_values().collect()),
+                Some(next) if !tokens.insert(next.clone()) => break,
+                Some(_) => {}
+            }
+        }
+        Err(Fault::new(FaultKind::Ambiguous, "EndlessList", "EC2's list of instances does not end"))
+    }
+
+    async fn launch(&self, request: &LaunchRequest) -> Result<Instance, Fault> {
+        let answer = self
+            .run_instances(request)
+            .customize()
+            .config_override(Config::builder().retry_config(once()))
+            .send()
+            .await
+            .map_err(|error| fault(&error))?;
+        answer.instances().iter().find_map(instance).ok_or_else(|| {
+            Fault::new(FaultKind::Ambiguous, "EmptyAnswer", "EC2 said yes and named no instance")
+        })
+    }
+
+    async fn terminate(&self, id: &InstanceId) -> Result<(), Fault> {
+        self.ec2
+            .terminate_instances()
+            .instance_ids(id.as_str())
+            .customize()
+            .config_override(Config::builder().retry_config(once()))
+            .send()
+            .await
+            .map_err(|error| fault(&error))?;
+        Ok(())
+    }
+}
+
+impl Aws {
+    /// The request, the same bytes at every repeat.
+    pub(super) fn run_instances(
+        &self,
+        request: &LaunchRequest,
+    ) -> aws_sdk_ec2::operation::run_instances::builders::RunInstancesFluentBuilder {
+        let mut call = self
+            .ec2
+            .run_instances()
+            .min_count(1)
+            .max_count(1)
+            .client_token(request.token.as_str())
+            .set_instance_type(request.pool.instance_type.as_deref().map(types::InstanceType::from))
+            .set_subnet_id(request.pool.subnet.clone())
+            .set_key_name(request.key_pair.clone())
+            .instance_initiated_shutdown_behavior(types::ShutdownBehavior::Terminate)
+            .metadata_options(
+                types::InstanceMetadataOptionsRequest::builder()
+                    .http_tokens(types::HttpTokensState::Required)
+                    .http_endpoint(types::InstanceMetadataEndpointState::Enabled)
+                    .build(),
+            );
+        call = match &request.image {
+            Image::Id(id) => call.image_id(id),
+            Image::Template { name, version } => call.launch_template(template(name, version)),
+        };
+        if !request.security_groups.is_empty() {
+            call = call.set_security_group_ids(Some(request.security_groups.clone()));
+        }
+        if let Some(profile) = &request.instance_profile {
+            let builder = types::IamInstanceProfileSpecification::builder();
+            let profile =
+                if profile.starts_with("arn:") { builder.arn(profile) } else { builder.name(profile) };
+            call = call.iam_instance_profile(profile.build());
+        }
+        if !request.user_data.is_empty() {
+            let encoded = base64::engine::general_purpose::STANDARD.encode(&request.user_data);
+            call = call.user_data(encoded);
+        }
+        // At launch, in the same call: a server is never without its tags.
+        for kind in [types::ResourceType::Instance, types::ResourceType::Volume, types::ResourceType::NetworkInterface] {
+            let tags = request.tags.iter().map(|(key, value)| types::Tag::builder().key(key).value(value).build());
+            let tags = types::TagSpecification::builder().resource_type(kind).set_tags(Some(tags.collect()));
+            call = call.tag_specifications(tags.build());
+        }
+        call
+    }
+}
+
+fn template(name: &str, version: &str) -> types::LaunchTemplateSpecification {
+    let builder = types::LaunchTemplateSpecification::builder().version(version);
+    if name.starts_with("lt-") {
+        builder.launch_template_id(name).build()
+    } else {
+        builder.launch_template_name(name).build()
+    }
+}
+
+/// A row; `None` for one without an id, which nothing could be done with.
+fn instance(row: &types::Instance) -> Option<Instance> {
+    let text = |field: Option<&str>| field.filter(|text| !text.is_empty()).map(str::to_owned);
+    let tagged = |key: &str| {
+        row.tags().iter().find(|tag| tag.key() == Some(key)).map(|tag| tag.value().unwrap_or_default())
+    };
+    Some(Instance {
+        id: InstanceId::new(row.instance_id()?),
+        lifecycle: lifecycle(row.state().and_then(types::InstanceState::name)),
+        launched_at: row.launch_time().and_then(timestamp),
+        instance_type: row.instance_type().map(|kind| kind.as_str().to_owned()),
+        subnet: text(row.subnet_id()),
+        private_ip: text(row.private_ip_address()),
+        public_ip: text(row.public_ip_address()),
+        private_dns: text(row.private_dns_name()),
+        token: text(row.client_token()),
+        tags: OurTags {
+            install: tagged(tag::INSTALL).map(str::to_owned),
+            fleet: tagged(tag::FLEET).and_then(FleetName::new),
+            keep: tagged(tag::KEEP).is_some(),
+            auto_scaling_group: tagged("aws:autoscaling:groupName").is_some(),
+        },
+        state_reason: row.state_reason().and_then(|reason| {
+            text(reason.message()).or_else(|| text(reason.code()))
+        }),
+    })
+}
+
+fn lifecycle(name: Option<&types::InstanceStateName>) -> Lifecycle {
+    match name {
+        Some(types::InstanceStateName::Pending) => Lifecycle::Pending,
+        Some(types::InstanceStateName::Running) => Lifecycle::Running,
+        Some(types::InstanceStateName::ShuttingDown) => Lifecycle::ShuttingDown,
+        Some(types::InstanceStateName::Terminated) => Lifecycle::Terminated,
+        Some(types::InstanceStateName::Stopping) => Lifecycle::Stopping,
+        Some(types::InstanceStateName::Stopped) => Lifecycle::Stopped,
+        // The SDK's list may grow.
+        Some(_) | None => Lifecycle::Unknown,
+    }
+}
+
+fn timestamp(at: &DateTime) -> Option<Timestamp> {
+    let nanos = i32::try_from(at.subsec_nanos()).ok()?;
+    Timestamp::new(at.secs(), nanos).ok()
+}

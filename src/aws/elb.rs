@@ -1,0 +1,105 @@
+//! Classic load balancers.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_elasticloadbalancing::config::Config;
+use aws_sdk_elasticloadbalancing::types;
+
+use super::fault::fault;
+use super::{Aws, once};
+use crate::model::balancer::Membership;
+use crate::model::fault::{Fault, FaultKind};
+use crate::model::instance::InstanceId;
+
+impl Aws {
+    pub(super) async fn classic_members(
+        &self,
+        name: &str,
+    ) -> Result<BTreeMap<InstanceId, Membership>, Fault> {
+        let answer = self
+            .elb
+            .describe_instance_health()
+            .load_balancer_name(name)
+            .send()
+            .await
+            .map_err(|error| fault(&error))?;
+        let states = answer.instance_states().iter();
+        Ok(states
+            .filter_map(|state| Some((InstanceId::new(state.instance_id()?), membership(state)?)))
+            .collect())
+    }
+
+    pub(super) async fn classic_register(&self, name: &str, id: &InstanceId) -> Result<(), Fault> {
+        self.elb
+            .register_instances_with_load_balancer()
+            .load_balancer_name(name)
+            .instances(types::Instance::builder().instance_id(id.as_str()).build())
+            .customize()
+            .config_override(Config::builder().retry_config(once()))
+            .send()
+            .await
+            .map_err(|error| fault(&error))?;
+        Ok(())
+    }
+
+    pub(super) async fn classic_deregister(&self, name: &str, id: &InstanceId) -> Result<(), Fault> {
+        let result = self
+            .elb
+            .deregister_instances_from_load_balancer()
+            .load_balancer_name(name)
+            .instances(types::Instance::builder().instance_id(id.as_str()).build())
+            .customize()
+            .config_override(Config::builder().retry_config(once()))
+            .send()
+            .await;
+        match result.map_err(|error| fault(&error)) {
+            Ok(_) => Ok(()),
+            // It is not there: what was asked for.
+            Err(gone) if gone.kind == FaultKind::InstanceNotFound => Ok(()),
+            Err(other) => Err(other),
+        }
+    }
+}
+
+/// What one row says. While connections drain, the state is still `InService` and only the
+/// description tells; an instance that is out is still described when it was asked for by name.
+fn membership(row: &types::InstanceState) -> Option<Membership> {
+    let said = row.description().unwrap_or_default();
+    let says = |text: &str| said.to_ascii_lowercase().contains(text);
+    if says("deregistration currently in progress") {
+        return Some(Membership::Draining);
+    }
+    if says("not currently registered") {
+        return None;
+    }
+    Some(match row.state() {
+        Some("InService") => Membership::InService,
+        Some("OutOfService") if says("registration is still in progress") => Membership::Registering,
+        Some("OutOfService") => Membership::OutOfService(said.to_owned()),
+        Some(other) => Membership::Unknown(format!("{other}: {said}")),
+        None => Membership::Unknown(said.to_owned()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(state: &str, description: &str, expected: Option<Membership>) {
+        let row = types::InstanceState::builder().state(state).description(description).build();
+        assert_eq!(membership(&row), expected);
+    }
+
+    #[test]
+    fn the_description_outweighs_the_state() {
+        check("InService", "N/A", Some(Membership::InService));
+        check("InService", "Instance deregistration currently in progress.", Some(Membership::Draining));
+        check("OutOfService", "Instance registration is still in progress.", Some(Membership::Registering));
+        check("OutOfService", "Instance is not currently registered with the LoadBalancer.", None);
+        let ill = "Instance has failed at least the UnhealthyThreshold number of health checks consecutively.";
+        check("OutOfService", ill, Some(Membership::OutOfService(ill.to_owned())));
+        let odd = "A transient error occurred. Please try again later.";
+        check("Unknown", odd, Some(Membership::Unknown(format!("Unknown: {odd}"))));
+    }
+}

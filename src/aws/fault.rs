@@ -1,0 +1,177 @@
+//! The one table from AWS's error codes to what they mean for us. Nothing else reads a code.
+
+use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_ec2::config::http::HttpResponse;
+
+use crate::model::fault::{Fault, FaultKind};
+
+/// Codes as AWS documents them in "Error codes for the Amazon EC2 API" and in the API references of
+/// Elastic Load Balancing, grouped by what may be done next.
+const CODES: &[(FaultKind, &[&str])] = &[
+    (
+        FaultKind::Throttled,
+        &[
+            "RequestLimitExceeded",
+            "EC2ThrottledException",
+            "Throttling",
+            "ThrottlingException",
+            "ThrottledException",
+            "RequestThrottled",
+            "RequestThrottledException",
+            "TooManyRequestsException",
+            "SlowDown",
+            "PriorRequestNotComplete",
+            "BandwidthLimitExceeded",
+        ],
+    ),
+    (
+        FaultKind::Ambiguous,
+        &["InternalError", "InternalFailure", "ServerInternal", "ServiceUnavailable", "Unavailable"],
+    ),
+    (
+        FaultKind::NoCapacity,
+        &[
+            "InsufficientInstanceCapacity",
+            "InsufficientHostCapacity",
+            "InsufficientCapacityOnHost",
+            "InsufficientReservedInstanceCapacity",
+            "InsufficientReservedInstancesCapacity",
+            "InsufficientAddressCapacity",
+            "InsufficientVolumeCapacity",
+            "InsufficientCapacity",
+            "UnfulfillableCapacity",
+            "SpotMaxPriceTooLow",
+            "ReservationCapacityExceeded",
+            "Unsupported",
+            "VolumeTypeNotAvailableInZone",
+        ],
+    ),
+    (FaultKind::SubnetFull, &["InsufficientFreeAddressesInSubnet"]),
+    (
+        FaultKind::Quota,
+        &[
+            "InstanceLimitExceeded",
+            "VcpuLimitExceeded",
+            "MaxSpotInstanceCountExceeded",
+            "VolumeLimitExceeded",
+            "MaxIOPSLimitExceeded",
+            "ResourceLimitExceeded",
+            "ResourceCountExceeded",
+            "NetworkInterfaceLimitExceeded",
+            "SecurityGroupsPerInterfaceLimitExceeded",
+            "SecurityGroupsPerInstanceLimitExceeded",
+            "TooManyTargets",
+            "TooManyRegistrationsForTargetId",
+        ],
+    ),
+    (
+        FaultKind::Permission,
+        &[
+            "UnauthorizedOperation",
+            "AccessDenied",
+            "AccessDeniedException",
+            "AuthFailure",
+            "OptInRequired",
+            "Blocked",
+            "PendingVerification",
+            "TagPolicyViolation",
+            "AccountDisabled",
+        ],
+    ),
+    (
+        FaultKind::Credentials,
+        &[
+            "RequestExpired",
+            "InvalidSecurity.RequestHasExpired",
+            "SignatureDoesNotMatch",
+            "InvalidClientTokenId",
+            "MissingAuthenticationToken",
+            "IncompleteSignature",
+            "ExpiredToken",
+            "ExpiredTokenException",
+            "UnrecognizedClientException",
+        ],
+    ),
+    (FaultKind::TokenMismatch, &["IdempotentParameterMismatch"]),
+    (FaultKind::TokenSpent, &["IdempotentInstanceTerminated"]),
+    (
+        FaultKind::InstanceNotFound,
+        &["InvalidInstanceID.NotFound", "InvalidInstance", "InvalidInstanceID.Malformed"],
+    ),
+    (
+        FaultKind::BalancerNotFound,
+        &["AccessPointNotFound", "LoadBalancerNotFound", "TargetGroupNotFound"],
+    ),
+    (FaultKind::Refused, &["OperationNotPermitted", "IncorrectInstanceState", "IncorrectState"]),
+];
+
+/// What a code means; a code that is not in the table is judged by the status: an unknown refusal of
+/// the client is a request that cannot succeed as it is, an unknown failure of the server may have
+/// taken effect.
+fn kind(code: &str, status: u16) -> FaultKind {
+    let known = CODES.iter().find(|(_, codes)| codes.contains(&code)).map(|(kind, _)| *kind);
+    known.unwrap_or(if (400..500).contains(&status) { FaultKind::Config } else { FaultKind::Ambiguous })
+}
+
+/// An SDK error as a fault. Whatever is not an answer of the service leaves open whether the call
+/// took effect.
+pub(super) fn fault<E>(error: &SdkError<E, HttpResponse>) -> Fault
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    match error {
+        SdkError::ServiceError(answer) => {
+            let status = answer.raw().status().as_u16();
+            let said = answer.err();
+            let code = said.code().unwrap_or("NoCode");
+            let message = said.message().unwrap_or("no message");
+            Fault::new(kind(code, status), code, message)
+        }
+        SdkError::TimeoutError(_) => Fault::new(FaultKind::Ambiguous, "Timeout", "no answer in time"),
+        SdkError::DispatchFailure(failure) => {
+            let text = failure.as_connector_error().map(chain).unwrap_or_default();
+            Fault::new(FaultKind::Ambiguous, "NoConnection", &text)
+        }
+        SdkError::ResponseError(_) => {
+            Fault::new(FaultKind::Ambiguous, "BadAnswer", "the answer could not be understood")
+        }
+        // The request never left: no credentials, most likely.
+        SdkError::ConstructionFailure(_) => {
+            Fault::new(FaultKind::Credentials, "NotSent", &chain(error))
+        }
+        other => Fault::new(FaultKind::Ambiguous, "Unknown", &chain(other)),
+    }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_means_one_thing() {
+        let mut seen = std::collections::BTreeSet::new();
+        for code in CODES.iter().flat_map(|(_, codes)| *codes) {
+            assert!(seen.insert(code), "{code} stands in the table twice");
+        }
+    }
+
+    #[test]
+    fn unknown_codes_are_judged_by_the_status() {
+        assert_eq!(kind("InvalidAMIID.NotFound", 400), FaultKind::Config);
+        assert_eq!(kind("SomethingNew", 503), FaultKind::Ambiguous);
+        // Documented among the server's errors, and an answer all the same.
+        assert_eq!(kind("InsufficientInstanceCapacity", 500), FaultKind::NoCapacity);
+    }
+}

@@ -1,0 +1,107 @@
+//! The ports in terms of AWS. Credentials, region and endpoint come from the SDK's own chain.
+
+mod ec2;
+mod elb;
+mod elbv2;
+mod fault;
+mod preflight;
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+
+use crate::model::balancer::{Balancer, Membership};
+use crate::model::fault::Fault;
+use crate::model::instance::InstanceId;
+use crate::ports::Balancers;
+
+pub use self::preflight::{Asked, Finding, Verdict, preflight};
+
+/// The SDK's own default has no time limit but for connecting: a half-open connection would hang a
+/// tick for ever.
+const CONNECT: Duration = Duration::from_secs(3);
+const ATTEMPT: Duration = Duration::from_secs(20);
+const OPERATION: Duration = Duration::from_secs(45);
+
+/// EC2 and both kinds of load balancing, in one account and region.
+#[derive(Debug)]
+pub struct Aws {
+    ec2: aws_sdk_ec2::Client,
+    elb: aws_sdk_elasticloadbalancing::Client,
+    elbv2: aws_sdk_elasticloadbalancingv2::Client,
+    /// Target group names resolved to ARNs: a name never changes its ARN while it exists.
+    arns: Mutex<BTreeMap<String, String>>,
+}
+
+impl Aws {
+    /// Clients by the SDK's own chain; `region` overrides what the chain says.
+    pub async fn connect(region: Option<&str>) -> Self {
+        let mut loader = aws_config::defaults(BehaviorVersion::latest()).timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(CONNECT)
+                .operation_attempt_timeout(ATTEMPT)
+                .operation_timeout(OPERATION)
+                .build(),
+        );
+        if let Some(region) = region {
+            loader = loader.region(Region::new(region.to_owned()));
+        }
+        Self::of(&loader.load().await)
+    }
+
+    fn of(config: &SdkConfig) -> Self {
+        Self {
+            ec2: aws_sdk_ec2::Client::new(config),
+            elb: aws_sdk_elasticloadbalancing::Client::new(config),
+            elbv2: aws_sdk_elasticloadbalancingv2::Client::new(config),
+            arns: Mutex::default(),
+        }
+    }
+
+    fn known_arn(&self, name: &str) -> Option<String> {
+        self.arns.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    fn learn_arn(&self, name: &str, arn: &str) {
+        let mut arns = self.arns.lock().unwrap_or_else(PoisonError::into_inner);
+        arns.insert(name.to_owned(), arn.to_owned());
+    }
+
+    fn forget_arn(&self, name: &str) {
+        self.arns.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+}
+
+/// Calls that change something are sent once: the journal decides whether and when to repeat them.
+fn once() -> RetryConfig {
+    RetryConfig::disabled()
+}
+
+#[async_trait]
+impl Balancers for Aws {
+    async fn members(&self, balancer: &Balancer) -> Result<BTreeMap<InstanceId, Membership>, Fault> {
+        match balancer {
+            Balancer::Classic(name) => self.classic_members(name).await,
+            Balancer::TargetGroup(name) => self.group_members(name).await,
+        }
+    }
+
+    async fn register(&self, balancer: &Balancer, id: &InstanceId) -> Result<(), Fault> {
+        match balancer {
+            Balancer::Classic(name) => self.classic_register(name, id).await,
+            Balancer::TargetGroup(name) => self.group_register(name, id).await,
+        }
+    }
+
+    async fn deregister(&self, balancer: &Balancer, id: &InstanceId) -> Result<(), Fault> {
+        match balancer {
+            Balancer::Classic(name) => self.classic_deregister(name, id).await,
+            Balancer::TargetGroup(name) => self.group_deregister(name, id).await,
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! The stored shapes of a server and of a fleet's memory, apart from the model's, so that a field
+//! can be renamed there without breaking a row. Fields are only ever added, with a default.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::balancer::Balancer;
+use crate::model::capacity::Capacity;
+use crate::model::fault::{Fault, FaultKind};
+use crate::model::fleet::{FleetName, Pool};
+use crate::model::instance::InstanceId;
+use crate::model::launch::{Image, LaunchRequest, Token};
+use crate::model::ledger::{FleetMemory, LastDecision};
+use crate::model::server::{
+    Asked, Gone, GoneHow, LaunchState, RetireReason, Retirement, ServerRecord,
+};
+use crate::model::time::Timestamp;
+
+/// A stored row that this version cannot read.
+#[derive(Debug, thiserror::Error)]
+#[error("row {key}: {why}")]
+pub(super) struct Unreadable {
+    pub key: String,
+    pub why: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ServerRow {
+    fleet: String,
+    planned_at: Timestamp,
+    request: Option<RequestRow>,
+    launch: LaunchRow,
+    launched_at: Option<Timestamp>,
+    private_ip: Option<String>,
+    healthy_at: Option<Timestamp>,
+    in_service_at: Option<Timestamp>,
+    sick_since: Option<Timestamp>,
+    absent_since: Option<Timestamp>,
+    retirement: Option<RetirementRow>,
+    gone: Option<GoneRow>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct RequestRow {
+    image: ImageRow,
+    instance_type: Option<String>,
+    subnet: Option<String>,
+    key_pair: Option<String>,
+    security_groups: Vec<String>,
+    instance_profile: Option<String>,
+    user_data: String,
+    tags: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ImageRow {
+    Id(String),
+    Template { name: String, version: String },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum LaunchRow {
+    Asked { attempts: u32, last_attempt_at: Timestamp, in_doubt: bool, last_fault: Option<FaultRow> },
+    Launched(String),
+    Refused(FaultRow),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct FaultRow {
+    kind: String,
+    code: String,
+    message: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct RetirementRow {
+    why: RetireRow,
+    begun_at: Timestamp,
+    deregistered_at: Option<Timestamp>,
+    terminate_asked_at: Option<Timestamp>,
+    terminate_asks: u32,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum RetireRow {
+    ScaleIn,
+    NeverHealthy { waited: Duration },
+    Sick { since: Timestamp },
+    StuckPending { waited: Duration },
+    Operator { who: String, why: String },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct GoneRow {
+    at: Timestamp,
+    how: GoneHowRow,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum GoneHowRow {
+    NeverWas,
+    Retired,
+    BehindOurBack(String),
+    Vanished,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct FleetRow {
+    target: Option<Capacity>,
+    stepped_at_reading: Option<Timestamp>,
+    boots: Vec<Duration>,
+    last_decision: Option<DecisionRow>,
+    balancer: Option<BalancerRow>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct DecisionRow {
+    at: Timestamp,
+    from: Capacity,
+    to: Capacity,
+    marks: BTreeSet<String>,
+    text: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct BalancerRow {
+    /// `classic` or `target_group`.
+    kind: String,
+    name: String,
+    drain: Duration,
+}
+
+impl From<&ServerRecord> for ServerRow {
+    fn from(record: &ServerRecord) -> Self {
+        Self {
+            fleet: record.fleet.to_string(),
+            planned_at: record.planned_at,
+            request: record.request.as_ref().map(RequestRow::from),
+            launch: LaunchRow::from(&record.launch),
+            launched_at: record.launched_at,
+            private_ip: record.private_ip.clone(),
+            healthy_at: record.healthy_at,
+            in_service_at: record.in_service_at,
+            sick_since: record.sick_since,
+            absent_since: record.absent_since,
+            retirement: record.retirement.as_ref().map(RetirementRow::from),
+            gone: record.gone.as_ref().map(GoneRow::from),
+        }
+    }
+}
+
+impl ServerRow {
+    pub(super) fn into_record(self, token: &str) -> Result<ServerRecord, Unreadable> {
+        let unreadable = |why: &str| Unreadable { key: token.to_owned(), why: why.to_owned() };
+        let key = Token::from_stored(token);
+        let launch = match self.launch {
+            LaunchRow::Asked { attempts, last_attempt_at, in_doubt, last_fault } => {
+                let last_fault = last_fault.map(FaultRow::into_fault).transpose();
+                let last_fault = last_fault.map_err(|why| unreadable(&why))?;
+                LaunchState::Asked(Asked { attempts, last_attempt_at, in_doubt, last_fault })
+            }
+            LaunchRow::Launched(id) => LaunchState::Launched(InstanceId::new(&id)),
+            LaunchRow::Refused(fault) => {
+                LaunchState::Refused(fault.into_fault().map_err(|why| unreadable(&why))?)
+            }
+        };
+        Ok(ServerRecord {
+            fleet: FleetName::new(&self.fleet).ok_or_else(|| unreadable("not a fleet name"))?,
+            planned_at: self.planned_at,
+            request: self.request.map(|request| request.into_request(key.clone())),
+            launch,
+            launched_at: self.launched_at,
+            private_ip: self.private_ip,
+            healthy_at: self.healthy_at,
+            in_service_at: self.in_service_at,
+            sick_since: self.sick_since,
+            absent_since: self.absent_since,
+            retirement: self.retirement.map(RetirementRow::into_retirement),
+            gone: self.gone.map(GoneRow::into_gone),
+            token: key,
+        })
+    }
+}
+
+impl From<&LaunchRequest> for RequestRow {
+    fn from(request: &LaunchRequest) -> Self {
+        let LaunchRequest {
+            token: _,
+            image,
+            pool,
+            key_pair,
+            security_groups,
+            instance_profile,
+            user_data,
+            tags,
+        } = request.clone();
+        Self {
+            image: match image {
+                Image::Id(id) => ImageRow::Id(id),
+                Image::Template { name, version } => ImageRow::Template { name, version },
+            },
+            instance_type: pool.instance_type,
+            subnet: pool.subnet,
+            key_pair,
+            security_groups,
+            instance_profile,
+            user_data,
+            tags,
+        }
+    }
+}
+
+impl RequestRow {
+    fn into_request(self, token: Token) -> LaunchRequest {
+        LaunchRequest {
+            token,
+            image: match self.image {
+                ImageRow::Id(id) => Image::Id(id),
+                ImageRow::Template { name, version } => Image::Template { name, version },
+            },
+            pool: Pool { instance_type: self.instance_type, subnet: self.subnet },
+            key_pair: self.key_pair,
+            security_groups: self.security_groups,
+            instance_profile: self.instance_profile,
+            user_data: self.user_data,
+            tags: self.tags,
+        }
+    }
+}
+
+impl From<&LaunchState> for LaunchRow {
+    fn from(launch: &LaunchState) -> Self {
+        match launch {
+            LaunchState::Asked(asked) => Self::Asked {
+                attempts: asked.attempts,
+                last_attempt_at: asked.last_attempt_at,
+                in_doubt: asked.in_doubt,
+                last_fault: asked.last_fault.as_ref().map(FaultRow::from),
+            },
+            LaunchState::Launched(id) => Self::Launched(id.to_string()),
+            LaunchState::Refused(fault) => Self::Refused(FaultRow::from(fault)),
+        }
+    }
+}
+
+impl From<&Fault> for FaultRow {
+    fn from(fault: &Fault) -> Self {
+        Self {
+            kind: fault.kind.as_str().to_owned(),
+            code: fault.code.clone(),
+            message: fault.message.clone(),
+        }
+    }
+}
+
+impl FaultRow {
+    fn into_fault(self) -> Result<Fault, String> {
+        let kind = FaultKind::ALL.into_iter().find(|kind| kind.as_str() == self.kind);
+        let kind = kind.ok_or_else(|| format!("unknown kind of fault `{}`", self.kind))?;
+        Ok(Fault { kind, code: self.code, message: self.message })
+    }
+}
+
+impl From<&Retirement> for RetirementRow {
+    fn from(retirement: &Retirement) -> Self {
+        let Retirement { why, begun_at, deregistered_at, terminate_asked_at, terminate_asks } =
+            retirement.clone();
+        let why = match why {
+            RetireReason::ScaleIn => RetireRow::ScaleIn,
+            RetireReason::NeverHealthy { waited } => RetireRow::NeverHealthy { waited },
+            RetireReason::Sick { since } => RetireRow::Sick { since },
+            RetireReason::StuckPending { waited } => RetireRow::StuckPending { waited },
+            RetireReason::Operator { who, why } => RetireRow::Operator { who, why },
+        };
+        Self { why, begun_at, deregistered_at, terminate_asked_at, terminate_asks }
+    }
+}
+
+impl RetirementRow {
+    fn into_retirement(self) -> Retirement {
+        let why = match self.why {
+            RetireRow::ScaleIn => RetireReason::ScaleIn,
+            RetireRow::NeverHealthy { waited } => RetireReason::NeverHealthy { waited },
+            RetireRow::Sick { since } => RetireReason::Sick { since },
+            RetireRow::StuckPending { waited } => RetireReason::StuckPending { waited },
+            RetireRow::Operator { who, why } => RetireReason::Operator { who, why },
+        };
+        Retirement {
+            why,
+            begun_at: self.begun_at,
+            deregistered_at: self.deregistered_at,
+            terminate_asked_at: self.terminate_asked_at,
+            terminate_asks: self.terminate_asks,
+        }
+    }
+}
+
+impl From<&Gone> for GoneRow {
+    fn from(gone: &Gone) -> Self {
+        let how = match &gone.how {
+            GoneHow::NeverWas => GoneHowRow::NeverWas,
+            GoneHow::Retired => GoneHowRow::Retired,
+            GoneHow::BehindOurBack(why) => GoneHowRow::BehindOurBack(why.clone()),
+            GoneHow::Vanished => GoneHowRow::Vanished,
+        };
+        Self { at: gone.at, how }
+    }
+}
+
+impl GoneRow {
+    fn into_gone(self) -> Gone {
+        let how = match self.how {
+            GoneHowRow::NeverWas => GoneHow::NeverWas,
+            GoneHowRow::Retired => GoneHow::Retired,
+            GoneHowRow::BehindOurBack(why) => GoneHow::BehindOurBack(why),
+            GoneHowRow::Vanished => GoneHow::Vanished,
+        };
+        Gone { at: self.at, how }
+    }
+}
+
+impl From<&FleetMemory> for FleetRow {
+    fn from(memory: &FleetMemory) -> Self {
+        // Readings have a table of their own.
+        let FleetMemory { target, stepped_at_reading, readings: _, boots, last_decision, balancer } =
+            memory.clone();
+        Self {
+            target,
+            stepped_at_reading,
+            boots: boots.into(),
+            last_decision: last_decision.map(|last| DecisionRow {
+                at: last.at,
+                from: last.from,
+                to: last.to,
+                marks: last.marks,
+                text: last.text,
+            }),
+            balancer: balancer.map(|(balancer, drain)| {
+                let (kind, name) = match balancer {
+                    Balancer::Classic(name) => ("classic", name),
+                    Balancer::TargetGroup(name) => ("target_group", name),
+                };
+                BalancerRow { kind: kind.to_owned(), name, drain }
+            }),
+        }
+    }
+}
+
+impl FleetRow {
+    pub(super) fn into_memory(self, key: &str) -> Result<FleetMemory, Unreadable> {
+        let balancer = match self.balancer {
+            None => None,
+            Some(BalancerRow { kind, name, drain }) => match kind.as_str() {
+                "classic" => Some((Balancer::Classic(name), drain)),
+                "target_group" => Some((Balancer::TargetGroup(name), drain)),
+                other => {
+                    let why = format!("unknown kind of balancer `{other}`");
+                    return Err(Unreadable { key: key.to_owned(), why });
+                }
+            },
+        };
+        Ok(FleetMemory {
+            target: self.target,
+            stepped_at_reading: self.stepped_at_reading,
+            readings: std::collections::VecDeque::new(),
+            boots: self.boots.into(),
+            last_decision: self.last_decision.map(|last| LastDecision {
+                at: last.at,
+                from: last.from,
+                to: last.to,
+                marks: last.marks,
+                text: last.text,
+            }),
+            balancer,
+        })
+    }
+}
