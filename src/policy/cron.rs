@@ -96,7 +96,7 @@ fn wrong_count(fields: &[&str]) -> CronError {
         }
         _ => CronError::new(
             message,
-            "minute, hour, day of month, month, day of week: `0 8 * * mon-fri`",
+            "minute, hour, day of month, month, day of week, in quotes: \"0 8 * * mon-fri\"",
         ),
     }
 }
