@@ -529,3 +529,18 @@ proptest! {
         show(&text, &loaded);
     }
 }
+
+#[test]
+fn every_key_is_in_the_reference() {
+    let reference = include_str!("../../docs/policies.md");
+    for (section, keys) in file::SECTIONS {
+        let title = if *section == "file" { "The file" } else { section };
+        let body = reference
+            .split("\n#")
+            .find(|part| part.trim_start_matches('#').lines().next() == Some(&format!(" {title}")))
+            .unwrap_or_else(|| panic!("no heading for {section}"));
+        let listed: Vec<&str> =
+            body.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+        assert_eq!(listed, *keys, "{section}");
+    }
+}
