@@ -1,5 +1,5 @@
 //! Time zones by their IANA names. An abbreviation says neither where nor when: EST is not what New
-//! York keeps in July.
+//! York keeps in July. The zone database is the one thing that this module reads from the host.
 
 use jiff::tz::{TimeZone, db};
 
