@@ -40,7 +40,7 @@ impl Place {
     pub const TOP: Self = Self { line: 1, column: 1, start: 0, end: 0 };
 }
 
-/// One thing that is wrong. Every text in it is safe to print.
+/// One thing that is wrong. Every text in it but `file` is safe to print.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     pub severity: Severity,

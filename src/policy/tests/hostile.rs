@@ -49,9 +49,17 @@ fn nothing_from_the_file_steers_the_terminal() {
         "billing: \"\\e]0;x\\a\"",
         "a: \"\u{9b}\"",
         "b: \u{7f}",
+        "schedule: [{ cron: \"\\e[31m 8 * * *\", capacity: 2 }]",
+        "schedule: [{ cron: \"0 0 8 * * \\u009b\", capacity: 2 }]",
+        "health: { http: \"http://{\\e[2J}/\" }",
+        "minimum_uptime: \"5\\e[2J\"",
         "c: \u{1b}[2J",
     ] {
         let text = format!("{BASE}    {added}\n");
+        for problem in read(&text).problems {
+            let texts = [problem.message, problem.label, problem.remedy.unwrap_or_default()];
+            assert!(!texts.iter().any(|text| text.contains(dangerous)), "{texts:?}");
+        }
         let shown = render(&read(&text).problems, "a\u{1b}b.yaml", &text, false);
         assert!(!shown.is_empty() && !shown.contains(dangerous), "{shown:?}");
     }
