@@ -30,6 +30,7 @@ pub struct Schedule {
 
 /// From each firing on, this capacity.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "a line of the schedule, in a line of the file")]
 pub struct Line {
     pub cron: Cron,
     /// The expression as written.

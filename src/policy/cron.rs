@@ -4,6 +4,8 @@
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 
+use crate::model::fault::printable;
+
 /// Why an expression is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -14,8 +16,9 @@ pub struct CronError {
 }
 
 impl CronError {
-    fn new(message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { message: message.into(), remedy: remedy.into() }
+    /// Both texts may quote the file, so both are made safe to print.
+    fn new(message: impl AsRef<str>, remedy: impl AsRef<str>) -> Self {
+        Self { message: printable(message.as_ref(), 200), remedy: printable(remedy.as_ref(), 200) }
     }
 }
 
@@ -96,7 +99,7 @@ fn wrong_count(fields: &[&str]) -> CronError {
         }
         _ => CronError::new(
             message,
-            "minute, hour, day of month, month, day of week: `0 8 * * mon-fri`",
+            "minute, hour, day of month, month, day of week, in quotes: \"0 8 * * mon-fri\"",
         ),
     }
 }

@@ -7,7 +7,7 @@ use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_yaml::{DuplicateKeyPolicy, Location, NonFiniteFloatPolicy, Spanned};
 
-use super::problem::{Place, Problem};
+use super::problem::{Place, Problem, Problems};
 use crate::model::fault::printable;
 
 pub const FILE_KEYS: &[&str] =
@@ -100,12 +100,12 @@ pub(super) struct Entry {
     pub(super) value: Node,
 }
 
-/// Reads YAML text into a tree. `Err`: why it is not YAML, or more of it than any policy needs.
-pub(super) fn read(text: &str) -> Result<Node, Problem> {
-    // What aliases may blow a file up to. A thousand fleets of fifty nodes fit.
+/// Reads YAML text into a tree; `None` when it is not YAML, or more of it than any policy needs.
+pub(super) fn read(text: &str, out: &mut Problems) -> Option<Node> {
+    // What aliases may blow a file up to. A thousand fleets of a hundred nodes fit.
     let budget = serde_yaml::budget! {
         max_depth: 32,
-        max_nodes: 200_000,
+        max_nodes: 100_000,
         max_aliases: 10_000,
         max_anchors: 1_000,
         max_merge_keys: 10_000,
@@ -120,7 +120,8 @@ pub(super) fn read(text: &str) -> Result<Node, Problem> {
     };
     serde_yaml::from_str_with_options::<Located>(text, options)
         .map(|located| located.into_node(text))
-        .map_err(|error| not_yaml(&error, text))
+        .map_err(|error| out.push(not_yaml(&error, text)))
+        .ok()
 }
 
 #[derive(Deserialize)]
@@ -254,10 +255,13 @@ fn not_yaml(error: &serde_yaml::Error, text: &str) -> Problem {
 
     let at = error.location().map_or(Place::TOP, |location| place(location, text));
     let line = text.lines().nth(at.line.saturating_sub(1)).unwrap_or_default();
-    let error = error.without_snippet();
+    let mut error = error.without_snippet();
+    if let Yaml::AliasError { error: inner, .. } = error {
+        error = inner;
+    }
     let (message, label, remedy) = if matches!(error, Yaml::UnknownAnchor { .. }) {
         ("the value begins with `*`, which YAML takes for an alias", "no such anchor", QUOTE_STAR)
-    } else if matches!(error, Yaml::Budget { .. } | Yaml::AliasError { .. }) {
+    } else if matches!(error, Yaml::Budget { .. }) {
         ("the file is too large or too deep once its aliases are followed", "here", LESS_ALIASES)
     } else if matches!(error, Yaml::RecursiveReferencesRequireWeakTypes { .. }) {
         ("an alias inside its own anchor", "this would never end", "write the value out")
@@ -268,11 +272,14 @@ fn not_yaml(error: &serde_yaml::Error, text: &str) -> Problem {
     {
         ("a tab in the indentation", "here", "indent with spaces, two for each level")
     } else {
-        let text = match error {
-            Yaml::Message { msg, .. } | Yaml::ExternalMessage { msg, .. } => msg.clone(),
-            other => other.to_string(),
+        let text = if let Yaml::Message { msg, .. } | Yaml::ExternalMessage { msg, .. } = error {
+            msg.clone()
+        } else {
+            error.to_string()
         };
-        let remedy = if text.contains("unexpected character") || text.contains("mapping values") {
+        let remedy = if text.contains("recursion limit") {
+            "no policy is nested so deep: close the brackets"
+        } else if text.contains("unexpected character") || text.contains("mapping values") {
             "put quotes around a value with special characters; check the indentation"
         } else {
             "check indentation, brackets and quotes here and in the line above"

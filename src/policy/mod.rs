@@ -3,8 +3,6 @@
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
 pub mod calendar;
-#[cfg(test)]
-mod calendar_tests;
 pub mod cron;
 pub mod file;
 mod lower;

@@ -40,7 +40,7 @@ impl Place {
     pub const TOP: Self = Self { line: 1, column: 1, start: 0, end: 0 };
 }
 
-/// One thing that is wrong. Every text in it is safe to print.
+/// One thing that is wrong. Every text in it but `file` is safe to print.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     pub severity: Severity,
@@ -111,6 +111,7 @@ pub(super) fn quote(text: &str) -> String {
 /// never reach the terminal. Empty when there are none.
 pub fn render(problems: &[Problem], path: &str, text: &str, color: bool) -> String {
     let path = printable(path, 4096);
+    let text = &harmless(text);
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
     let mut out = String::new();
     for problem in problems {
@@ -133,6 +134,17 @@ pub fn render(problems: &[Problem], path: &str, text: &str, color: bool) -> Stri
         out.push_str("\n\n");
     }
     out
+}
+
+/// `text` without what the renderer lets through: the second set of control characters (a terminal
+/// may take U+009B for an escape) and the marks of direction. No byte moves.
+fn harmless(text: &str) -> String {
+    let shown = |c| match c {
+        '\u{80}'..='\u{9f}' => '¿',
+        '\u{200e}' | '\u{200f}' => '\u{fffd}',
+        c => c,
+    };
+    text.chars().map(shown).collect()
 }
 
 /// The bytes under the caret: never past the end of the text or of the line they begin on, and

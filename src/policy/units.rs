@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn rates() {
-        let ten_minutes = Duration::from_secs(600);
+        let ten_minutes = Duration::from_mins(10);
         assert_eq!(rate("5 per 10m"), Ok(Rate { count: 5, per: ten_minutes }));
         for text in ["5", "5 per", "per 10m", "x per 10m", "5 per 0s", "5 / 10m", "-1 per 1h"] {
             assert!(rate(text).is_err(), "{text}");

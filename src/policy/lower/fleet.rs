@@ -13,7 +13,7 @@ use crate::policy::problem::{Place, Problem, Problems, quote};
 use crate::policy::{BalancerPolicy, Billing, FleetPolicy};
 
 /// The most servers a fleet may be asked to have.
-const CAPACITY_MAX: Capacity = 10_000;
+pub(super) const CAPACITY_MAX: Capacity = 10_000;
 
 const BILLINGS: &[(&str, Billing)] = &[("hour", Billing::Hour), ("second", Billing::Second)];
 
@@ -36,7 +36,7 @@ pub(super) fn read(entry: &Entry, context: &Context, out: &mut Problems) -> Opti
         let problem = Problem::error(entry.at, message, "not a name");
         out.push(problem.remedy("1 to 32 of a-z, 0-9 and `-`, beginning with a letter"));
     }
-    let section = Section::open(entry, file::FLEET_KEYS, out);
+    let section = Section::of("fleet", entry.at, &entry.value, file::FLEET_KEYS, out);
     let limits = limits(&section, context, out);
     let mode = section.get("mode").and_then(|entry| word(entry, MODES, out));
     let launch = launch::read(&section, &entry.key, context, out);
@@ -79,8 +79,10 @@ fn limits(section: &Section<'_>, context: &Context, out: &mut Problems) -> Limit
         section.need("max", "say how many servers it may have at most: `max: 3`", out)
     };
     let max = max_entry.and_then(|entry| whole(entry, 0..=CAPACITY_MAX, out));
+    // What else the file says is not held against a `min` that cannot be meant.
+    let likely = min.filter(|min| max.is_none_or(|max| *min <= max));
     let limits = Limits {
-        min: min.unwrap_or(0),
+        min: likely.unwrap_or(0),
         max,
         min_at: min_entry.map(|entry| entry.value.at),
         max_at: max_entry.map_or(section.at, |entry| entry.value.at),

@@ -10,7 +10,7 @@ use crate::policy::file::{self, Entry};
 use crate::policy::problem::{Problem, Problems, quote};
 
 /// What a health check's URL may leave open, to be filled in for each server.
-pub const PLACEHOLDERS: &[&str] = &["private_ip", "public_ip", "private_dns", "instance_id"];
+const PLACEHOLDERS: &[&str] = &["private_ip", "public_ip", "private_dns", "instance_id"];
 
 /// What servers say that have nothing of ours on them yet, in lower case.
 const DEFAULT_PAGES: &[(&str, &str)] = &[

@@ -70,7 +70,7 @@ fn read(text: &str, now: Timestamp, out: &mut Problems) -> Option<Policy> {
         out.push(problem.remedy("use `defaults` for what fleets have in common"));
         return None;
     }
-    let root = file::read(text).map_err(|problem| out.push(problem)).ok()?;
+    let root = file::read(text, out)?;
     if matches!(root.kind, Kind::Nothing) {
         let problem = Problem::error(Place::TOP, "the file is empty", "nothing here");
         out.push(problem.remedy("begin with `version: 1`; `policies.yaml` has an example"));
@@ -103,8 +103,14 @@ fn read(text: &str, now: Timestamp, out: &mut Problems) -> Option<Policy> {
         tick,
         limits,
         fleets: fleets.into_iter().map(|read| (read.policy.name.clone(), read.policy)).collect(),
-        digest: Sha256::digest(text).iter().take(6).map(|byte| format!("{byte:02x}")).collect(),
+        digest: digest(text),
     })
+}
+
+/// The first twelve hex digits of the text's SHA-256.
+fn digest(text: &str) -> String {
+    let bytes = Sha256::digest(text);
+    bytes.iter().take(6).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 fn version(top: &Section<'_>, out: &mut Problems) {
@@ -139,7 +145,7 @@ fn limits(top: &Section<'_>, fleets: &[Read], out: &mut Problems) -> Limits {
     {
         match units::rate(text) {
             Ok(rate) => limits.terminate = Some(rate),
-            Err(error) => out.push(bad_unit(entry, &error)),
+            Err(error) => out.push(bad_unit(entry, text, &error)),
         }
     }
     if let Some(entry) = section.get("instances") {

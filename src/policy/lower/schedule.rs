@@ -1,7 +1,7 @@
 //! The clock's part of a fleet.
 
 use super::Context;
-use super::fleet::Limits;
+use super::fleet::{CAPACITY_MAX, Limits};
 use super::section::{Section, items, text, whole, word};
 use crate::model::capacity::Capacity;
 use crate::policy::calendar::{Line, Schedule, next_firing};
@@ -54,7 +54,7 @@ fn line(
 
 /// A capacity within the fleet's bounds.
 fn within(entry: &Entry, limits: &Limits, out: &mut Problems) -> Option<Capacity> {
-    let capacity = whole(entry, 0..=Capacity::MAX, out)?;
+    let capacity = whole(entry, 0..=CAPACITY_MAX, out)?;
     let at = entry.value.at;
     if let Some(max) = limits.max.filter(|max| capacity > *max) {
         let label = format!("but this line asks for {capacity}");

@@ -48,7 +48,7 @@ impl<'a> Section<'a> {
     pub(super) fn need(&self, key: &str, remedy: &str, out: &mut Problems) -> Option<&'a Entry> {
         let found = self.get(key);
         if found.is_none() {
-            let message = format!("{} has no `{key}`", quote(self.name));
+            let message = format!("{} has no `{key}`", called(self.name));
             out.push(Problem::error(self.at, message, format!("needs `{key}`")).remedy(remedy));
         }
         found
@@ -67,14 +67,9 @@ impl<'a> Section<'a> {
     }
 
     /// The section below `key`, if it says anything.
-    pub(super) fn section(
-        &self,
-        key: &str,
-        known: &[&str],
-        out: &mut Problems,
-    ) -> Option<Section<'a>> {
+    pub(super) fn section(&self, key: &str, known: &[&str], out: &mut Problems) -> Option<Self> {
         let entry = self.get(key).filter(|entry| !matches!(entry.value.kind, Kind::Nothing))?;
-        Some(Section::open(entry, known, out))
+        Some(Self::open(entry, known, out))
     }
 
     pub(super) fn span(
@@ -96,9 +91,9 @@ pub(super) fn map<'a>(name: &str, value: &'a Node, out: &mut Problems) -> &'a [E
         Kind::Map(entries) => entries.as_slice(),
         Kind::Nothing => &[],
         other @ (Kind::List(_) | Kind::Text(_)) => {
-            let message = format!("{} is {}", quote(name), other.noun());
+            let message = format!("{} is {}", called(name), other.noun());
             let problem = Problem::error(value.at, message, "should be a map of keys and values");
-            out.push(problem.remedy(format!("write `{name}: {{ key: value }}`")));
+            out.push(problem.remedy("write `{ key: value }`, or indented lines of `key: value`"));
             &[]
         }
     };
@@ -115,23 +110,38 @@ pub(super) fn map<'a>(name: &str, value: &'a Node, out: &mut Problems) -> &'a [E
     entries
 }
 
+/// A section in a message. Fleets are not told apart here: what `defaults` get wrong is one problem.
+fn called(section: &str) -> String {
+    match section {
+        "file" => "the file".to_owned(),
+        "fleet" => "a fleet".to_owned(),
+        "schedule" => "a schedule line".to_owned(),
+        section => quote(section),
+    }
+}
+
 fn unknown_key(section: &str, entry: &Entry, known: &[&str]) -> Problem {
-    let message = format!("unknown key {} in {}", quote(&entry.key), quote(section));
+    if entry.key.is_empty() {
+        let problem = Problem::error(entry.at, "a key that is not text", "should be a word");
+        return problem.remedy(format!("{} knows: {}", called(section), known.join(", ")));
+    }
+    let message = format!("unknown key {} in {}", quote(&entry.key), called(section));
     let label = match nearest(&entry.key, known.iter().copied()) {
         Some(meant) => format!("did you mean `{meant}`?"),
         None => "no such key".to_owned(),
     };
-    let remedy = format!("{} knows: {}", quote(section), known.join(", "));
+    let remedy = format!("{} knows: {}", called(section), known.join(", "));
     Problem::error(entry.at, message, label).remedy(remedy)
 }
 
-/// The known word that `text` was probably meant to be.
+/// The known word that `text` was probably meant to be: at most one slip in three letters away.
 pub(super) fn nearest<'k>(text: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let text = text.to_lowercase();
+    let slips_max = text.chars().count().div_euclid(3).max(1);
     known
-        .map(|word| (strsim::jaro_winkler(&text, &word.to_lowercase()), word))
-        .filter(|(likeness, _)| *likeness >= 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|word| (strsim::damerau_levenshtein(&text, &word.to_lowercase()), word))
+        .filter(|(slips, _)| *slips <= slips_max)
+        .min_by_key(|(slips, _)| *slips)
         .map(|(_, word)| word)
 }
 
@@ -147,7 +157,8 @@ pub(super) fn text<'a>(entry: &'a Entry, out: &mut Problems) -> Option<&'a str> 
         }
         other @ (Kind::Map(_) | Kind::List(_)) => {
             let message = format!("{} is {}", quote(&entry.key), other.noun());
-            out.push(Problem::error(entry.value.at, message, "should be a single value"));
+            let problem = Problem::error(entry.value.at, message, "should be a single value");
+            out.push(problem.remedy(format!("write `{}: VALUE`", entry.key)));
             None
         }
     }
@@ -162,25 +173,19 @@ where
     let read = text.trim().parse().ok().filter(|n| allowed.contains(n));
     if read.is_none() {
         let message = format!("{} cannot be {}", quote(&entry.key), quote(text));
-        let label = format!("should be a whole number, {} to {}", allowed.start(), allowed.end());
-        out.push(Problem::error(entry.value.at, message, label).remedy(format!(
-            "write digits only: `{}: {}`",
-            entry.key,
-            allowed.start()
-        )));
+        let range = format!("a whole number from {} to {}", allowed.start(), allowed.end());
+        let problem = Problem::error(entry.value.at, message, format!("not {range}"));
+        out.push(problem.remedy(format!("write {range}")));
     }
     read
 }
 
 /// A span of time within `allowed`.
 fn span(entry: &Entry, allowed: &RangeInclusive<Duration>, out: &mut Problems) -> Option<Duration> {
-    let read = match units::duration(text(entry, out)?) {
-        Ok(read) => read,
-        Err(error) => {
-            out.push(bad_unit(entry, &error));
-            return None;
-        }
-    };
+    let written = text(entry, out)?;
+    let read = units::duration(written)
+        .map_err(|error| out.push(bad_unit(entry, written, &error)))
+        .ok()?;
     if allowed.contains(&read) {
         return Some(read);
     }
@@ -192,8 +197,9 @@ fn span(entry: &Entry, allowed: &RangeInclusive<Duration>, out: &mut Problems) -
     None
 }
 
-pub(super) fn bad_unit(entry: &Entry, error: &UnitError) -> Problem {
-    let message = format!("{} is {error}", quote(&entry.key));
+/// `written` is not a span of time or a rate.
+pub(super) fn bad_unit(entry: &Entry, written: &str, error: &UnitError) -> Problem {
+    let message = format!("{} cannot be {}", quote(&entry.key), quote(written));
     Problem::error(entry.value.at, message, error.to_string()).remedy(error.remedy())
 }
 
@@ -230,7 +236,8 @@ pub(super) fn list(
         };
         if !good(text) {
             let message = format!("{} cannot hold {}", quote(&entry.key), quote(text));
-            out.push(Problem::error(item.at, message, format!("should look like `{form}`")));
+            let problem = Problem::error(item.at, message, format!("not like `{form}`"));
+            out.push(problem.remedy(format!("write it like `{form}`")));
         } else if read.contains(text) {
             let message = format!("{} holds {} twice", quote(&entry.key), quote(text));
             out.push(Problem::error(item.at, message, "again here").remedy("keep one of them"));
@@ -267,6 +274,7 @@ pub(super) fn formed(
         return Some(text.to_owned());
     }
     let message = format!("{} cannot be {}", quote(&entry.key), quote(text));
-    out.push(Problem::error(entry.value.at, message, format!("should be {form}")));
+    let problem = Problem::error(entry.value.at, message, format!("not {form}"));
+    out.push(problem.remedy(format!("write {form}")));
     None
 }

@@ -1,5 +1,6 @@
 //! The schedule against a scanner that shares nothing with it: every real minute around real
 //! changes of clock, looked at one by one.
+#![expect(clippy::arithmetic_side_effects, reason = "tests of small numbers")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,7 +9,8 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan, Zoned};
 
-use super::calendar::{Line, Schedule};
+use crate::policy::calendar::{Line, Schedule};
+use proptest::prelude::*;
 
 /// Zone, a day with a change of clock, and what changes.
 const CHANGES: &[(&str, &str, &str)] = &[
@@ -130,7 +132,7 @@ fn standing_agrees_with_the_scanner_across_every_change_of_clock() {
         for pattern in PATTERNS {
             let firings = pattern.scan(&minutes);
             let schedule = schedule(&zone, &[(pattern.text, 3, false)]);
-            for minute in minutes.iter().step_by(13) {
+            for minute in minutes.iter().step_by(29) {
                 // Thirty seconds past, since a tick is never on the minute.
                 let now = minute.timestamp() + SignedDuration::from_secs(30);
                 let Some(expected) = firings.range(..=now).next_back() else { continue };
@@ -167,7 +169,7 @@ fn next_change_agrees_with_the_scanner_across_every_change_of_clock() {
                 firings.into_iter().map(|fires| (fires, *capacity))
             })
             .collect();
-        for minute in minutes.iter().step_by(17) {
+        for minute in minutes.iter().step_by(31) {
             let now = minute.timestamp() + SignedDuration::from_secs(1);
             let Some((_, stands)) = firings.range(..=now).next_back() else { continue };
             let Some((expected, _)) =
@@ -245,4 +247,48 @@ fn of_two_lines_at_one_instant_the_later_wins() {
 fn a_schedule_of_one_capacity_never_changes() {
     let day = schedule(&TimeZone::UTC, &[("* * * * *", 3, false)]);
     check_standing(&day, "2026-03-09T08:00", 5, "3 since 09 08:00 (line 1), then never");
+}
+
+#[test]
+fn the_ends_of_time_are_no_trouble() {
+    let day = schedule(&TimeZone::get("Europe/Berlin").unwrap(), &[("0 8 * * *", 3, true)]);
+    let hour = Duration::from_hours(1);
+    for now in [Timestamp::MIN, Timestamp::UNIX_EPOCH, Timestamp::MAX] {
+        let stands = [day.standing(now), day.standing_with_lead(now, hour)];
+        assert!(stands.iter().flatten().all(|standing| standing.capacity == 3));
+        day.next_change(now, hour);
+    }
+    assert_eq!(day.standing(Timestamp::MIN), None);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// The next change is where a scanner minute by minute first sees another capacity, and there
+    /// is none before it.
+    #[test]
+    fn the_next_change_is_the_next_change(
+        lines in prop::collection::vec((0..60_u8, 0..6_u8, 0..4_u32, any::<bool>()), 1..4),
+        boot_minutes in 0..40_u64,
+        start in 0..360_i64,
+    ) {
+        let lines: Vec<(String, u32, bool)> = lines
+            .into_iter()
+            .map(|(minute, hour, capacity, ready)| (format!("{minute} {hour} * * *"), capacity, ready))
+            .collect();
+        let lines: Vec<_> = lines.iter().map(|(text, n, ready)| (text.as_str(), *n, *ready)).collect();
+        let schedule = schedule(&TimeZone::get("America/Toronto").unwrap(), &lines);
+        let boot = Duration::from_secs(boot_minutes * 60);
+        // The night in which 2:00 to 3:00 is skipped.
+        let start = "2026-03-08T05:00:00Z".parse::<Timestamp>().unwrap().as_second() + start * 60;
+        let minute = |n: i64| Timestamp::from_second(start + n * 60).unwrap();
+        let capacity = |at| schedule.standing_with_lead(at, boot).map(|standing| standing.capacity);
+        let expected = (1..360).map(minute).find(|at| capacity(*at) != capacity(minute(0)));
+        let found = schedule.next_change(minute(0), boot);
+        let within = found.as_ref().map(|(at, _)| *at).filter(|at| *at < minute(360));
+        prop_assert_eq!(within, expected);
+        if let Some((at, standing)) = found {
+            prop_assert_eq!(Some(standing.capacity), capacity(at));
+        }
+    }
 }

@@ -1,0 +1,119 @@
+//! Files that mean harm, or nothing at all.
+#![expect(clippy::arithmetic_side_effects, reason = "tests of small numbers")]
+
+use std::time::Instant;
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn urls_never_lead_to_the_metadata_service() {
+    let bad = [
+        "http://169.254.169.254/latest",
+        "http://169.254.1.1:80/",
+        "http://[fd00:ec2::254]/",
+        "http://[FD00:EC2:0::254]:80/",
+        "http://[::ffff:169.254.169.254]/",
+        "http://2852039166/",
+        "http://0xa9fea9fe/",
+        "http://0251.0376.0251.0376/",
+        "http://169.254.43518/",
+        "http://169.254.169.254./",
+        "http://user:word@h/",
+        "http://h/#x",
+        "http://",
+        "http://h:0/",
+        "http://h:port/",
+        "http://[::1/",
+        "ftp://h/",
+        "http://h/a b",
+    ];
+    for url in bad {
+        let problems = list(&format!("{BASE}    health: {{ http: \"{url}\" }}\n"));
+        assert!(problems.len() == 1 && problems[0].contains("error `http`"), "{url} {problems:?}");
+    }
+    for url in
+        ["http://{private_ip}:8080/up?x=1", "https://h", "http://[::1]:80/", "http://10.0.0.1/"]
+    {
+        good(&format!("{BASE}    health: {{ http: \"{url}\" }}\n"));
+    }
+}
+
+#[test]
+fn nothing_from_the_file_steers_the_terminal() {
+    let dangerous =
+        |c: char| (c.is_control() && c != '\n') || ('\u{202a}'..='\u{202e}').contains(&c);
+    for added in [
+        "\"x\\e[31m\\u202E\": 1 # \u{202e}",
+        "billing: \"\\e]0;x\\a\"",
+        "a: \"\u{9b}\"",
+        "b: \u{7f}",
+        "schedule: [{ cron: \"\\e[31m 8 * * *\", capacity: 2 }]",
+        "schedule: [{ cron: \"0 0 8 * * \\u009b\", capacity: 2 }]",
+        "health: { http: \"http://{\\e[2J}/\" }",
+        "minimum_uptime: \"5\\e[2J\"",
+        "c: \u{1b}[2J",
+    ] {
+        let text = format!("{BASE}    {added}\n");
+        for problem in read(&text).problems {
+            let texts = [problem.message, problem.label, problem.remedy.unwrap_or_default()];
+            assert!(!texts.iter().any(|text| text.contains(dangerous)), "{texts:?}");
+        }
+        let shown = render(&read(&text).problems, "a\u{1b}b.yaml", &text, false);
+        assert!(!shown.is_empty() && !shown.contains(dangerous), "{shown:?}");
+    }
+}
+
+#[test]
+fn a_bomb_is_refused_before_it_goes_off() {
+    let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for n in 1..12 {
+        let item = format!("*a{}, ", n - 1);
+        text.push_str(&format!("a{n}: &a{n} [{}]\n", item.repeat(9)));
+    }
+    let deep = "[".repeat(100_000);
+    let long = format!("# {}\n", "x".repeat(1 << 20));
+    let begun = start();
+    for (bomb, expected) in [(text, "too large or too deep"), (deep, "not valid"), (long, "1 MiB")]
+    {
+        let problems = list(&bomb);
+        assert!(problems.len() == 1 && problems[0].contains(expected), "{problems:?}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(20));
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test may look at the clock on the wall")]
+fn start() -> Instant {
+    Instant::now()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_text_breaks_the_reader(text in "\\PC{0,200}") {
+        let loaded = read(&text);
+        prop_assert!(loaded.policy.is_some() || !loaded.problems.is_empty());
+        show(&text, &loaded);
+    }
+
+    #[test]
+    fn no_bytes_break_the_reader(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let text = String::from_utf8_lossy(&bytes);
+        show(&text, &read(&text));
+    }
+
+    /// The shipped file with a piece cut out or doubled, which gets further than noise.
+    #[test]
+    fn no_edit_breaks_the_reader(at in 0..SHIPPED.len(), length in 0..40_usize, with in "[-a-z0-9:{}\\[\\]&*\"', \\n\\t]{0,6}") {
+        let mut bytes = SHIPPED.as_bytes().to_vec();
+        let end = (at + length).min(bytes.len());
+        bytes.splice(at..end, with.bytes());
+        let text = String::from_utf8_lossy(&bytes);
+        let loaded = read(&text);
+        let errors = loaded.problems.iter().any(|problem| problem.severity == Severity::Error);
+        prop_assert_eq!(loaded.policy.is_none(), errors);
+        show(&text, &loaded);
+    }
+}
