@@ -14,6 +14,10 @@ pub mod observe;
 pub mod record;
 pub mod act;
 pub mod tick;
+#[cfg(feature = "aws")]
+pub mod aws;
+#[cfg(feature = "aws")]
+pub mod probe;
 pub mod store;
 pub mod sim;
 pub mod daemon;

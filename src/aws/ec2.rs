@@ -25,10 +25,8 @@ const PAGES_AT_MOST: usize = 100;
 #[async_trait]
 impl Cloud for Aws {
     async fn instances(&self, install: &str) -> Result<Vec<Instance>, Fault> {
-        let ours = types::Filter::builder()
-            .name(format!("tag:{}", tag::INSTALL))
-            .values(install)
-            .build();
+        let ours =
+            types::Filter::builder().name(format!("tag:{}", tag::INSTALL)).values(install).build();
         let mut found = BTreeMap::new();
         let mut tokens = BTreeSet::new();
         let mut token: Option<String> = None;
@@ -113,8 +111,11 @@ impl Aws {
         }
         if let Some(profile) = &request.instance_profile {
             let builder = types::IamInstanceProfileSpecification::builder();
-            let profile =
-                if profile.starts_with("arn:") { builder.arn(profile) } else { builder.name(profile) };
+            let profile = if profile.starts_with("arn:") {
+                builder.arn(profile)
+            } else {
+                builder.name(profile)
+            };
             call = call.iam_instance_profile(profile.build());
         }
         if !request.user_data.is_empty() {
@@ -122,9 +123,18 @@ impl Aws {
             call = call.user_data(encoded);
         }
         // At launch, in the same call: a server is never without its tags.
-        for kind in [types::ResourceType::Instance, types::ResourceType::Volume, types::ResourceType::NetworkInterface] {
-            let tags = request.tags.iter().map(|(key, value)| types::Tag::builder().key(key).value(value).build());
-            let tags = types::TagSpecification::builder().resource_type(kind).set_tags(Some(tags.collect()));
+        for kind in [
+            types::ResourceType::Instance,
+            types::ResourceType::Volume,
+            types::ResourceType::NetworkInterface,
+        ] {
+            let tags = request
+                .tags
+                .iter()
+                .map(|(key, value)| types::Tag::builder().key(key).value(value).build());
+            let tags = types::TagSpecification::builder()
+                .resource_type(kind)
+                .set_tags(Some(tags.collect()));
             call = call.tag_specifications(tags.build());
         }
         call
@@ -144,7 +154,10 @@ fn template(name: &str, version: &str) -> types::LaunchTemplateSpecification {
 fn instance(row: &types::Instance) -> Option<Instance> {
     let text = |field: Option<&str>| field.filter(|text| !text.is_empty()).map(str::to_owned);
     let tagged = |key: &str| {
-        row.tags().iter().find(|tag| tag.key() == Some(key)).map(|tag| tag.value().unwrap_or_default())
+        row.tags()
+            .iter()
+            .find(|tag| tag.key() == Some(key))
+            .map(|tag| tag.value().unwrap_or_default())
     };
     Some(Instance {
         id: InstanceId::new(row.instance_id()?),
@@ -162,9 +175,9 @@ fn instance(row: &types::Instance) -> Option<Instance> {
             keep: tagged(tag::KEEP).is_some(),
             auto_scaling_group: tagged("aws:autoscaling:groupName").is_some(),
         },
-        state_reason: row.state_reason().and_then(|reason| {
-            text(reason.message()).or_else(|| text(reason.code()))
-        }),
+        state_reason: row
+            .state_reason()
+            .and_then(|reason| text(reason.message()).or_else(|| text(reason.code()))),
     })
 }
 

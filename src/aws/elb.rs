@@ -42,7 +42,11 @@ impl Aws {
         Ok(())
     }
 
-    pub(super) async fn classic_deregister(&self, name: &str, id: &InstanceId) -> Result<(), Fault> {
+    pub(super) async fn classic_deregister(
+        &self,
+        name: &str,
+        id: &InstanceId,
+    ) -> Result<(), Fault> {
         let result = self
             .elb
             .deregister_instances_from_load_balancer()
@@ -74,7 +78,9 @@ fn membership(row: &types::InstanceState) -> Option<Membership> {
     }
     Some(match row.state() {
         Some("InService") => Membership::InService,
-        Some("OutOfService") if says("registration is still in progress") => Membership::Registering,
+        Some("OutOfService") if says("registration is still in progress") => {
+            Membership::Registering
+        }
         Some("OutOfService") => Membership::OutOfService(said.to_owned()),
         Some(other) => Membership::Unknown(format!("{other}: {said}")),
         None => Membership::Unknown(said.to_owned()),
@@ -94,8 +100,16 @@ mod tests {
     #[test]
     fn the_description_outweighs_the_state() {
         check("InService", "N/A", Some(Membership::InService));
-        check("InService", "Instance deregistration currently in progress.", Some(Membership::Draining));
-        check("OutOfService", "Instance registration is still in progress.", Some(Membership::Registering));
+        check(
+            "InService",
+            "Instance deregistration currently in progress.",
+            Some(Membership::Draining),
+        );
+        check(
+            "OutOfService",
+            "Instance registration is still in progress.",
+            Some(Membership::Registering),
+        );
         check("OutOfService", "Instance is not currently registered with the LoadBalancer.", None);
         let ill = "Instance has failed at least the UnhealthyThreshold number of health checks consecutively.";
         check("OutOfService", ill, Some(Membership::OutOfService(ill.to_owned())));

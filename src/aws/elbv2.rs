@@ -155,9 +155,17 @@ mod tests {
         check(State::Healthy, Reason::InvalidState, Some(Membership::InService));
         check(State::Initial, Reason::RegistrationInProgress, Some(Membership::Registering));
         check(State::Draining, Reason::DeregistrationInProgress, Some(Membership::Draining));
-        check(State::UnhealthyDraining, Reason::DeregistrationInProgress, Some(Membership::Draining));
+        check(
+            State::UnhealthyDraining,
+            Reason::DeregistrationInProgress,
+            Some(Membership::Draining),
+        );
         check(State::Unused, Reason::NotRegistered, None);
-        check(State::Unused, Reason::NotInUse, Some(Membership::Unused("Target.NotInUse".to_owned())));
+        check(
+            State::Unused,
+            Reason::NotInUse,
+            Some(Membership::Unused("Target.NotInUse".to_owned())),
+        );
         let failed = Membership::OutOfService("Target.FailedHealthChecks".to_owned());
         check(State::Unhealthy, Reason::FailedHealthChecks, Some(failed));
     }

@@ -1,7 +1,7 @@
 //! The one table from AWS's error codes to what they mean for us. Nothing else reads a code.
 
-use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ec2::config::http::HttpResponse;
+use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 
 use crate::model::fault::{Fault, FaultKind};
 
@@ -26,7 +26,13 @@ const CODES: &[(FaultKind, &[&str])] = &[
     ),
     (
         FaultKind::Ambiguous,
-        &["InternalError", "InternalFailure", "ServerInternal", "ServiceUnavailable", "Unavailable"],
+        &[
+            "InternalError",
+            "InternalFailure",
+            "ServerInternal",
+            "ServiceUnavailable",
+            "Unavailable",
+        ],
     ),
     (
         FaultKind::NoCapacity,
@@ -110,7 +116,11 @@ const CODES: &[(FaultKind, &[&str])] = &[
 /// taken effect.
 fn kind(code: &str, status: u16) -> FaultKind {
     let known = CODES.iter().find(|(_, codes)| codes.contains(&code)).map(|(kind, _)| *kind);
-    known.unwrap_or(if (400..500).contains(&status) { FaultKind::Config } else { FaultKind::Ambiguous })
+    known.unwrap_or(if (400..500).contains(&status) {
+        FaultKind::Config
+    } else {
+        FaultKind::Ambiguous
+    })
 }
 
 /// An SDK error as a fault. Whatever is not an answer of the service leaves open whether the call
@@ -127,9 +137,11 @@ where
             let message = said.message().unwrap_or("no message");
             Fault::new(kind(code, status), code, message)
         }
-        SdkError::TimeoutError(_) => Fault::new(FaultKind::Ambiguous, "Timeout", "no answer in time"),
+        SdkError::TimeoutError(_) => {
+            Fault::new(FaultKind::Ambiguous, "Timeout", "no answer in time")
+        }
         SdkError::DispatchFailure(failure) => {
-            let text = failure.as_connector_error().map(chain).unwrap_or_default();
+            let text = failure.as_connector_error().map(|error| chain(error)).unwrap_or_default();
             Fault::new(FaultKind::Ambiguous, "NoConnection", &text)
         }
         SdkError::ResponseError(_) => {

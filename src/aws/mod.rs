@@ -84,7 +84,10 @@ fn once() -> RetryConfig {
 
 #[async_trait]
 impl Balancers for Aws {
-    async fn members(&self, balancer: &Balancer) -> Result<BTreeMap<InstanceId, Membership>, Fault> {
+    async fn members(
+        &self,
+        balancer: &Balancer,
+    ) -> Result<BTreeMap<InstanceId, Membership>, Fault> {
         match balancer {
             Balancer::Classic(name) => self.classic_members(name).await,
             Balancer::TargetGroup(name) => self.group_members(name).await,

@@ -75,7 +75,10 @@ fn judged(what: &str, answer: Result<String, Fault>) -> Finding {
         Err(fault) => {
             let asked = matches!(
                 fault.kind,
-                FaultKind::Config | FaultKind::BalancerNotFound | FaultKind::Quota | FaultKind::SubnetFull
+                FaultKind::Config
+                    | FaultKind::BalancerNotFound
+                    | FaultKind::Quota
+                    | FaultKind::SubnetFull
             );
             let verdict = if asked { Verdict::Problem } else { Verdict::Unknown };
             Finding { verdict, text: format!("{what}: {fault}") }
@@ -112,7 +115,9 @@ async fn dry_run(aws: &Aws, fleet: &FleetName, request: &LaunchRequest) -> Findi
         Err(error) => {
             let fault = fault(&error);
             let verdict = match fault.kind {
-                FaultKind::Ambiguous | FaultKind::Throttled | FaultKind::Credentials => Verdict::Unknown,
+                FaultKind::Ambiguous | FaultKind::Throttled | FaultKind::Credentials => {
+                    Verdict::Unknown
+                }
                 _ => Verdict::Problem,
             };
             Finding { verdict, text: format!("{what}: {fault}") }

@@ -19,6 +19,8 @@ mod plan;
 mod run;
 #[cfg(feature = "aws")]
 mod status;
+#[cfg(feature = "aws")]
+mod world;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,1 +1,118 @@
-//! placeholder
+//! `tidegate plan`: the first half of a tick, and a printer. Changes nothing anywhere.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::check::Finding;
+use super::status::print_fleet;
+use super::{FINDING, Failure, runtime, world};
+use crate::admin::view::PlanView;
+use crate::aws::{self, Asked, Aws};
+use crate::model::fleet::Pool;
+use crate::model::launch::Token;
+use crate::model::time::Timestamp;
+use crate::plan::frozen_request;
+use crate::policy::Policy;
+use crate::record::Journal;
+use crate::settings::Settings;
+use crate::store::memory::MemoryStore;
+use crate::store::{DATABASE, SqliteStore};
+use crate::tick::survey;
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// Exit with 3 when there is something to do
+    #[arg(long)]
+    exit_code: bool,
+}
+
+pub(crate) fn run(args: &PlanArgs, settings: &Settings, json: bool) -> Result<(), Failure> {
+    let policy = world::policy(&settings.config, settings)?;
+    let now = super::check::now();
+    let database = settings.state_dir.join(DATABASE);
+    let known = SqliteStore::peek(&database, now).map_err(anyhow::Error::new)?;
+    if known.is_none() {
+        eprintln!("no journal at {}: planned as by a daemon that starts now", database.display());
+    }
+    // The journal is looked at, and the plan made on a copy of it.
+    let store = Arc::new(MemoryStore::holding(known.unwrap_or_default()));
+    let survey = runtime()?.block_on(async {
+        let ports = world::ports(settings, &policy, store.clone()).await?;
+        let mut journal = Journal::open(store, now).map_err(anyhow::Error::new)?;
+        survey(&ports, &policy, &mut journal)
+            .await
+            .map_err(anyhow::Error::new)
+            .map_err(Failure::from)
+    })?;
+    let view = PlanView::of(&policy, &survey);
+    if json {
+        println!("{}", serde_json::to_string(&view).context("failed to write")?);
+    } else {
+        print(&view, &policy, survey.roster.blind.as_ref().map(ToString::to_string));
+    }
+    if survey.roster.blind.is_some() {
+        return Err(Failure::Told(super::FAILED));
+    }
+    let something = !survey.plan.steps.is_empty();
+    if something && args.exit_code { Err(Failure::Told(FINDING)) } else { Ok(()) }
+}
+
+fn print(view: &PlanView, policy: &Policy, blind: Option<String>) {
+    if let Some(blind) = blind {
+        println!("nothing can be planned: {blind}");
+    }
+    for fleet in &view.fleets {
+        print_fleet(fleet, &policy.zone);
+        for step in view.steps.iter().filter(|step| step.fleet == fleet.name) {
+            let told = if step.mode == "observe" { " (observe mode: only told)" } else { "" };
+            println!("  would    {}{told}", step.text);
+        }
+        for left in view.left_out.iter().filter(|left| left.fleet == fleet.name) {
+            println!("  not now  {}", left.text);
+        }
+        println!();
+    }
+    println!("{} steps. This command changed nothing.", view.steps.len());
+}
+
+/// What `tidegate check` asks AWS.
+pub(super) async fn preflight(policy: &Policy) -> Result<Vec<Finding>, Failure> {
+    let aws = Aws::connect(policy.region.as_deref()).await;
+    let now = super::check::now();
+    let asked: Vec<Asked> =
+        policy.fleets.values().map(|fleet| question(policy, fleet, now)).collect();
+    let found = aws::preflight(&aws, &asked).await;
+    Ok(found
+        .into_iter()
+        .map(|finding| Finding {
+            verdict: match finding.verdict {
+                aws::Verdict::Good => "ok",
+                aws::Verdict::Problem => "problem",
+                aws::Verdict::Unknown => "unknown",
+            },
+            text: finding.text,
+        })
+        .collect())
+}
+
+/// One request for every pool, none of which is ever sent but as a dry run.
+fn question(policy: &Policy, fleet: &crate::policy::FleetPolicy, now: Timestamp) -> Asked {
+    let or_none = |list: &[String]| -> Vec<Option<String>> {
+        if list.is_empty() { vec![None] } else { list.iter().cloned().map(Some).collect() }
+    };
+    let mut requests = Vec::new();
+    for instance_type in or_none(&fleet.launch.types) {
+        for subnet in or_none(&fleet.launch.subnets) {
+            let pool = Pool { instance_type: instance_type.clone(), subnet };
+            let token = Token::derive(&policy.install, &fleet.name, now, requests.len(), &pool);
+            requests.push(frozen_request(policy, fleet, pool, token));
+        }
+    }
+    Asked {
+        fleet: fleet.name.clone(),
+        requests,
+        balancer: fleet.balancer.as_ref().map(|entry| entry.balancer.clone()),
+    }
+}

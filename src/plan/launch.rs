@@ -133,7 +133,7 @@ pub(super) fn launch(
         alive = alive.saturating_add(1);
         let ordinal = usize::try_from(ordinal).unwrap_or(usize::MAX);
         let token = Token::derive(&policy.install, &fleet.name, draft.now, ordinal, &pool);
-        draft.acts.push(Act::Launch(Box::new(request(policy, fleet, pool, token))));
+        draft.acts.push(Act::Launch(Box::new(frozen_request(policy, fleet, pool, token))));
     }
     if allowed < missing {
         // Only the breaker allows fewer.
@@ -233,7 +233,13 @@ fn covers(scope: &ColdScope, pool: &Pool) -> bool {
     }
 }
 
-fn request(policy: &Policy, fleet: &FleetPolicy, pool: Pool, token: Token) -> LaunchRequest {
+/// The request of a launch into `pool`, with everything in it.
+pub fn frozen_request(
+    policy: &Policy,
+    fleet: &FleetPolicy,
+    pool: Pool,
+    token: Token,
+) -> LaunchRequest {
     let launch = &fleet.launch;
     let mut tags = launch.tags.clone();
     tags.entry("Name".to_owned()).or_insert_with(|| fleet.name.to_string());

@@ -13,6 +13,7 @@ mod retire;
 use std::collections::BTreeMap;
 
 use self::budget::Budget;
+pub use self::launch::frozen_request;
 use crate::model::decision::Decision;
 use crate::model::fleet::FleetName;
 use crate::model::instance::InstanceId;

@@ -19,6 +19,11 @@ struct Kept {
 }
 
 impl MemoryStore {
+    /// A store that begins with this ledger.
+    pub fn holding(ledger: Ledger) -> Self {
+        Self { kept: Mutex::new(Kept { ledger, events: Vec::new() }) }
+    }
+
     /// Every event so far, oldest first.
     pub fn events(&self) -> Vec<Event> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).events.clone()

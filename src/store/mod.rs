@@ -45,7 +45,8 @@ impl StateDir {
     /// Makes the directory if need be (for the owner alone) and takes its lock, or says who has it.
     pub fn lock(path: &Path) -> Result<Self, StoreFault> {
         let shown = path.display();
-        let failed = |what: &str, error: std::io::Error| StoreFault(format!("{what} {shown}: {error}"));
+        let failed =
+            |what: &str, error: std::io::Error| StoreFault(format!("{what} {shown}: {error}"));
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -72,7 +73,10 @@ impl StateDir {
             Err(TryLockError::Error(error)) => return Err(failed("failed to lock", error)),
         }
         let id = std::process::id().to_string();
-        let named = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| lock.write_all(id.as_bytes()));
+        let named = lock
+            .set_len(0)
+            .and_then(|()| lock.rewind())
+            .and_then(|()| lock.write_all(id.as_bytes()));
         named.map_err(|error| failed("failed to write to", error))?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }

@@ -64,7 +64,12 @@ enum ImageRow {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum LaunchRow {
-    Asked { attempts: u32, last_attempt_at: Timestamp, in_doubt: bool, last_fault: Option<FaultRow> },
+    Asked {
+        attempts: u32,
+        last_attempt_at: Timestamp,
+        in_doubt: bool,
+        last_fault: Option<FaultRow>,
+    },
     Launched(String),
     Refused(FaultRow),
 }

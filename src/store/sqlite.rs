@@ -57,15 +57,15 @@ impl SqliteStore {
         if verdict != "ok" {
             return Err(OpenFault::Corrupt(verdict));
         }
-        Migrations::from_slice(MIGRATIONS).to_latest(&mut connection).map_err(|error| {
-            match error {
+        Migrations::from_slice(MIGRATIONS).to_latest(&mut connection).map_err(
+            |error| match error {
                 rusqlite_migration::Error::MigrationDefinition(
                     rusqlite_migration::MigrationDefinitionError::DatabaseTooFarAhead,
                 ) => OpenFault::Other("it was written by a newer tidegate".to_owned()),
                 rusqlite_migration::Error::RusqliteError { err, .. } => judged(&err),
                 other => OpenFault::Other(other.to_string()),
-            }
-        })?;
+            },
+        )?;
         Ok(Self { connection: Mutex::new(connection) })
     }
 
@@ -81,7 +81,11 @@ impl SqliteStore {
     }
 
     /// Events from `since` on, oldest first, of one fleet or of all.
-    pub fn events(&self, since: Timestamp, fleet: Option<&FleetName>) -> Result<Vec<Event>, StoreFault> {
+    pub fn events(
+        &self,
+        since: Timestamp,
+        fleet: Option<&FleetName>,
+    ) -> Result<Vec<Event>, StoreFault> {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let mut query = connection
             .prepare_cached(
@@ -284,20 +288,24 @@ fn load(connection: &Connection, now: Timestamp) -> Result<Ledger, StoreFault> {
     load_servers(connection, now, &mut ledger)?;
     load_fleets(connection, &mut ledger)?;
     load_readings(connection, &mut ledger)?;
-    let overrides = rows(connection, "SELECT kind, subject, capacity, owner, reason, since, until FROM overrides", |row| {
-        let (kind, subject): (String, String) = (row.get(0)?, row.get(1)?);
-        let entry = key_of(&kind, &subject).map(|key| -> rusqlite::Result<Override> {
-            Ok(Override {
-                key,
-                capacity: row.get(2)?,
-                owner: row.get(3)?,
-                reason: row.get(4)?,
-                since: parsed(&row.get::<_, String>(5)?),
-                until: parsed(&row.get::<_, String>(6)?),
-            })
-        });
-        entry.transpose()
-    })?;
+    let overrides = rows(
+        connection,
+        "SELECT kind, subject, capacity, owner, reason, since, until FROM overrides",
+        |row| {
+            let (kind, subject): (String, String) = (row.get(0)?, row.get(1)?);
+            let entry = key_of(&kind, &subject).map(|key| -> rusqlite::Result<Override> {
+                Ok(Override {
+                    key,
+                    capacity: row.get(2)?,
+                    owner: row.get(3)?,
+                    reason: row.get(4)?,
+                    since: parsed(&row.get::<_, String>(5)?),
+                    until: parsed(&row.get::<_, String>(6)?),
+                })
+            });
+            entry.transpose()
+        },
+    )?;
     ledger.overrides = overrides.into_iter().flatten().map(|o| (o.key.clone(), o)).collect();
     let problems = rows(connection, "SELECT key, fleet, since, text FROM problems", |row| {
         Ok(OpenProblem {
@@ -321,7 +329,11 @@ fn rows<T>(
     rows.collect::<Result<_, _>>().map_err(|e| fault(&e))
 }
 
-fn load_servers(connection: &Connection, now: Timestamp, ledger: &mut Ledger) -> Result<(), StoreFault> {
+fn load_servers(
+    connection: &Connection,
+    now: Timestamp,
+    ledger: &mut Ledger,
+) -> Result<(), StoreFault> {
     let after = stored(time::before(now, GONE_LOADED));
     let mut query = connection
         .prepare("SELECT token, body FROM servers WHERE gone_at IS NULL OR gone_at > ?1")
@@ -367,7 +379,8 @@ fn load_readings(connection: &Connection, ledger: &mut Ledger) -> Result<(), Sto
     let found = query
         .query_map([READINGS_LOADED], |row| {
             let number = |n: i64| u64::try_from(n).unwrap_or(0);
-            let oldest = row.get::<_, Option<i64>>(3)?.map(|secs| Duration::from_secs(number(secs)));
+            let oldest =
+                row.get::<_, Option<i64>>(3)?.map(|secs| Duration::from_secs(number(secs)));
             let depth = match row.get::<_, Option<i64>>(2)? {
                 Some(waiting) => Ok(Depth { waiting: number(waiting), oldest }),
                 None => Err(row.get::<_, Option<String>>(4)?.unwrap_or_default()),
@@ -396,4 +409,3 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
         text: row.get(4)?,
     })
 }
-

@@ -1,0 +1,156 @@
+//! `tidegate run`: settings checked, lock taken, ports joined, ready after the first tick, a signal,
+//! an end in good order.
+
+mod herald;
+mod wake;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use self::herald::Systemd;
+use super::{FAILED, Failure, check, runtime, world};
+use crate::admin::{self, Handle};
+use crate::daemon::{Daemon, Loader, Wake};
+use crate::policy::Policy;
+use crate::record::{Concern, Journal};
+use crate::settings::Settings;
+use crate::store::{self, SqliteStore, StateDir};
+use crate::telemetry::{self, LogFormat};
+use crate::tick::tick;
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// One tick, then exit: for cron, and for trying
+    #[arg(long)]
+    once: bool,
+    /// How the log is written
+    #[arg(long, value_enum, default_value = "auto")]
+    log_format: LogFormat,
+    /// More of it
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+pub(crate) fn run(args: &Run, settings: &Settings, json: bool) -> Result<(), Failure> {
+    let format = if json { LogFormat::Json } else { args.log_format };
+    telemetry::init(format, settings.under_systemd, args.verbose);
+    let policy = world::policy(&settings.config, settings)?;
+    runtime()?.block_on(start(args, settings, policy))
+}
+
+async fn start(args: &Run, settings: &Settings, policy: Policy) -> Result<(), Failure> {
+    let now = check::now();
+    let dir = StateDir::lock(&settings.state_dir).map_err(anyhow::Error::new)?;
+    let opened = store::open(&dir, now).map_err(anyhow::Error::new)?;
+    let standing: Vec<Concern> = opened
+        .rebuilt
+        .iter()
+        .map(|why| {
+            let text = format!("the state database was begun anew: {why}; servers were found again by their tags and tokens, overrides are lost");
+            Concern::new("state-rebuilt", None, text)
+        })
+        .collect();
+    let database = Arc::new(opened.store);
+    let ports = world::ports(settings, &policy, database.clone()).await?;
+    let journal = Journal::open(database.clone(), now).map_err(anyhow::Error::new)?;
+    info!(
+        kind = "policy",
+        "tidegate {} starts with policy {} ({} fleets)",
+        env!("CARGO_PKG_VERSION"),
+        policy.digest,
+        policy.fleets.len()
+    );
+    if args.once {
+        let mut journal = journal;
+        let record =
+            tick(&ports, &policy, &mut journal, &standing).await.map_err(anyhow::Error::new)?;
+        record.events.iter().for_each(telemetry::log);
+        return match &record.survey.roster.blind {
+            Some(blind) => Err(Failure::Error(FAILED, anyhow!("nothing was done: {blind}"))),
+            None => Ok(()),
+        };
+    }
+    let (handle, orders) = Handle::new();
+    let listener = admin::bind(&settings.socket)?;
+    let wake = Wake::default();
+    let scheduler = wake::Scheduler::start(&wake).await?;
+    let herald = Arc::new(Systemd::new(scheduler));
+    let daemon = Daemon {
+        ports,
+        journal,
+        policy,
+        policy_path: settings.config.clone(),
+        loader: loader(settings.config.clone()),
+        handle: handle.clone(),
+        orders,
+        wake: wake.clone(),
+        herald,
+        standing,
+        prune: prune(database),
+    };
+    let _watch = wake::watch(&settings.config, &wake);
+    serve(daemon, listener, handle, wake).await?;
+    std::fs::remove_file(&settings.socket).ok();
+    drop(dir);
+    Ok(())
+}
+
+/// Runs daemon, socket and signals together. Any of them that ends, ends the process.
+async fn serve(
+    daemon: Daemon,
+    listener: tokio::net::UnixListener,
+    handle: Handle,
+    wake: Wake,
+) -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).context("failed to listen for SIGHUP")?;
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => info!("SIGTERM: stopping"),
+            _ = interrupt.recv() => info!("SIGINT: stopping"),
+        }
+    };
+    let reload = async {
+        while hangup.recv().await.is_some() {
+            wake.reload.notify_one();
+        }
+    };
+    tokio::select! {
+        () = daemon.run(stop) => Ok(()),
+        ended = admin::serve(listener, handle) => {
+            Err(Failure::Error(FAILED, anyhow!("the socket's server ended: {ended:?}")))
+        }
+        () = reload => Err(Failure::Error(FAILED, anyhow!("the signal handler ended"))),
+    }
+}
+
+/// Reads the file anew at each call; the first error stands for all.
+fn loader(path: PathBuf) -> Loader {
+    Arc::new(move || {
+        let read = check::read(&path, check::now()).map_err(|error| format!("{error:#}"))?;
+        let rendered = read.rendered(false);
+        read.loaded.policy.ok_or_else(|| {
+            let errors =
+                read.loaded.problems.iter().find(|p| p.severity == crate::policy::Severity::Error);
+            let first = errors.map(|p| format!("line {}: {}", p.at.line, p.message));
+            format!("{}\n{rendered}", first.unwrap_or_default())
+        })
+    })
+}
+
+fn prune(
+    database: Arc<SqliteStore>,
+) -> Arc<dyn Fn() -> Result<(), crate::ports::StoreFault> + Send + Sync> {
+    Arc::new(move || database.prune(check::now()))
+}
+
+/// Says what the watcher could not do; the daemon runs without it, by SIGHUP.
+fn unwatched(error: &notify::Error) {
+    warn!("the policy file is not watched ({error}); reload with `tidegate reload`");
+}

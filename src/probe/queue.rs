@@ -1,0 +1,176 @@
+//! One reading of a queue. Whatever is not plainly a count is unreadable, with its cause.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::header::{HeaderName, HeaderValue};
+use serde_json::Value;
+
+use super::{body, cause, guard};
+use crate::model::fault::printable;
+use crate::model::reading::Depth;
+use crate::ports::QueueQuery;
+
+/// For the whole exchange.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// A count takes a dozen bytes; a JSON answer may have company.
+const BODY_AT_MOST: usize = 4096;
+
+/// More digits are no count of jobs.
+const DIGITS_AT_MOST: usize = 12;
+
+const SECRET_AT_MOST: u64 = 8192;
+
+pub(super) async fn read(
+    client: &reqwest::Client,
+    secret_dirs: &[PathBuf],
+    query: &QueueQuery,
+) -> Result<Depth, String> {
+    let url = guard::allowed(&query.url)?;
+    let mut request = client.get(url).timeout(LIMIT).header("cache-control", "no-cache");
+    if let Some((name, secret)) = &query.header {
+        let name: HeaderName =
+            name.parse().map_err(|_| "the header's name is no name".to_owned())?;
+        request = request.header(name, header(secret_dirs, secret)?);
+    }
+    let response = request.send().await.map_err(|error| cause(&error, LIMIT))?;
+    let status = response.status();
+    if status.is_redirection() {
+        return Err(format!("HTTP {}: redirects are not followed", status.as_u16()));
+    }
+    if status != reqwest::StatusCode::OK {
+        return Err(format!("HTTP {}", status.as_u16()));
+    }
+    let (bytes, more) = body(response, BODY_AT_MOST).await.map_err(|error| cause(&error, LIMIT))?;
+    if more {
+        return Err(format!("the answer is longer than {BODY_AT_MOST} bytes"));
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|_| "the answer is not text".to_owned())?;
+    parse(text, query.json.as_deref())
+}
+
+/// The count in a body: the body itself, or what `pointer` points at.
+fn parse(text: &str, pointer: Option<&str>) -> Result<Depth, String> {
+    let Some(pointer) = pointer else {
+        let trimmed = text.trim_matches([' ', '\t', '\r', '\n']);
+        let digits = !trimmed.is_empty() && trimmed.bytes().all(|byte| byte.is_ascii_digit());
+        if digits && trimmed.len() <= DIGITS_AT_MOST {
+            let waiting = trimmed.parse().map_err(|_| not_a_count(trimmed))?;
+            return Ok(Depth { waiting, oldest: None });
+        }
+        if trimmed.starts_with('{') {
+            return Err("a JSON object: say where the number is, with `json: /path`".to_owned());
+        }
+        return Err(not_a_count(trimmed));
+    };
+    let document: Value =
+        serde_json::from_str(text).map_err(|_| format!("not JSON: {}", printable(text, 60)))?;
+    let found = document.pointer(pointer).ok_or_else(|| format!("nothing at {pointer}"))?;
+    let waiting = found.as_u64().ok_or_else(|| not_a_count(&found.to_string()))?;
+    if waiting >= 10_u64.pow(12) {
+        return Err(not_a_count(&found.to_string()));
+    }
+    Ok(Depth { waiting, oldest: oldest(&document, pointer) })
+}
+
+fn not_a_count(text: &str) -> String {
+    if text.is_empty() {
+        return "the answer is empty".to_owned();
+    }
+    format!("not a count of jobs: {}", printable(text, 60))
+}
+
+/// `oldest_seconds` beside the count, or at the top.
+fn oldest(document: &Value, pointer: &str) -> Option<Duration> {
+    let parent = pointer.rsplit_once('/').map_or("", |(parent, _)| parent);
+    let beside = document.pointer(parent).and_then(|object| object.get("oldest_seconds"));
+    let seconds = beside.or_else(|| document.get("oldest_seconds"))?.as_f64()?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// A secret's value: `$CREDENTIALS_DIRECTORY/NAME`, `/etc/tidegate/secrets/NAME`, or a path. The
+/// value never appears in a text.
+fn header(dirs: &[PathBuf], secret: &str) -> Result<HeaderValue, String> {
+    let path = if Path::new(secret).is_absolute() {
+        PathBuf::from(secret)
+    } else {
+        let found = dirs.iter().map(|dir| dir.join(secret)).find(|path| path.is_file());
+        found.ok_or_else(|| format!("secret {} is nowhere to be found", printable(secret, 60)))?
+    };
+    let failed = |why: String| format!("secret {}: {why}", printable(secret, 60));
+    let length = std::fs::metadata(&path).map_err(|error| failed(error.to_string()))?.len();
+    if length > SECRET_AT_MOST {
+        return Err(failed(format!("larger than {SECRET_AT_MOST} bytes")));
+    }
+    let text = std::fs::read_to_string(&path).map_err(|error| failed(error.to_string()))?;
+    let mut value = HeaderValue::from_str(text.trim_end_matches(['\r', '\n']))
+        .map_err(|_| failed("not a header's value".to_owned()))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_plain_count_is_a_count() {
+        let counts = [("0", 0), ("21", 21), (" 7\r\n", 7), ("\t123\n", 123), ("007", 7)];
+        for (text, waiting) in counts {
+            assert_eq!(parse(text, None), Ok(Depth { waiting, oldest: None }), "{text:?}");
+        }
+        let unreadable = [
+            "",
+            "  ",
+            "-5",
+            "+5",
+            "12.0",
+            "1e9",
+            "0x1F",
+            "NaN",
+            "inf",
+            "null",
+            "N/A",
+            "{}",
+            "1,234",
+            "１２",
+            "1234567890123",
+            "5 jobs",
+            "<html>login</html>",
+            "\u{feff}5",
+            "5\u{1b}[31m",
+        ];
+        for text in unreadable {
+            assert!(parse(text, None).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn json_gives_an_integer_and_the_oldest_beside_it() {
+        let body = r#"{"q": {"waiting": 12, "oldest_seconds": 90.5}}"#;
+        let oldest = Some(Duration::from_millis(90_500));
+        assert_eq!(parse(body, Some("/q/waiting")), Ok(Depth { waiting: 12, oldest }));
+        let unreadable = [
+            r#"{"n": -1}"#,
+            r#"{"n": 1.5}"#,
+            r#"{"n": "7"}"#,
+            r#"{"n": null}"#,
+            r#"{"m": 1}"#,
+            r#"{"n": 1e30}"#,
+            r#"{"n": 1000000000000}"#,
+            "7",
+            "",
+            "<html>",
+        ];
+        for body in unreadable {
+            assert!(parse(body, Some("/n")).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn causes_are_safe_to_print() {
+        let said = parse("\u{1b}]0;owned\u{7}", None).unwrap_err();
+        assert!(!said.contains('\u{1b}'), "{said}");
+    }
+}
