@@ -1,0 +1,3 @@
+//! One test binary: a suite a line.
+
+mod swarm;
