@@ -273,8 +273,7 @@ impl World {
         scarce.as_str() == kind
     }
 
-    /// Somebody else launches an instance; none of the cloud's refusals applies, and it counts as
-    /// no call of ours.
+    /// Somebody else launches an instance: no call of ours, refused only for want of capacity.
     pub fn add_foreign(&mut self, request: &LaunchRequest) -> Result<InstanceId, Fault> {
         let machine = self.create(request)?;
         let id = machine.id.clone();
@@ -370,7 +369,7 @@ pub const LOST_REPLY: &str = "LostReply";
 /// A loopback address for each instance, so that the HTTP front can serve its page there.
 fn address(ordinal: u64) -> String {
     let host = ordinal % 63_999 + 1;
-    format!("127.77.{}.{}", host / 250, host % 250 + 1)
+    format!("127.77.{}.{}", host.div_euclid(250), host % 250 + 1)
 }
 
 /// The row of DescribeInstances.

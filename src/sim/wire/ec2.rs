@@ -189,11 +189,11 @@ fn state(xml: &mut Xml, name: &str, lifecycle: Lifecycle) {
 /// A subnet lies in one of three zones, always the same one.
 fn zone(subnet: Option<&str>) -> &'static str {
     let sum: u32 = subnet.unwrap_or_default().bytes().map(u32::from).sum();
-    ["us-east-1a", "us-east-1b", "us-east-1c"]
-        .into_iter()
-        .cycle()
-        .nth((sum % 3) as usize)
-        .unwrap_or("us-east-1a")
+    match sum % 3 {
+        0 => "us-east-1a",
+        1 => "us-east-1b",
+        _ => "us-east-1c",
+    }
 }
 
 /// A filter of DescribeInstances: any of its values will do.
@@ -222,13 +222,13 @@ fn filters(form: &Form) -> Result<Vec<Filter>, Refusal> {
             "client-token" => By::Token,
             "instance-state-name" => By::State,
             "subnet-id" => By::Subnet,
-            other => match other.strip_prefix("tag:") {
-                Some(key) => By::Tag(key.to_owned()),
-                None => {
+            other => {
+                let key = other.strip_prefix("tag:").ok_or_else(|| {
                     let message = format!("The filter '{other}' is invalid");
-                    return Err(Refusal::new("InvalidParameterValue", &message));
-                }
-            },
+                    Refusal::new("InvalidParameterValue", &message)
+                })?;
+                By::Tag(key.to_owned())
+            }
         };
         let values = form.list(&format!("{group}.Value")).into_iter().map(str::to_owned).collect();
         Ok(Filter { by, values })

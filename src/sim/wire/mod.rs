@@ -21,8 +21,9 @@ mod xml;
 use std::fmt;
 use std::future::{self, IntoFuture as _};
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -84,10 +85,10 @@ impl WireWorld {
     }
 
     /// The world, brought up to the present.
-    fn state(&self) -> std::sync::MutexGuard<'_, front::State> {
+    fn state(&self) -> MutexGuard<'_, front::State> {
         let (clock, world) = self.joined;
         let passed = time::since((self.clock)(), clock).as_secs_f64() * self.speed;
-        let passed = std::time::Duration::try_from_secs_f64(passed).unwrap_or_default();
+        let passed = Duration::try_from_secs_f64(passed).unwrap_or_default();
         let mut state = self.front.state();
         state.advance(time::after(world, passed));
         state

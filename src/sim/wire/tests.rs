@@ -160,13 +160,11 @@ async fn pages_cover_every_instance_exactly_once() {
         for id in texts(&answer, "instanceId") {
             assert!(seen.insert(id.to_owned()), "{id} twice");
         }
-        match texts(&answer, "nextToken").first() {
-            Some(next) => token = format!("&NextToken={next}"),
-            None => {
-                assert_eq!(page, 10);
-                break;
-            }
-        }
+        let Some(next) = texts(&answer, "nextToken").first().copied() else {
+            assert_eq!(page, 10);
+            break;
+        };
+        token = format!("&NextToken={next}");
     }
     assert_eq!(seen.len(), 10_000);
     let none = "DescribeInstances&Filter.1.Name=tag%3Atidegate%3Ainstall&Filter.1.Value.1=other";
