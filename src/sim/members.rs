@@ -122,9 +122,13 @@ fn state(member: &Member, now: Timestamp) -> Membership {
 }
 
 pub(super) fn missing(balancer: &Balancer) -> Fault {
-    let (code, what) = match balancer {
-        Balancer::Classic(_) => ("LoadBalancerNotFound", "There is no ACTIVE Load Balancer named"),
-        Balancer::TargetGroup(_) => ("TargetGroupNotFound", "There is no target group named"),
+    let (code, what, name) = match balancer {
+        Balancer::Classic(name) => {
+            ("LoadBalancerNotFound", "There is no ACTIVE Load Balancer named", name)
+        }
+        Balancer::TargetGroup(name) => {
+            ("TargetGroupNotFound", "There is no target group named", name)
+        }
     };
-    Fault::new(FaultKind::BalancerNotFound, code, &format!("{what} '{balancer}'"))
+    Fault::new(FaultKind::BalancerNotFound, code, &format!("{what} '{name}'"))
 }

@@ -28,7 +28,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use futures_util::stream;
@@ -142,17 +142,20 @@ async fn api(State(wire): State<WireWorld>, body: Bytes) -> Response {
         None => Err(Refusal::new("NoSuchVersion", "The requested version is not supported.")),
     };
     match answer {
-        Ok(document) => xml(StatusCode::OK, document),
+        Ok(document) => xml(StatusCode::OK, &id, document),
         Err(refusal) if refusal.is_lost() => cut(),
         Err(refusal) => {
             let (status, document) = refusal.answer(service.unwrap_or(Service::Ec2), &id);
-            xml(status, document)
+            xml(status, &id, document)
         }
     }
 }
 
-fn xml(status: StatusCode, document: String) -> Response {
-    (status, [(header::CONTENT_TYPE, "text/xml;charset=UTF-8")], document).into_response()
+fn xml(status: StatusCode, id: &str, document: String) -> Response {
+    let kind = (header::CONTENT_TYPE, "text/xml;charset=UTF-8");
+    // The SDK reads the request's id here, not in the document.
+    let id = (HeaderName::from_static("x-amzn-requestid"), id);
+    (status, [kind, id], document).into_response()
 }
 
 /// A body that fails before its first byte: the server closes the connection with nothing said.
