@@ -1,0 +1,4 @@
+//! One binary for all integration tests: one link, one run. A suite is a module and a line here.
+
+mod tidy;
+mod unit_files;
