@@ -119,3 +119,6 @@ fn conclude(
         next_look: proposal.next_look,
     }
 }
+
+#[cfg(test)]
+mod tests;

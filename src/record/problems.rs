@@ -49,6 +49,7 @@ pub fn concerns(
         let text = format!("{id} is left alone: {stranger}");
         found.push(Concern::new(format!("stranger:{id}"), None, text));
     }
+    found.extend(adopted(roster));
     for (name, view) in &roster.unmanaged {
         let n = view.servers.len();
         let text = format!(
@@ -78,6 +79,23 @@ pub fn concerns(
         }
     }
     found
+}
+
+/// How long the finding of unknown servers is told.
+const FOUND_TOLD: Duration = Duration::from_hours(24);
+
+/// Servers that the journal did not know stand for a journal that was lost, or is an old copy.
+fn adopted(roster: &Roster) -> Option<Concern> {
+    let servers = roster.fleets.values().chain(roster.unmanaged.values()).flat_map(|v| &v.servers);
+    let found = servers.filter(|server| {
+        let age = time::since(roster.now, server.record.planned_at);
+        server.record.request.is_none() && age < FOUND_TOLD
+    });
+    let n = found.count();
+    let text = format!(
+        "{n} servers of ours were in EC2 and not in the journal: it was lost, or is an old copy; they are counted again, overrides are lost"
+    );
+    (n > 0).then(|| Concern::new("servers-found", None, text))
 }
 
 fn limit_key(limit: &Limit) -> Option<&'static str> {

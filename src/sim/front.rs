@@ -15,7 +15,7 @@ use crate::model::fleet::FleetName;
 use crate::model::instance::{Instance, InstanceId};
 use crate::model::launch::LaunchRequest;
 use crate::model::reading::{Depth, Health};
-use crate::model::time::Timestamp;
+use crate::model::time::{self, Timestamp};
 use crate::ports::{Balancers, Clock, Cloud, HealthQuery, Probe, QueueQuery};
 
 /// The world and its work, shared by all ports of one simulation.
@@ -26,6 +26,8 @@ pub struct Front(Arc<Mutex<State>>);
 pub struct State {
     pub world: World,
     pub queues: BTreeMap<FleetName, Queue>,
+    /// Depths set by hand, and since when; they stand above what the queue itself would say.
+    pinned: BTreeMap<FleetName, (u64, Timestamp)>,
     failures: BTreeMap<InstanceId, u32>,
 }
 
@@ -45,13 +47,23 @@ impl State {
         if self.world.has(Trouble::DeadQueue) && span % 2 == 1 {
             return Err("HTTP 503".to_owned());
         }
+        if let Some((waiting, since)) = self.pinned.get(fleet) {
+            let age = time::since(self.world.now(), *since);
+            return Ok(Depth { waiting: *waiting, oldest: (*waiting > 0).then_some(age) });
+        }
         self.queues.get(fleet).map(Queue::depth).ok_or_else(|| "HTTP 404".to_owned())
+    }
+
+    /// From now on the queue endpoint of `fleet` says `waiting`, whatever its queue holds.
+    pub fn pin(&mut self, fleet: FleetName, waiting: u64) {
+        self.pinned.insert(fleet, (waiting, self.world.now()));
     }
 }
 
 impl Front {
     pub fn new(world: World, queues: BTreeMap<FleetName, Queue>) -> Self {
-        Self(Arc::new(Mutex::new(State { world, queues, failures: BTreeMap::new() })))
+        let (pinned, failures) = (BTreeMap::new(), BTreeMap::new());
+        Self(Arc::new(Mutex::new(State { world, queues, pinned, failures })))
     }
 
     /// The world itself, for whoever drives it or looks at it.

@@ -1,6 +1,6 @@
 //! The imagined work: jobs that arrive through the day, wait, and are run by the servers of a fleet.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::rng::Rng;
@@ -59,7 +59,7 @@ impl Queue {
     }
 
     fn rate_at(&self, at: Timestamp) -> f64 {
-        let hours = time::since(at, self.load.start).as_secs() / 3600;
+        let hours = time::since(at, self.load.start).as_secs().div_euclid(3600);
         let len = u64::try_from(self.load.per_hour.len()).unwrap_or(1).max(1);
         let index = usize::try_from(hours % len).unwrap_or(0);
         self.load.per_hour.get(index).copied().unwrap_or(0.0)
@@ -83,8 +83,9 @@ impl Queue {
     /// Lets time pass with these servers at work. A server that is not named any more has ended,
     /// and its jobs wait again.
     pub fn advance(&mut self, to: Timestamp, servers: &[InstanceId]) {
+        let named: BTreeSet<&InstanceId> = servers.iter().collect();
         let gone: Vec<InstanceId> =
-            self.running.keys().filter(|id| !servers.contains(id)).cloned().collect();
+            self.running.keys().filter(|id| !named.contains(id)).cloned().collect();
         for id in gone {
             let lost = self.running.remove(&id).unwrap_or_default();
             let unfinished = lost.into_iter().filter(|ends| *ends > self.now).count();

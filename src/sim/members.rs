@@ -98,6 +98,11 @@ impl Members {
         self.balancers.values().any(|lb| lb.members.get(id).is_some_and(|member| member.healthy))
     }
 
+    /// How long the balancer drains.
+    pub fn drain(&self, balancer: &Balancer) -> Option<Duration> {
+        self.balancers.get(balancer).map(|lb| lb.drain)
+    }
+
     /// All balancers, by name.
     pub fn balancers(&self) -> impl Iterator<Item = &Balancer> {
         self.balancers.keys()
@@ -116,10 +121,14 @@ fn state(member: &Member, now: Timestamp) -> Membership {
     }
 }
 
-fn missing(balancer: &Balancer) -> Fault {
-    let (code, what) = match balancer {
-        Balancer::Classic(_) => ("LoadBalancerNotFound", "There is no ACTIVE Load Balancer named"),
-        Balancer::TargetGroup(_) => ("TargetGroupNotFound", "There is no target group named"),
+pub(super) fn missing(balancer: &Balancer) -> Fault {
+    let (code, what, name) = match balancer {
+        Balancer::Classic(name) => {
+            ("LoadBalancerNotFound", "There is no ACTIVE Load Balancer named", name)
+        }
+        Balancer::TargetGroup(name) => {
+            ("TargetGroupNotFound", "There is no target group named", name)
+        }
     };
-    Fault::new(FaultKind::BalancerNotFound, code, &format!("{what} '{balancer}'"))
+    Fault::new(FaultKind::BalancerNotFound, code, &format!("{what} '{name}'"))
 }

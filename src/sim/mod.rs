@@ -7,6 +7,7 @@ pub mod load;
 mod members;
 pub mod report;
 pub mod rng;
+pub mod wire;
 pub mod world;
 
 use std::collections::BTreeMap;

@@ -154,6 +154,11 @@ impl World {
         self.settings.troubles.contains(&trouble)
     }
 
+    /// Ends every trouble: from here on the world behaves.
+    pub fn calm(&mut self) {
+        self.settings.troubles.clear();
+    }
+
     /// Counts a call, and refuses it if throttled.
     pub fn admit(&mut self, call: &'static str) -> Result<(), Fault> {
         *self.calls.entry(call).or_default() += 1;
@@ -169,6 +174,15 @@ impl World {
 
     /// DescribeInstances, filtered by the install tag.
     pub fn instances(&mut self, install: &str) -> Result<Vec<Instance>, Fault> {
+        let now = self.now;
+        let ours = |machine: &&Machine| {
+            machine.request.tags.get(tag::INSTALL).map(String::as_str) == Some(install)
+        };
+        Ok(self.listing()?.filter(ours).map(|machine| describe(machine, now)).collect())
+    }
+
+    /// DescribeInstances: whatever EC2 would list at this moment, in order of the ids.
+    pub fn listing(&mut self) -> Result<impl Iterator<Item = &Machine>, Fault> {
         self.admit("DescribeInstances")?;
         if self.has(Trouble::BlindSpots) && self.faults.chance(0.2) {
             return Err(Fault::new(
@@ -179,25 +193,27 @@ impl World {
         }
         let now = self.now;
         let late = self.has(Trouble::LateListing);
-        let listed = self.machines.values().filter(|machine| {
+        Ok(self.machines.values().filter(move |machine| {
             let shown = match &machine.ends {
                 Some((at, _)) => now < time::after(*at, SHUTTING_DOWN + SHOWN_TERMINATED),
                 None => true,
             };
             let visible = !late || time::since(now, machine.launched_at) >= LISTED_AFTER;
-            shown
-                && visible
-                && machine.request.tags.get(tag::INSTALL).map(String::as_str) == Some(install)
-        });
-        Ok(listed.map(|machine| describe(machine, now)).collect())
+            shown && visible
+        }))
     }
 
     /// RunInstances of one instance: a repeated token gives the same instance, whose request must
-    /// be the same.
+    /// be the same. An empty token is none: every such request launches.
     pub fn launch(&mut self, request: &LaunchRequest) -> Result<Instance, Fault> {
         self.admit("RunInstances")?;
         let key = (request.token.clone(), request.pool.subnet.clone());
-        let known = self.tokens.get(&key).and_then(|id| self.machines.get(id)).cloned();
+        let known = self
+            .tokens
+            .get(&key)
+            .filter(|_| !request.token.as_str().is_empty())
+            .and_then(|id| self.machines.get(id))
+            .cloned();
         let machine = match known {
             Some(machine) if machine.request != *request => {
                 return Err(Fault::new(
@@ -262,10 +278,29 @@ impl World {
         scarce.as_str() == kind
     }
 
+    /// Somebody else launches an instance: no call of ours, refused only for want of capacity.
+    pub fn add_foreign(&mut self, request: &LaunchRequest) -> Result<InstanceId, Fault> {
+        let machine = self.create(request)?;
+        let id = machine.id.clone();
+        self.machines.insert(id.clone(), machine);
+        Ok(id)
+    }
+
     /// TerminateInstances of one id.
     pub fn terminate(&mut self, id: &InstanceId) -> Result<(), Fault> {
+        self.terminate_all(std::slice::from_ref(id))
+    }
+
+    /// TerminateInstances: one id that does not exist spares them all.
+    pub fn terminate_all(&mut self, ids: &[InstanceId]) -> Result<(), Fault> {
         self.admit("TerminateInstances")?;
-        self.end(id, self.now, "Client.UserInitiatedShutdown: User initiated shutdown")
+        if let Some(id) = ids.iter().find(|id| !self.machines.contains_key(*id)) {
+            return Err(unknown(id));
+        }
+        for id in ids {
+            self.end(id, self.now, "Client.UserInitiatedShutdown: User initiated shutdown")?;
+        }
+        Ok(())
     }
 
     /// A person at the console terminates an instance.
@@ -275,12 +310,7 @@ impl World {
 
     fn end(&mut self, id: &InstanceId, at: Timestamp, why: &str) -> Result<(), Fault> {
         let Some(machine) = self.machines.get_mut(id) else {
-            let message = format!("The instance ID '{id}' does not exist");
-            return Err(Fault::new(
-                FaultKind::InstanceNotFound,
-                "InvalidInstanceID.NotFound",
-                &message,
-            ));
+            return Err(unknown(id));
         };
         let ended = machine.ends.as_ref().is_some_and(|(ends, _)| *ends <= at);
         if !ended {
@@ -327,6 +357,12 @@ impl World {
     }
 }
 
+/// EC2's word for an id that it does not know.
+pub(super) fn unknown(id: &InstanceId) -> Fault {
+    let message = format!("The instance ID '{id}' does not exist");
+    Fault::new(FaultKind::InstanceNotFound, "InvalidInstanceID.NotFound", &message)
+}
+
 /// An answer that never arrives, although the call took effect.
 pub fn lost() -> Fault {
     Fault::new(FaultKind::Ambiguous, LOST_REPLY, "the connection was lost before the answer")
@@ -337,8 +373,8 @@ pub const LOST_REPLY: &str = "LostReply";
 
 /// A loopback address for each instance, so that the HTTP front can serve its page there.
 fn address(ordinal: u64) -> String {
-    let host = ordinal % 64_000 + 1;
-    format!("127.77.{}.{}", host / 250, host % 250 + 1)
+    let host = ordinal % 63_999 + 1;
+    format!("127.77.{}.{}", host.div_euclid(250), host % 250 + 1)
 }
 
 /// The row of DescribeInstances.
@@ -354,7 +390,7 @@ pub fn describe(machine: &Machine, now: Timestamp) -> Instance {
         private_ip: Some(machine.private_ip.clone()),
         public_ip: None,
         private_dns: None,
-        token: Some(machine.request.token.to_string()),
+        token: Some(machine.request.token.to_string()).filter(|token| !token.is_empty()),
         tags: OurTags {
             install: tags.get(tag::INSTALL).cloned(),
             fleet: machine.fleet(),

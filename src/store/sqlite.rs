@@ -114,6 +114,15 @@ impl SqliteStore {
     }
 }
 
+#[cfg(test)]
+impl SqliteStore {
+    /// A disk that is full after so many pages.
+    pub(super) fn limit_pages(&self, pages: u32) {
+        let connection = self.connection.lock().unwrap();
+        connection.pragma_update(None, "max_page_count", pages).unwrap();
+    }
+}
+
 impl Store for SqliteStore {
     fn load(&self, now: Timestamp) -> Result<Ledger, StoreFault> {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,1 +1,303 @@
+//! The store's contract: what is committed is there, whole, whatever happens next.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::*;
+use crate::model::balancer::Balancer;
+use crate::model::fault::{Fault, FaultKind};
+use crate::model::fleet::{FleetName, Pool};
+use crate::model::instance::InstanceId;
+use crate::model::launch::{Image, LaunchRequest, Token};
+use crate::model::ledger::{
+    Change, Event, EventKind, FleetMemory, LastDecision, Ledger, OpenProblem, Override, OverrideKey,
+};
+use crate::model::reading::{Depth, Reading};
+use crate::model::server::{
+    Asked, Gone, GoneHow, LaunchState, RetireReason, Retirement, ServerRecord,
+};
+use crate::ports::Store as _;
+
+/// A folder of its own for each test, gone with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("tidegate-{name}-{}", std::process::id()));
+        std::fs::remove_dir_all(&path).ok();
+        Self(path)
+    }
+
+    fn open(&self) -> (StateDir, Opened) {
+        let dir = StateDir::lock(&self.0).unwrap();
+        let opened = open(&dir, now()).unwrap();
+        (dir, opened)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+fn now() -> Timestamp {
+    "2026-03-02T18:00:00Z".parse().unwrap()
+}
+
+fn fleet() -> FleetName {
+    FleetName::new("app").unwrap()
+}
+
+fn record(token: &str) -> ServerRecord {
+    let request = LaunchRequest {
+        token: Token::from_stored(token),
+        image: Image::Template { name: "web".to_owned(), version: "7".to_owned() },
+        pool: Pool {
+            instance_type: Some("t3.small".to_owned()),
+            subnet: Some("subnet-1".to_owned()),
+        },
+        key_pair: Some("main".to_owned()),
+        security_groups: vec!["sg-1".to_owned()],
+        instance_profile: None,
+        user_data: "DB=10.1.2.3;ROLE=app".to_owned(),
+        tags: [("a".to_owned(), "b".to_owned())].into(),
+    };
+    ServerRecord::planned(request, fleet(), now())
+}
+
+/// A server in each state that can be stored.
+fn records() -> Vec<ServerRecord> {
+    let fault = || Fault::new(FaultKind::NoCapacity, "InsufficientInstanceCapacity", "none left");
+    let reasons = [
+        RetireReason::ScaleIn,
+        RetireReason::NeverHealthy { waited: Duration::from_secs(601) },
+        RetireReason::Sick { since: now() },
+        RetireReason::StuckPending { waited: Duration::from_secs(1800) },
+        RetireReason::Operator { who: "ann".to_owned(), why: "broken disk".to_owned() },
+    ];
+    let ends = [
+        GoneHow::NeverWas,
+        GoneHow::Retired,
+        GoneHow::BehindOurBack("Client.UserInitiatedShutdown".to_owned()),
+        GoneHow::Vanished,
+    ];
+    let mut records = vec![record("t-asked")];
+    let mut doubted = record("t-doubted");
+    let asked =
+        Asked { attempts: 3, last_attempt_at: now(), in_doubt: false, last_fault: Some(fault()) };
+    doubted.launch = LaunchState::Asked(asked);
+    records.push(doubted);
+    let mut refused = record("t-refused");
+    refused.launch = LaunchState::Refused(fault());
+    records.push(refused);
+    for (n, why) in reasons.into_iter().enumerate() {
+        let mut leaving = record(&format!("t-leaving-{n}"));
+        leaving.launch = LaunchState::Launched(InstanceId::new(&format!("i-{n}")));
+        leaving.launched_at = Some(now());
+        leaving.private_ip = Some("10.0.0.1".to_owned());
+        leaving.healthy_at = Some(now());
+        leaving.in_service_at = Some(now());
+        leaving.sick_since = Some(now());
+        leaving.absent_since = Some(now());
+        leaving.retirement = Some(Retirement {
+            why,
+            begun_at: now(),
+            deregistered_at: Some(now()),
+            terminate_asked_at: Some(now()),
+            terminate_asks: 2,
+        });
+        records.push(leaving);
+    }
+    for (n, how) in ends.into_iter().enumerate() {
+        let mut gone = record(&format!("t-gone-{n}"));
+        gone.request = None;
+        gone.gone = Some(Gone { at: now(), how });
+        records.push(gone);
+    }
+    records
+}
+
+/// One change of every kind.
+fn changes() -> Vec<Change> {
+    let over = |key| Override {
+        key,
+        capacity: 3,
+        owner: "ann".to_owned(),
+        reason: "launch day".to_owned(),
+        since: now(),
+        until: now(),
+    };
+    let memory = FleetMemory {
+        target: Some(3),
+        stepped_at_reading: Some(now()),
+        boots: [Duration::from_secs(90), Duration::from_millis(1500)].into(),
+        last_decision: Some(LastDecision {
+            at: now(),
+            from: 2,
+            to: 3,
+            marks: ["schedule 31".to_owned()].into(),
+            text: "because".to_owned(),
+        }),
+        balancer: Some((Balancer::TargetGroup("web".to_owned()), Duration::from_secs(30))),
+        ..FleetMemory::default()
+    };
+    let id = InstanceId::new("i-1");
+    let event = Event {
+        at: now(),
+        kind: EventKind::Action,
+        fleet: Some(fleet()),
+        instance: Some(id.clone()),
+        text: "launched".to_owned(),
+    };
+    let oldest = Depth { waiting: 7, oldest: Some(Duration::from_secs(61)) };
+    let mut changes: Vec<Change> =
+        records().into_iter().map(|r| Change::Server(Box::new(r))).collect();
+    changes.extend([
+        Change::Fleet(fleet(), Box::new(memory)),
+        Change::Reading(fleet(), Reading::known(now(), 7)),
+        Change::Reading(
+            fleet(),
+            Reading::unreadable(
+                crate::model::time::after(now(), Duration::from_secs(1)),
+                "HTTP 503",
+            ),
+        ),
+        Change::Reading(
+            fleet(),
+            Reading {
+                at: crate::model::time::after(now(), Duration::from_secs(2)),
+                depth: Ok(oldest),
+            },
+        ),
+        Change::Override(over(OverrideKey::Hold(fleet()))),
+        Change::Override(over(OverrideKey::Pause(fleet()))),
+        Change::Override(over(OverrideKey::Retire(fleet()))),
+        Change::Override(over(OverrideKey::Launch(fleet()))),
+        Change::Override(over(OverrideKey::Keep(id.clone()))),
+        Change::Override(over(OverrideKey::Terminate(id))),
+        Change::OverrideEnded(OverrideKey::Pause(fleet())),
+        Change::Problem(OpenProblem {
+            key: "a".to_owned(),
+            fleet: Some(fleet()),
+            since: now(),
+            text: "x".to_owned(),
+        }),
+        Change::Problem(OpenProblem {
+            key: "b".to_owned(),
+            fleet: None,
+            since: now(),
+            text: "y".to_owned(),
+        }),
+        Change::ProblemEnded("a".to_owned()),
+        Change::Event(event),
+    ]);
+    changes
+}
+
+#[test]
+fn what_is_committed_is_what_is_loaded_and_twice_is_once() {
+    let folder = Folder::new("roundtrip");
+    let mut expected = Ledger::default();
+    {
+        let (_dir, opened) = folder.open();
+        assert!(opened.created && opened.rebuilt.is_none());
+        opened.store.commit(&changes()).unwrap();
+        let without_events: Vec<Change> =
+            changes().into_iter().filter(|change| !matches!(change, Change::Event(_))).collect();
+        opened.store.commit(&without_events).unwrap();
+        for change in changes() {
+            expected.apply(&change);
+        }
+        assert_eq!(opened.store.load(now()).unwrap(), expected);
+        let events = opened.store.events(Timestamp::MIN, Some(&fleet())).unwrap();
+        assert_eq!(events.len(), 1);
+    }
+    let (_dir, opened) = folder.open();
+    assert!(!opened.created);
+    assert_eq!(opened.store.load(now()).unwrap(), expected);
+    let peeked = SqliteStore::peek(&folder.0.join(DATABASE), now()).unwrap();
+    assert_eq!(peeked, Some(expected));
+}
+
+#[test]
+fn finished_servers_are_loaded_for_a_day_and_pruned_after_a_year() {
+    let folder = Folder::new("prune");
+    let (_dir, opened) = folder.open();
+    opened.store.commit(&changes()).unwrap();
+    let later = crate::model::time::after(now(), Duration::from_hours(26));
+    assert!(opened.store.load(later).unwrap().servers.values().all(ServerRecord::is_open));
+    let much_later = crate::model::time::after(now(), Duration::from_hours(24 * 400));
+    opened.store.prune(much_later).unwrap();
+    assert!(opened.store.events(Timestamp::MIN, None).unwrap().is_empty());
+    let open = opened.store.load(much_later).unwrap().servers.len();
+    assert_eq!(open, records().iter().filter(|record| record.is_open()).count());
+}
+
+#[test]
+fn a_second_process_is_refused_and_told_who_holds_the_directory() {
+    let folder = Folder::new("lock");
+    let held = StateDir::lock(&folder.0).unwrap();
+    let refused = StateDir::lock(&folder.0).unwrap_err().to_string();
+    assert!(refused.contains(&std::process::id().to_string()), "{refused}");
+    drop(held);
+    StateDir::lock(&folder.0).unwrap();
+}
+
+#[test]
+fn a_damaged_database_is_set_aside_and_a_new_one_begun() {
+    for (n, damage) in [&b"not a database at all, but a text that is long enough to be read as one............"[..], b"SQLite format 3\0garbage garbage garbage garbage garbage garbage garbage garbage garbage garbage garbage garbage"].iter().enumerate() {
+        let folder = Folder::new(&format!("damaged-{n}"));
+        drop(folder.open());
+        std::fs::write(folder.0.join(DATABASE), damage).unwrap();
+        let (_dir, opened) = folder.open();
+        let why = opened.rebuilt.expect("damage is noticed");
+        assert!(why.contains("corrupt-20260302T180000Z"), "{why}");
+        assert_eq!(opened.store.load(now()).unwrap(), Ledger::default());
+        let kept = std::fs::read(folder.0.join("state.db.corrupt-20260302T180000Z")).unwrap();
+        assert_eq!(&kept, damage);
+    }
+}
+
+#[test]
+fn a_newer_database_is_refused_and_left_alone() {
+    let folder = Folder::new("newer");
+    drop(folder.open());
+    let path = folder.0.join(DATABASE);
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    let dir = StateDir::lock(&folder.0).unwrap();
+    let refused = open(&dir, now()).unwrap_err().to_string();
+    assert!(refused.contains("newer tidegate"), "{refused}");
+    assert!(path.exists());
+}
+
+#[test]
+fn a_full_disk_fails_the_whole_batch_and_heals() {
+    let folder = Folder::new("full");
+    let (_dir, opened) = folder.open();
+    opened.store.limit_pages(40);
+    let big: Vec<Change> = (0..200)
+        .map(|n| {
+            let mut big = record(&format!("t-big-{n}"));
+            big.private_ip = Some("x".repeat(4000));
+            Change::Server(Box::new(big))
+        })
+        .collect();
+    let fault = opened.store.commit(&big).unwrap_err().to_string();
+    assert!(fault.contains("full"), "{fault}");
+    assert_eq!(opened.store.load(now()).unwrap(), Ledger::default());
+    opened.store.limit_pages(1_000_000);
+    opened.store.commit(&big).unwrap();
+    assert_eq!(opened.store.load(now()).unwrap().servers.len(), 200);
+}
+
+#[test]
+fn files_are_for_the_owner_alone() {
+    let folder = Folder::new("modes");
+    let (_dir, _opened) = folder.open();
+    let mode = |path: PathBuf| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(folder.0.clone()), 0o700);
+    assert_eq!(mode(folder.0.join(DATABASE)), 0o600);
+}

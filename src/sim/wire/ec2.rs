@@ -1,0 +1,333 @@
+//! EC2's calls, API version 2016-11-15.
+
+use std::ops::Bound;
+
+use super::form::Form;
+use super::refusal::{Refusal, Service};
+use super::xml::Xml;
+use crate::model::instance::{InstanceId, Lifecycle};
+use crate::model::launch::Image;
+use crate::model::time::Timestamp;
+use crate::sim::world::{self, Machine, World};
+
+/// Pages of DescribeInstances: what EC2 allows, and what it takes unless told.
+const PAGE: std::ops::RangeInclusive<usize> = 5..=1000;
+
+const ACCOUNT: &str = "000000000000";
+
+/// Answers one call: the whole document.
+pub(super) fn answer(world: &mut World, form: &Form, id: &str) -> Result<String, Refusal> {
+    match form.need("Action")? {
+        "RunInstances" => run(world, form, id),
+        "DescribeInstances" => describe(world, form, id),
+        "TerminateInstances" => terminate(world, form, id),
+        "DescribeSubnets" => {
+            world.admit("DescribeSubnets")?;
+            Ok(subnets(form, id))
+        }
+        "DescribeImages" => {
+            world.admit("DescribeImages")?;
+            Ok(images(form, id))
+        }
+        "DescribeLaunchTemplates" => {
+            world.admit("DescribeLaunchTemplates")?;
+            Ok(templates(form, id))
+        }
+        other => {
+            let message = format!("The action {other} is not valid for this web service.");
+            Err(Refusal::new("InvalidAction", &message))
+        }
+    }
+}
+
+fn document(call: &str, id: &str, inner: impl FnOnce(&mut Xml)) -> String {
+    Xml::document(&format!("{call}Response"), Service::Ec2.namespace(), |xml| {
+        xml.text("requestId", id);
+        inner(xml);
+    })
+}
+
+fn run(world: &mut World, form: &Form, id: &str) -> Result<String, Refusal> {
+    let request = form.launch()?;
+    if form.flag("DryRun") {
+        world.admit("RunInstances")?;
+        let message = "Request would have succeeded, but DryRun flag is set.";
+        return Err(Refusal::new("DryRunOperation", message));
+    }
+    let launched = world.launch(&request)?;
+    let now = world.now();
+    let machine = world.machine(&launched.id).ok_or_else(|| world::unknown(&launched.id))?;
+    Ok(document("RunInstances", id, |xml| reservation(xml, machine, now)))
+}
+
+fn describe(world: &mut World, form: &Form, id: &str) -> Result<String, Refusal> {
+    let filters = filters(form)?;
+    let wanted: Vec<InstanceId> =
+        form.list("InstanceId").into_iter().map(InstanceId::new).collect();
+    let most = form.number("MaxResults")?;
+    if most.is_some_and(|most| !PAGE.contains(&most)) {
+        let message = "Value for parameter maxResults is invalid. Expecting 5 to 1000.";
+        return Err(Refusal::new("InvalidParameterValue", message));
+    }
+    if most.is_some() && !wanted.is_empty() {
+        let message = "The parameter instancesSet cannot be used with the parameter maxResults";
+        return Err(Refusal::new("InvalidParameterCombination", message));
+    }
+    if let Some(id) = wanted.iter().find(|id| world.machine(id).is_none()) {
+        return Err(world::unknown(id).into());
+    }
+    // A page begins after the last instance of the one before, so that launches and terminations
+    // in between neither hide nor repeat anybody.
+    let begin = match form.get("NextToken") {
+        None => Bound::Unbounded,
+        Some(token) => {
+            Bound::Excluded(InstanceId::new(token.strip_prefix("after-").ok_or_else(|| {
+                Refusal::new("InvalidParameterValue", "Unable to parse pagination token")
+            })?))
+        }
+    };
+    let now = world.now();
+    let begun = |machine: &&Machine| match &begin {
+        Bound::Excluded(last) => machine.id > *last,
+        Bound::Included(_) | Bound::Unbounded => true,
+    };
+    let mut rows = world.listing()?.filter(begun).filter(|machine| {
+        (wanted.is_empty() || wanted.contains(&machine.id))
+            && filters.iter().all(|filter| filter.admits(machine, now))
+    });
+    let page: Vec<&Machine> = rows.by_ref().take(most.unwrap_or(usize::MAX)).collect();
+    let next = rows.next().and(page.last()).map(|last| format!("after-{}", last.id));
+    Ok(document("DescribeInstances", id, |xml| {
+        xml.list(("reservationSet", "item"), page, |xml, machine| reservation(xml, machine, now))
+            .maybe("nextToken", next);
+    }))
+}
+
+fn terminate(world: &mut World, form: &Form, id: &str) -> Result<String, Refusal> {
+    form.need("InstanceId.1")?;
+    let ids: Vec<InstanceId> = form.list("InstanceId").into_iter().map(InstanceId::new).collect();
+    let now = world.now();
+    let states = |world: &World| -> Vec<Lifecycle> {
+        ids.iter().filter_map(|id| world.machine(id)).map(|m| m.lifecycle(now)).collect()
+    };
+    let before = states(world);
+    world.terminate_all(&ids)?;
+    let after = states(world);
+    Ok(document("TerminateInstances", id, |xml| {
+        let rows = ids.iter().zip(before.into_iter().zip(after));
+        xml.list(("instancesSet", "item"), rows, |xml, (id, (before, after))| {
+            xml.text("instanceId", id);
+            state(xml, "currentState", after);
+            state(xml, "previousState", before);
+        });
+    }))
+}
+
+/// One instance, in a reservation of its own.
+fn reservation(xml: &mut Xml, machine: &Machine, now: Timestamp) {
+    let short = machine.id.as_str().trim_start_matches("i-");
+    xml.text("reservationId", format_args!("r-{short}"))
+        .text("ownerId", ACCOUNT)
+        .element("groupSet", |_| ())
+        .list(("instancesSet", "item"), [machine], |xml, machine| instance(xml, machine, now));
+}
+
+fn instance(xml: &mut Xml, machine: &Machine, now: Timestamp) {
+    let request = &machine.request;
+    let row = world::describe(machine, now);
+    let image = match &request.image {
+        Image::Id(id) => id,
+        // The template knows its image; nobody here asks.
+        Image::Template { .. } => "ami-0123456789abcdef0",
+    };
+    // EC2 takes its network away from an instance that has ended.
+    let network = row.lifecycle != Lifecycle::Terminated;
+    xml.text("instanceId", &row.id).text("imageId", image);
+    state(xml, "instanceState", row.lifecycle);
+    xml.text("reason", row.state_reason.as_deref().unwrap_or_default())
+        .maybe("keyName", request.key_pair.as_deref())
+        .text("amiLaunchIndex", 0)
+        .maybe("instanceType", row.instance_type)
+        .text("launchTime", machine.launched_at.strftime("%Y-%m-%dT%H:%M:%S.000Z"))
+        .element("placement", |xml| {
+            xml.text("availabilityZone", zone(row.subnet.as_deref()));
+        });
+    if network {
+        xml.maybe("subnetId", row.subnet)
+            .text("vpcId", "vpc-0123456789abcdef0")
+            .maybe("privateIpAddress", row.private_ip);
+    }
+    if let Some(why) = row.state_reason {
+        xml.element("stateReason", |xml| {
+            xml.text("code", why.split(':').next().unwrap_or_default()).text("message", &why);
+        });
+    }
+    xml.text("architecture", "x86_64")
+        .maybe("clientToken", row.token)
+        .list(("groupSet", "item"), &request.security_groups, |xml, group| {
+            xml.text("groupId", group);
+        })
+        .list(("tagSet", "item"), &request.tags, |xml, (key, value)| {
+            xml.text("key", key).text("value", value);
+        });
+}
+
+fn state(xml: &mut Xml, name: &str, lifecycle: Lifecycle) {
+    let code = match lifecycle {
+        Lifecycle::Pending | Lifecycle::Unknown => 0,
+        Lifecycle::Running => 16,
+        Lifecycle::ShuttingDown => 32,
+        Lifecycle::Terminated => 48,
+        Lifecycle::Stopping => 64,
+        Lifecycle::Stopped => 80,
+    };
+    xml.element(name, |xml| {
+        xml.text("code", code).text("name", lifecycle.as_str());
+    });
+}
+
+/// A subnet lies in one of three zones, always the same one.
+fn zone(subnet: Option<&str>) -> &'static str {
+    let sum: u32 = subnet.unwrap_or_default().bytes().map(u32::from).sum();
+    match sum % 3 {
+        0 => "us-east-1a",
+        1 => "us-east-1b",
+        _ => "us-east-1c",
+    }
+}
+
+/// A filter of DescribeInstances: any of its values will do.
+#[derive(Debug)]
+struct Filter {
+    by: By,
+    values: Vec<String>,
+}
+
+#[derive(Debug)]
+enum By {
+    Tag(String),
+    TagKey,
+    Id,
+    Token,
+    State,
+    Subnet,
+}
+
+fn filters(form: &Form) -> Result<Vec<Filter>, Refusal> {
+    let read = |group: String| {
+        let name = form.need(&format!("{group}.Name"))?;
+        let by = match name {
+            "tag-key" => By::TagKey,
+            "instance-id" => By::Id,
+            "client-token" => By::Token,
+            "instance-state-name" => By::State,
+            "subnet-id" => By::Subnet,
+            other => {
+                let key = other.strip_prefix("tag:").ok_or_else(|| {
+                    let message = format!("The filter '{other}' is invalid");
+                    Refusal::new("InvalidParameterValue", &message)
+                })?;
+                By::Tag(key.to_owned())
+            }
+        };
+        let values = form.list(&format!("{group}.Value")).into_iter().map(str::to_owned).collect();
+        Ok(Filter { by, values })
+    };
+    form.groups("Filter").map(read).collect()
+}
+
+impl Filter {
+    fn admits(&self, machine: &Machine, now: Timestamp) -> bool {
+        let any = |text: &str| self.values.iter().any(|pattern| matches(pattern, text));
+        let tags = &machine.request.tags;
+        match &self.by {
+            By::Tag(key) => tags.get(key).is_some_and(|value| any(value)),
+            By::TagKey => tags.keys().any(|key| any(key)),
+            By::Id => any(machine.id.as_str()),
+            By::Token => any(machine.request.token.as_str()),
+            By::State => any(machine.lifecycle(now).as_str()),
+            By::Subnet => machine.request.pool.subnet.as_deref().is_some_and(any),
+        }
+    }
+}
+
+/// EC2's wildcards: `*` is any text, `?` one character.
+fn matches(pattern: &str, text: &str) -> bool {
+    let mut pattern = pattern.chars();
+    let mut rest = text.chars();
+    match pattern.next() {
+        None => text.is_empty(),
+        Some('*') => {
+            let after = pattern.as_str();
+            matches(after, text)
+                || (rest.next().is_some() && matches(&format!("*{after}"), rest.as_str()))
+        }
+        Some(wanted) => {
+            rest.next().is_some_and(|c| wanted == '?' || wanted == c)
+                && matches(pattern.as_str(), rest.as_str())
+        }
+    }
+}
+
+/// Any subnet that is asked for exists.
+fn subnets(form: &Form, id: &str) -> String {
+    document("DescribeSubnets", id, |xml| {
+        xml.list(("subnetSet", "item"), form.list("SubnetId"), |xml, subnet| {
+            xml.text("subnetId", subnet)
+                .text("state", "available")
+                .text("vpcId", "vpc-0123456789abcdef0")
+                .text("cidrBlock", "127.77.0.0/16")
+                .text("availableIpAddressCount", 60_000)
+                .text("availabilityZone", zone(Some(subnet)))
+                .text("ownerId", ACCOUNT);
+        });
+    })
+}
+
+/// Any image that is asked for exists.
+fn images(form: &Form, id: &str) -> String {
+    document("DescribeImages", id, |xml| {
+        xml.list(("imagesSet", "item"), form.list("ImageId"), |xml, image| {
+            xml.text("imageId", image)
+                .text("imageState", "available")
+                .text("imageOwnerId", ACCOUNT)
+                .text("name", format_args!("imagined {image}"))
+                .text("architecture", "x86_64")
+                .text("imageType", "machine")
+                .text("rootDeviceType", "ebs")
+                .text("creationDate", "2026-01-01T00:00:00.000Z");
+        });
+    })
+}
+
+/// Any launch template that is asked for exists.
+fn templates(form: &Form, id: &str) -> String {
+    let by_id = form.list("LaunchTemplateId").into_iter().map(|id| (id, "imagined"));
+    let names = form.list("LaunchTemplateName").into_iter();
+    let all = by_id.chain(names.map(|name| ("lt-0123456789abcdef0", name)));
+    document("DescribeLaunchTemplates", id, |xml| {
+        xml.list(("launchTemplates", "item"), all, |xml, (id, name)| {
+            xml.text("launchTemplateId", id)
+                .text("launchTemplateName", name)
+                .text("defaultVersionNumber", 1)
+                .text("latestVersionNumber", 1);
+        });
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards_are_ec2s() {
+        for (pattern, text) in
+            [("main", "main"), ("tg1.*", "tg1.main"), ("*", ""), ("m??n", "main")]
+        {
+            assert!(matches(pattern, text), "{pattern} {text}");
+        }
+        for (pattern, text) in [("main", "mainly"), ("tg1.*", "tg2.x"), ("?", ""), ("*a", "b")] {
+            assert!(!matches(pattern, text), "{pattern} {text}");
+        }
+    }
+}

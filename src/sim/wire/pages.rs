@@ -1,0 +1,117 @@
+//! The pages that the imagined servers serve, each on its own loopback address, and the queue's.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use super::WireWorld;
+use crate::model::fleet::FleetName;
+use crate::model::instance::InstanceId;
+
+/// How often it is looked who serves.
+const LOOK: Duration = Duration::from_millis(200);
+/// A page is not kept waiting for a request that does not come.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// `GET /{instance}`: 200 while the instance serves, else 503.
+pub(super) async fn page(State(wire): State<WireWorld>, Path(id): Path<String>) -> Response {
+    if wire.state().world.page(&InstanceId::new(&id)) {
+        format!("Welcome to {id}\n").into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not serving\n").into_response()
+    }
+}
+
+/// `GET /queue/{fleet}`: the depth as a number; with `.json` behind the name as
+/// `{"waiting":N,"oldest_seconds":S}`.
+pub(super) async fn queue(State(wire): State<WireWorld>, Path(name): Path<String>) -> Response {
+    let (name, as_json) = match name.strip_suffix(".json") {
+        Some(name) => (name, true),
+        None => (name.as_str(), false),
+    };
+    let depth = match FleetName::new(name) {
+        Some(fleet) => wire.state().queue(&fleet),
+        None => Err("HTTP 404".to_owned()),
+    };
+    match depth {
+        Ok(depth) if as_json => {
+            let oldest = depth.oldest.map(|age| age.as_secs());
+            Json(json!({ "waiting": depth.waiting, "oldest_seconds": oldest })).into_response()
+        }
+        Ok(depth) => format!("{}\n", depth.waiting).into_response(),
+        Err(why) if why == "HTTP 404" => (StatusCode::NOT_FOUND, "no such queue\n").into_response(),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+    }
+}
+
+/// Keeps one listener open for every instance that serves, at `port` of its own address.
+pub(super) async fn keep(wire: &WireWorld, port: u16) -> Infallible {
+    // Dropping a set closes its listener and its connections.
+    let mut open: BTreeMap<InstanceId, JoinSet<()>> = BTreeMap::new();
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        look.tick().await;
+        let serving = serving(wire);
+        open.retain(|id, _| serving.contains_key(id));
+        for (id, address) in serving {
+            if open.contains_key(&id) {
+                continue;
+            }
+            match TcpListener::bind((address, port)).await {
+                Ok(listener) => {
+                    let mut tasks = JoinSet::new();
+                    tasks.spawn(welcome(listener, format!("Welcome to {id}\n")));
+                    open.insert(id, tasks);
+                }
+                // It is tried again at the next look.
+                Err(error) => tracing::debug!(%id, %address, %error, "no page for the instance"),
+            }
+        }
+    }
+}
+
+fn serving(wire: &WireWorld) -> BTreeMap<InstanceId, IpAddr> {
+    let state = wire.state();
+    let now = state.world.now();
+    let serving = state.world.machines().filter(|machine| machine.serves(now));
+    serving.filter_map(|m| Some((m.id.clone(), m.private_ip.parse().ok()?))).collect()
+}
+
+/// Answers everybody with the same page, then closes: a kept connection would outlive its server.
+async fn welcome(listener: TcpListener, page: String) {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nconnection: close";
+    let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{page}", page.len());
+    let mut visitors = JoinSet::new();
+    loop {
+        if let Ok((stream, _)) = listener.accept().await {
+            let answer = answer.clone();
+            visitors.spawn(tokio::time::timeout(PATIENCE, greet(stream, answer)));
+        }
+        while visitors.try_join_next().is_some() {}
+    }
+}
+
+async fn greet(mut stream: TcpStream, answer: String) -> std::io::Result<()> {
+    let mut seen: Vec<u8> = Vec::new();
+    let mut part = [0; 1024];
+    while !seen.windows(4).any(|end| end == b"\r\n\r\n") && seen.len() < 65_536 {
+        let count = stream.read(&mut part).await?;
+        if count == 0 {
+            return Ok(());
+        }
+        seen.extend(part.iter().take(count));
+    }
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await
+}
