@@ -1,0 +1,486 @@
+//! What holds of the sources, the documents and the deployment files themselves. Each test fails
+//! with file, line and what to do about it.
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers read files of this repository; a missing one fails the test"
+)]
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which modules a module may import. Arrows point inward only. Only `cli` joins everything.
+const MAY_IMPORT: [(&str, &[&str]); 18] = [
+    ("model", &[]),
+    ("policy", &["model"]),
+    ("roster", &["model", "policy"]),
+    ("decide", &["model", "policy"]),
+    ("plan", &["model", "policy", "roster"]),
+    ("ports", &["model"]),
+    ("observe", &["model", "policy", "ports", "decide"]),
+    ("record", &["model", "policy", "ports"]),
+    ("act", &["model", "ports", "record"]),
+    ("tick", &["model", "policy", "roster", "decide", "plan", "ports", "observe", "record", "act"]),
+    ("aws", &["model", "ports"]),
+    ("store", &["model", "ports"]),
+    ("probe", &["model", "ports"]),
+    ("sim", &["model", "policy", "ports", "record", "tick"]),
+    ("daemon", &["model", "policy", "ports", "record", "tick", "admin", "telemetry"]),
+    ("admin", &["model", "policy", "ports", "record", "tick"]),
+    ("telemetry", &["model"]),
+    ("settings", &["model"]),
+];
+
+/// Of `roster`, `plan` may use this alone; of `decide`, `observe` this alone.
+const ONLY: [(&str, &str, &str); 2] =
+    [("plan", "roster", "mostly_sick"), ("observe", "decide", "poll_due")];
+
+const PURE: [&str; 5] = ["model", "policy", "roster", "decide", "plan"];
+
+const LINES_AT_MOST: usize = 500;
+
+/// A source file: its path from the root of the repository, and its text.
+struct Source {
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// The module of the crate's root that the file belongs to: `plan` for `src/plan/retire.rs`.
+    fn module(&self) -> &str {
+        let inside = self.path.strip_prefix("src/").unwrap_or(&self.path);
+        inside.split('/').next().unwrap_or(inside).trim_end_matches(".rs")
+    }
+
+    /// The lines of code with their numbers, without comments.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let numbered = self.text.lines().enumerate().map(|(at, line)| (at + 1, line));
+        numbered.filter(|(_, line)| !line.trim_start().starts_with("//"))
+    }
+
+    /// The same as far as it is not for tests.
+    fn shipped_code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let only_tests = self.path.contains("/tests/") || self.path.ends_with("/tests.rs");
+        let most = if only_tests { 0 } else { usize::MAX };
+        self.code().take_while(|(_, line)| !line.starts_with("#[cfg(test)]")).take(most)
+    }
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_default()
+}
+
+fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn sources(folder: &str) -> Vec<Source> {
+    let mut paths = Vec::new();
+    collect(&root().join(folder), &mut paths);
+    paths.sort();
+    let source = |path: &PathBuf| Source {
+        path: path.strip_prefix(root()).unwrap().display().to_string(),
+        text: fs::read_to_string(path).unwrap(),
+    };
+    paths.iter().map(source).collect()
+}
+
+#[track_caller]
+fn none(violations: &[String], remedy: &str) {
+    let mut told = String::new();
+    for violation in violations {
+        writeln!(told, "  {violation}").unwrap();
+    }
+    assert!(violations.is_empty(), "\n{told}remedy: {remedy}\n");
+}
+
+/// What stands before the first character that no name has.
+fn name_at_start(text: &str) -> &str {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default()
+}
+
+/// The string literals of a line of code.
+fn literals(line: &str) -> impl Iterator<Item = &str> {
+    line.split('"').skip(1).step_by(2)
+}
+
+#[test]
+fn imports_point_inward() {
+    let mut found = Vec::new();
+    for source in sources("src") {
+        let module = source.module();
+        let Some((_, allowed)) = MAY_IMPORT.iter().find(|(name, _)| *name == module) else {
+            if !["cli", "lib", "main"].contains(&module) {
+                found.push(format!("{}: module `{module}` is not in the table", source.path));
+            }
+            continue;
+        };
+        for (at, line) in source.code() {
+            for path in line.split("crate::").skip(1) {
+                let target = name_at_start(path);
+                let rest = path.strip_prefix(target).unwrap_or_default();
+                let rest = rest.strip_prefix("::").unwrap_or_default();
+                let narrow = ONLY.iter().find(|(from, to, _)| *from == module && *to == target);
+                let good = target == module || allowed.contains(&target);
+                if !good {
+                    found.push(format!("{}:{at}: `{module}` imports `{target}`", source.path));
+                } else if let Some((_, _, one)) = narrow
+                    && name_at_start(rest) != *one
+                {
+                    found.push(format!(
+                        "{}:{at}: of `{target}`, `{module}` may import `{one}` alone",
+                        source.path
+                    ));
+                }
+            }
+        }
+    }
+    none(
+        &found,
+        "hand the value in from outside, or move the type to `model`; the table is in tests/it/tidy.rs",
+    );
+}
+
+#[test]
+fn the_table_of_imports_names_modules_that_exist() {
+    let lib = read("src/lib.rs");
+    let declared: BTreeSet<&str> = lib
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'))
+        .filter(|name| *name != "cli")
+        .collect();
+    let named: BTreeSet<&str> = MAY_IMPORT.iter().map(|(name, _)| *name).collect();
+    assert_eq!(named, declared, "src/lib.rs and MAY_IMPORT in tests/it/tidy.rs disagree");
+}
+
+#[test]
+fn pure_modules_have_no_clock_no_chance_and_no_outside() {
+    let banned = [
+        "tokio",
+        "tracing",
+        "Timestamp::now",
+        "Zoned::now",
+        "SystemTime",
+        "Instant::now",
+        "std::fs",
+        "std::env",
+        "TcpStream",
+        "UdpSocket",
+        "ToSocketAddrs",
+        "std::thread",
+        "rand::",
+        "async ",
+        ".await",
+    ];
+    let mut found = Vec::new();
+    for source in sources("src") {
+        if !PURE.contains(&source.module()) {
+            continue;
+        }
+        for (at, line) in source.shipped_code() {
+            for word in banned.iter().filter(|word| line.contains(**word)) {
+                found.push(format!("{}:{at}: `{word}` in a pure module", source.path));
+            }
+        }
+    }
+    none(&found, "take the value as an argument: what is pure is the same in every driver");
+}
+
+#[test]
+fn nothing_in_model_is_serialisable() {
+    let mut found = Vec::new();
+    for source in sources("src/model") {
+        for (at, line) in source.code().filter(|(_, line)| line.contains("serde")) {
+            found.push(format!("{}:{at}: {}", source.path, line.trim()));
+        }
+    }
+    none(
+        &found,
+        "each border has its own shapes: policy/file.rs, store/row.rs, admin/view.rs and order.rs",
+    );
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    let mut found = Vec::new();
+    for source in sources("src").iter().chain(&sources("tests")) {
+        let said = source.text.lines().next().and_then(|line| line.strip_prefix("//!"));
+        // One word names the file again, and says nothing.
+        if said.unwrap_or_default().split_whitespace().count() < 2 {
+            found.push(format!("{}:1: does not open with `//!` and a sentence", source.path));
+        }
+    }
+    none(&found, "begin the file with one sentence that says what it is for");
+}
+
+#[test]
+fn no_file_is_long() {
+    let mut found = Vec::new();
+    for source in sources("src").iter().chain(&sources("tests")) {
+        let lines = source.text.lines().count();
+        if lines > LINES_AT_MOST {
+            found.push(format!("{}:{lines}: more than {LINES_AT_MOST} lines", source.path));
+        }
+    }
+    none(&found, "split the file where its subject splits");
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    // Put together here, so that this file does not find itself.
+    let banned = ["#[ign|ore", "to|do!(", "unimpl|emented!(", "FIX|ME", "XX|X"];
+    let banned = banned.map(|word| word.replace('|', ""));
+    let mut found = Vec::new();
+    for source in sources("src").iter().chain(&sources("tests")) {
+        for (at, line) in source.text.lines().enumerate() {
+            for word in banned.iter().filter(|word| line.contains(word.as_str())) {
+                found.push(format!("{}:{}: `{word}`", source.path, at + 1));
+            }
+        }
+    }
+    none(&found, "do it now, or leave it out");
+}
+
+/// The words that `as_str` or a table like it gives for variants: `Self::Hold { .. } => "hold"`.
+fn words_of(path: &str, function: &str) -> Vec<String> {
+    let text = read(path);
+    let body = text.split(&format!("fn {function}(")).nth(1).unwrap_or_default();
+    let body = body.split("\n    }\n").next().unwrap_or_default();
+    let arms = body.lines().filter(|line| line.contains("=>"));
+    arms.flat_map(literals).map(str::to_owned).collect()
+}
+
+/// The keys of problems as far as their first colon, with the place of each.
+fn problem_kinds() -> Vec<(String, String)> {
+    let mut kinds = Vec::new();
+    let mut find = |path: &str, line_counts: &dyn Fn(&str) -> bool| {
+        let source = Source { path: path.to_owned(), text: read(path) };
+        for (at, line) in source.shipped_code().filter(|(_, line)| line_counts(line)) {
+            for literal in literals(line) {
+                let kind = literal.split(':').next().unwrap_or_default();
+                let plain = |c: char| c.is_ascii_lowercase() || c == '-';
+                if kind.len() > 1
+                    && kind.chars().all(plain)
+                    && (literal == kind || !literal.contains(": "))
+                {
+                    kinds.push((kind.to_owned(), format!("{path}:{at}")));
+                }
+            }
+        }
+    };
+    find("src/record/problems.rs", &|_| true);
+    find("src/cli/run/mod.rs", &|line| line.contains("Concern::new("));
+    find("src/daemon.rs", &|line| line.contains("_PROBLEM: &str"));
+    kinds
+}
+
+#[test]
+fn every_rule_phase_and_problem_is_in_the_runbook() {
+    let runbook = read("docs/operations.md");
+    let rules = words_of("src/model/decision.rs", "rule");
+    let phases = words_of("src/model/roster.rs", "as_str");
+    let problems = problem_kinds();
+    assert!(rules.len() >= 17, "rules are not found any more: {rules:?}");
+    assert!(phases.len() >= 11, "phases are not found any more: {phases:?}");
+    assert!(problems.len() >= 20, "problems are not found any more: {problems:?}");
+    let mut found = Vec::new();
+    for rule in rules.iter().filter(|rule| !runbook.contains(&format!("`{rule}`"))) {
+        found.push(format!("src/model/decision.rs: rule `{rule}` is not in docs/operations.md"));
+    }
+    for phase in phases.iter().filter(|phase| !runbook.contains(&format!("`{phase}`"))) {
+        found.push(format!("src/model/roster.rs: phase `{phase}` is not in docs/operations.md"));
+    }
+    for (kind, place) in &problems {
+        if !runbook.contains(&format!("`{kind}`")) {
+            found.push(format!("{place}: problem `{kind}` is not in docs/operations.md"));
+        }
+    }
+    none(&found, "add a row to docs/operations.md: what it means, and what to type");
+}
+
+/// `describe_instances` of the client `ec2` as IAM calls it: `ec2:DescribeInstances`.
+fn action(client: &str, method: &str) -> String {
+    let service = if client == "ec2" { "ec2" } else { "elasticloadbalancing" };
+    let mut name = String::new();
+    for word in method.split('_') {
+        let mut letters = word.chars();
+        name.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        name.push_str(letters.as_str());
+    }
+    format!("{service}:{name}")
+}
+
+#[test]
+fn the_iam_policy_allows_the_calls_that_are_made_and_no_others() {
+    let mut calls = BTreeSet::new();
+    for source in sources("src/aws") {
+        let code: String = source.shipped_code().flat_map(|(_, line)| line.chars()).collect();
+        let code: String = code.chars().filter(|c| !c.is_whitespace()).collect();
+        for client in ["ec2", "elb", "elbv2"] {
+            for after in code.split(&format!(".{client}.")).skip(1) {
+                let method = name_at_start(after);
+                // Our own functions of that name are methods of `Aws`, not of a client.
+                calls.insert(action(client, method));
+            }
+        }
+        if code.contains("tag_specifications(") {
+            calls.insert("ec2:CreateTags".to_owned());
+        }
+        if code.contains("iam_instance_profile(") {
+            calls.insert("iam:PassRole".to_owned());
+        }
+    }
+    assert!(calls.len() > 10, "calls are not found any more: {calls:?}");
+    let policy: serde_json::Value = serde_json::from_str(&read("deploy/iam-policy.json")).unwrap();
+    let mut allowed = BTreeSet::new();
+    for statement in policy.pointer("/Statement").and_then(|list| list.as_array()).unwrap() {
+        assert_eq!(statement.pointer("/Effect").unwrap(), "Allow");
+        let actions = statement.pointer("/Action").unwrap();
+        let one = actions.as_str().map(str::to_owned);
+        let many = actions.as_array().into_iter().flatten().filter_map(|action| action.as_str());
+        allowed.extend(one);
+        allowed.extend(many.map(str::to_owned));
+    }
+    let missing = calls.difference(&allowed).map(|call| format!("src/aws: {call} is not allowed"));
+    let idle = allowed
+        .difference(&calls)
+        .map(|call| format!("deploy/iam-policy.json: {call} is allowed and never called"));
+    let found: Vec<String> = missing.chain(idle).collect();
+    none(&found, "bring deploy/iam-policy.json in line with the calls in src/aws");
+}
+
+#[test]
+fn what_changes_a_server_in_aws_is_bound_to_our_tag() {
+    let policy: serde_json::Value = serde_json::from_str(&read("deploy/iam-policy.json")).unwrap();
+    let statements = policy.pointer("/Statement").and_then(|list| list.as_array()).unwrap();
+    let mut found = Vec::new();
+    for statement in statements {
+        let text = statement.to_string();
+        let on_instances = text.contains(":instance/*");
+        if on_instances && !text.contains("Tag/tidegate:install") {
+            found.push(format!("deploy/iam-policy.json: {}", statement.pointer("/Sid").unwrap()));
+        }
+    }
+    none(&found, "add a condition on the tag `tidegate:install`");
+}
+
+#[test]
+fn the_shipped_policy_loads_and_only_observes() {
+    let text = read("policies.yaml");
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    let loaded = tidegate::policy::load("policies.yaml", &text, now);
+    let policy = loaded.policy.unwrap();
+    assert_eq!(policy.mode, tidegate::policy::Mode::Observe, "policies.yaml must not act");
+    for fleet in policy.fleets.values() {
+        assert_eq!(fleet.mode, tidegate::policy::Mode::Observe, "{} must not act", fleet.name);
+    }
+}
+
+/// The names of commands: variants of the two enums, as clap writes them.
+fn commands() -> BTreeSet<String> {
+    let mut found = BTreeSet::from(["help".to_owned()]);
+    for (path, head) in
+        [("src/cli/mod.rs", "enum Command {"), ("src/cli/hand.rs", "pub(crate) enum Hand {")]
+    {
+        let text = read(path);
+        let body = text.split(head).nth(1).unwrap_or_default();
+        let body = body.split("\n}\n").next().unwrap_or_default();
+        for line in body.lines().filter_map(|line| line.strip_prefix("    ")) {
+            if line.starts_with(|c: char| c.is_ascii_uppercase()) {
+                found.insert(name_at_start(line).to_ascii_lowercase());
+            }
+        }
+    }
+    // Flattened: its variants are the commands.
+    found.remove("hand");
+    assert!(found.len() > 10, "commands are not found any more: {found:?}");
+    found
+}
+
+#[test]
+fn documents_name_only_commands_that_exist() {
+    let commands = commands();
+    let mut found = Vec::new();
+    for path in ["README.md", "docs/operations.md", "docs/policies.md", "deploy/README.md"] {
+        for (at, line) in read(path).lines().enumerate() {
+            let spoken = ["`tidegate ", "sudo tidegate ", "bin/tidegate "];
+            let typed = line.strip_prefix("tidegate ").into_iter();
+            let typed = typed.chain(spoken.iter().flat_map(|head| line.split(head).skip(1)));
+            for name in typed.map(name_at_start) {
+                if !name.is_empty() && !commands.contains(name) {
+                    found.push(format!("{path}:{}: there is no `tidegate {name}`", at + 1));
+                }
+            }
+        }
+    }
+    let readme = read("README.md");
+    for name in commands.iter().filter(|name| *name != "help") {
+        if !readme.contains(&format!("`{name}`")) {
+            found.push(format!("README.md: command `{name}` is not in the table"));
+        }
+    }
+    none(&found, "keep the documents and src/cli in step");
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let documents = [
+        "README.md",
+        "CHANGELOG.md",
+        "deploy/README.md",
+        "docs/architecture.md",
+        "docs/operations.md",
+        "docs/policies.md",
+    ];
+    let mut found = Vec::new();
+    for path in documents {
+        let text = read(path);
+        if text.is_empty() {
+            found.push(format!("{path}: is missing"));
+        }
+        let base = root().join(path);
+        for (at, line) in text.lines().enumerate() {
+            for target in line.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+                let file = target.split('#').next().unwrap_or_default();
+                let local = !file.is_empty() && !file.contains("://");
+                if local && !base.parent().unwrap().join(file).exists() {
+                    found.push(format!("{path}:{}: {target} does not exist", at + 1));
+                }
+            }
+        }
+    }
+    none(&found, "name files as they are");
+}
+
+#[test]
+fn the_map_names_every_module_and_its_tests_exist() {
+    let map = read("docs/architecture.md");
+    let mut found = Vec::new();
+    for (module, _) in MAY_IMPORT {
+        if !map.contains(&format!("`{module}`")) {
+            found.push(format!("docs/architecture.md: module `{module}` is not on the map"));
+        }
+    }
+    let all: String =
+        sources("src").iter().chain(&sources("tests")).map(|source| source.text.as_str()).collect();
+    for (at, line) in map.lines().enumerate() {
+        for test in line.split("`test:").skip(1).filter_map(|rest| rest.split('`').next()) {
+            if !all.contains(&format!("fn {}(", test.trim())) {
+                found.push(format!("docs/architecture.md:{}: there is no test{test}", at + 1));
+            }
+        }
+    }
+    none(&found, "keep docs/architecture.md and the sources in step");
+}
