@@ -25,6 +25,9 @@ use crate::tick::{TickRecord, tick};
 /// written down before it is made, so one that is cut off is found again at the next start.
 const FINISH_WITHIN: Duration = Duration::from_secs(15);
 
+/// Between two ticks at the least, whatever the clock says.
+const SHORTEST: Duration = Duration::from_millis(200);
+
 /// Reads the policy file: the new policy, or why it cannot be used.
 pub type Loader = Arc<dyn Fn() -> Result<Policy, String> + Send + Sync>;
 
@@ -63,6 +66,8 @@ pub struct Daemon {
     pub standing: Vec<Concern>,
     /// Removes what is older than the record is kept.
     pub prune: Arc<dyn Fn() -> Result<(), StoreFault> + Send + Sync>,
+    /// Seconds of the clock per real second: 1, but in a drill.
+    pub speed: u32,
 }
 
 const RELOAD_PROBLEM: &str = "policy-refused";
@@ -153,7 +158,7 @@ impl Daemon {
         mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
     ) -> bool {
         let span = time::since(next, self.ports.clock.now());
-        let sleep = tokio::time::sleep(span.max(Duration::from_millis(200)));
+        let sleep = tokio::time::sleep((span / self.speed.max(1)).max(SHORTEST));
         let mut sleep = pin!(sleep);
         loop {
             tokio::select! {

@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_ec2::config::Credentials;
 
 use crate::model::balancer::{Balancer, Membership};
 use crate::model::fault::Fault;
@@ -41,16 +42,20 @@ pub struct Aws {
 impl Aws {
     /// Clients by the SDK's own chain; `region` overrides what the chain says.
     pub async fn connect(region: Option<&str>) -> Self {
-        let mut loader = aws_config::defaults(BehaviorVersion::latest()).timeout_config(
-            TimeoutConfig::builder()
-                .connect_timeout(CONNECT)
-                .operation_attempt_timeout(ATTEMPT)
-                .operation_timeout(OPERATION)
-                .build(),
-        );
+        let mut loader = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts());
         if let Some(region) = region {
             loader = loader.region(Region::new(region.to_owned()));
         }
+        Self::of(&loader.load().await)
+    }
+
+    /// Clients of an imagined cloud at `endpoint`, with credentials that open nothing else.
+    pub async fn imagined(endpoint: &str) -> Self {
+        let loader = aws_config::defaults(BehaviorVersion::latest())
+            .timeout_config(timeouts())
+            .endpoint_url(endpoint)
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("imagined", "imagined", None, None, "drill"));
         Self::of(&loader.load().await)
     }
 
@@ -75,6 +80,14 @@ impl Aws {
     fn forget_arn(&self, name: &str) {
         self.arns.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT)
+        .operation_attempt_timeout(ATTEMPT)
+        .operation_timeout(OPERATION)
+        .build()
 }
 
 /// Calls that change something are sent once: the journal decides whether and when to repeat them.

@@ -1,7 +1,261 @@
-//! drill
+//! `tidegate drill`: the real daemon and the real SDK, with one's own policy, against an imagined
+//! EC2 and ELB on loopback that has the troubles one asks for.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::run::loader;
+use super::{FAILED, Failure, check, runtime, world};
+use crate::admin::{self, Handle};
+use crate::aws::Aws;
+use crate::daemon::{Daemon, Herald, Loader, Wake};
+use crate::model::fleet::FleetName;
+use crate::model::time::{self, Timestamp};
+use crate::policy::{Mode, Policy};
+use crate::ports::{Clock, Ports};
+use crate::probe::HttpProbe;
+use crate::record::Journal;
 use crate::settings::Settings;
-#[derive(Debug, clap::Args)]
-pub(crate) struct Drill {}
-pub(crate) fn run(_: &Drill, _: &Settings, _: bool) -> Result<(), super::Failure> {
-    Ok(())
+use crate::sim::faults::{Trouble, Troubles};
+use crate::sim::front::Front;
+use crate::sim::load::{Load, Queue};
+use crate::sim::report::report;
+use crate::sim::wire::{self, WireWorld};
+use crate::sim::world::{Settings as WorldSettings, World};
+use crate::store::{self, StateDir};
+use crate::telemetry::{self, LogFormat};
+
+#[derive(Debug, Args)]
+pub(crate) struct Drill {
+    /// What goes wrong, with commas: slow-boot, no-capacity, dead-queue, lost-replies, throttling,
+    /// never-healthy, die-young, console-kill, blind-spots, late-listing
+    #[arg(long, value_delimiter = ',', value_name = "FAULT")]
+    faults: Vec<Trouble>,
+    /// How long, in imagined time
+    #[arg(long = "for", value_name = "SPAN", default_value = "2h", value_parser = super::span)]
+    lasts: Duration,
+    /// Imagined seconds per real second
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=600))]
+    speed: u32,
+    /// When it begins, as an instant: 2026-03-02T13:50:00Z [default: now]
+    #[arg(long, value_name = "INSTANT")]
+    start: Option<Timestamp>,
+    /// Jobs an hour that arrive in each queue
+    #[arg(long, default_value_t = 60, value_name = "N")]
+    jobs: u32,
+    /// The same seed gives the same world
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+pub(crate) fn run(drill: &Drill, settings: &Settings, json: bool) -> Result<(), Failure> {
+    let policy = world::policy(&settings.config, settings)?;
+    telemetry::init(if json { LogFormat::Json } else { LogFormat::Text }, false, false);
+    let folder = Folder::new()?;
+    runtime()?.block_on(drilled(drill, settings, policy, &folder, json))
+}
+
+/// A clock that runs faster than the real one, from where the drill begins.
+struct Fast {
+    began: Timestamp,
+    imagined: Timestamp,
+    speed: u32,
+}
+
+impl Clock for Fast {
+    fn now(&self) -> Timestamp {
+        let real = time::since(check::now(), self.began);
+        time::after(self.imagined, real * self.speed)
+    }
+}
+
+/// Nobody is told.
+struct Silence;
+
+impl Herald for Silence {
+    fn ready(&self) {}
+    fn reloading(&self) {}
+    fn reloaded(&self) {}
+    fn stopping(&self) {}
+    fn alive(&self, _: &str) {}
+    fn next_edge(&self, _: Option<Timestamp>) {}
+}
+
+/// A folder for the drill's journal and socket, gone with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Result<Self, Failure> {
+        let path = std::env::temp_dir().join(format!("tidegate-drill-{}", std::process::id()));
+        std::fs::create_dir_all(&path).with_context(|| format!("failed to make {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Left behind at worst: a folder in the folder for temporary things.
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+async fn drilled(
+    drill: &Drill,
+    settings: &Settings,
+    mut policy: Policy,
+    folder: &Folder,
+    json: bool,
+) -> Result<(), Failure> {
+    let now = check::now();
+    let clock = Arc::new(Fast { began: now, imagined: drill.start.unwrap_or(now), speed: drill.speed });
+    let listener = TcpListener::bind("127.0.0.1:0").await.context("failed to open a port")?;
+    let address = listener.local_addr().context("failed to open a port")?;
+    let front = imagine(drill, &policy, clock.now());
+    for line in stage(&mut policy, address.port()) {
+        eprintln!("{line}");
+    }
+    let wire_clock = clock.clone();
+    let wire = WireWorld::new(front.clone(), move || wire_clock.now());
+    let server = tokio::spawn(wire::serve(listener, wire));
+
+    let dir = StateDir::lock(&folder.0).map_err(anyhow::Error::new)?;
+    let database = Arc::new(store::open(&dir, clock.now()).map_err(anyhow::Error::new)?.store);
+    let aws = Arc::new(Aws::imagined(&format!("http://{address}")).await);
+    let probe = HttpProbe::new(settings.secret_dirs.clone()).context("failed to prepare HTTP")?;
+    let ports = Ports {
+        cloud: aws.clone(),
+        balancers: aws,
+        probe: Arc::new(probe),
+        store: database.clone(),
+        clock: clock.clone(),
+    };
+    let journal = Journal::open(database, clock.now()).map_err(anyhow::Error::new)?;
+    let (handle, orders) = Handle::new();
+    let socket = folder.0.join("tidegate.sock");
+    let sockets = admin::bind(&socket)?;
+    eprintln!("look at it with: tidegate status --socket {}", socket.display());
+    let daemon = Daemon {
+        ports,
+        journal,
+        policy: policy.clone(),
+        policy_path: settings.config.clone(),
+        loader: staged(settings.config.clone(), address.port()),
+        handle: handle.clone(),
+        orders,
+        wake: Wake::default(),
+        herald: Arc::new(Silence),
+        standing: Vec::new(),
+        prune: Arc::new(|| Ok(())),
+        speed: drill.speed,
+    };
+    let lasts = drill.lasts / drill.speed;
+    let stop = async move {
+        tokio::select! {
+            () = tokio::time::sleep(lasts) => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+    };
+    let ended = tokio::select! {
+        () = daemon.run(stop) => Ok(()),
+        ended = admin::serve(sockets, handle) => Err(anyhow!("the socket's server ended: {ended:?}")),
+        ended = server => Err(anyhow!("the imagined cloud ended: {ended:?}")),
+    };
+    ended.map_err(|error| Failure::Error(FAILED, error))?;
+    sum_up(&policy, &front, json)
+}
+
+/// The world: a balancer for each that the policy names, and a queue for each fleet that has one.
+fn imagine(drill: &Drill, policy: &Policy, now: Timestamp) -> Front {
+    let troubles: Troubles = drill.faults.iter().copied().collect();
+    let settings = WorldSettings { seed: drill.seed, troubles, ..WorldSettings::default() };
+    let mut world = World::new(settings, now);
+    for entry in policy.fleets.values().filter_map(|fleet| fleet.balancer.as_ref()) {
+        world.add_balancer(entry.balancer.clone(), entry.drain);
+    }
+    let load = Load {
+        per_hour: vec![f64::from(drill.jobs)],
+        start: now,
+        job_takes: Duration::from_mins(2),
+        jobs_at_once: 2,
+    };
+    let with_queue = policy.fleets.values().filter(|fleet| fleet.queue.is_some());
+    let queues: BTreeMap<FleetName, Queue> = with_queue
+        .map(|fleet| (fleet.name.clone(), Queue::new(load.clone(), drill.seed, fleet.name.as_str())))
+        .collect();
+    Front::new(world, queues)
+}
+
+/// A reload during the drill: the file as it is now, turned to the imagined world like the first.
+fn staged(path: PathBuf, port: u16) -> Loader {
+    let load = loader(path);
+    Arc::new(move || {
+        let mut policy = load()?;
+        stage(&mut policy, port);
+        Ok(policy)
+    })
+}
+
+/// Turns the policy's addresses to the imagined world and sets it to act; says what it changed.
+fn stage(policy: &mut Policy, port: u16) -> Vec<String> {
+    let mut said = vec!["drill: an imagined EC2 on loopback; no AWS account is touched".to_owned()];
+    policy.mode = Mode::Act;
+    for fleet in policy.fleets.values_mut() {
+        if fleet.mode == Mode::Observe {
+            said.push(format!("drill: {} acts here, although the file says observe", fleet.name));
+        }
+        fleet.mode = Mode::Act;
+        if let Some(health) = &mut fleet.health {
+            health.url = format!("http://127.0.0.1:{port}/{{instance_id}}");
+            health.expect = health.expect.take().map(|_| "welcome".to_owned());
+            said.push(format!("drill: pages of {} are asked at {}", fleet.name, health.url));
+        }
+        if let Some(queue) = &mut fleet.queue {
+            queue.source.url = format!("http://127.0.0.1:{port}/queue/{}", fleet.name);
+            queue.source.json = None;
+            queue.source.header = None;
+            said.push(format!("drill: the queue of {} is read at {}", fleet.name, queue.source.url));
+        }
+    }
+    said
+}
+
+fn sum_up(policy: &Policy, front: &Front, as_json: bool) -> Result<(), Failure> {
+    let state = front.state();
+    let now = state.world.now();
+    let fleets = report(policy, &state);
+    let mut carrying = 0_usize;
+    for machine in state.world.machines() {
+        let ending = machine.lifecycle(now).is_ending();
+        carrying += usize::from(ending && state.world.members.carries_traffic(&machine.id));
+    }
+    let calls = state.world.calls();
+    if as_json {
+        let rows: Vec<_> = fleets
+            .iter()
+            .map(|(name, fleet)| json!({ "fleet": name.as_str(), "launches": fleet.launches, "terminations": fleet.terminations }))
+            .collect();
+        let document = json!({
+            "format_version": 1,
+            "fleets": rows,
+            "calls": calls,
+            "terminated_in_traffic": carrying,
+        });
+        println!("{document}");
+    } else {
+        println!("\nThe drill in short, at {}", time::local(now, &policy.zone));
+        for (name, fleet) in &fleets {
+            println!("  {name:<8} {} launched, {} terminated", fleet.launches, fleet.terminations);
+        }
+        let said: Vec<String> = calls.iter().map(|(call, n)| format!("{call} {n}")).collect();
+        println!("  calls    {}", said.join(", "));
+        println!("  {carrying} terminated instances still had traffic");
+    }
+    if carrying == 0 { Ok(()) } else { Err(Failure::Told(FAILED)) }
 }

@@ -8,7 +8,6 @@ use serde_json::json;
 
 use super::{Failure, client, runtime};
 use crate::admin::order::OrderView;
-use crate::policy::units;
 use crate::settings::Settings;
 
 #[derive(Debug, Subcommand)]
@@ -22,7 +21,7 @@ pub(crate) enum Hand {
         #[command(flatten)]
         why: Why,
         /// For how long
-        #[arg(long = "for", value_name = "SPAN", default_value = "1h", value_parser = span)]
+        #[arg(long = "for", value_name = "SPAN", default_value = "1h", value_parser = super::span)]
         lasts: Duration,
     },
     /// Drain and terminate one server; it is replaced if it is still wanted
@@ -38,7 +37,7 @@ pub(crate) enum Hand {
         /// Why, for whoever reads the record
         reason: Vec<String>,
         /// For how long
-        #[arg(long = "for", value_name = "SPAN", value_parser = span)]
+        #[arg(long = "for", value_name = "SPAN", value_parser = super::span)]
         lasts: Duration,
         /// Who wants it [default: the login name]
         #[arg(long)]
@@ -49,7 +48,7 @@ pub(crate) enum Hand {
         fleet: String,
         reason: Vec<String>,
         /// For how long
-        #[arg(long = "for", value_name = "SPAN", value_parser = span)]
+        #[arg(long = "for", value_name = "SPAN", value_parser = super::span)]
         lasts: Duration,
         /// Who wants it [default: the login name]
         #[arg(long)]
@@ -62,7 +61,7 @@ pub(crate) enum Hand {
         instance: String,
         reason: Vec<String>,
         /// For how long
-        #[arg(long = "for", value_name = "SPAN", value_parser = span)]
+        #[arg(long = "for", value_name = "SPAN", value_parser = super::span)]
         lasts: Duration,
         /// Who wants it [default: the login name]
         #[arg(long)]
@@ -88,10 +87,6 @@ pub(crate) struct Why {
     /// Who wants it [default: the login name]
     #[arg(long)]
     owner: Option<String>,
-}
-
-fn span(text: &str) -> Result<Duration, String> {
-    units::duration(text).map_err(|error| error.to_string())
 }
 
 pub(crate) fn run(hand: &Hand, settings: &Settings, json: bool) -> Result<(), Failure> {

@@ -145,3 +145,9 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         |error| Failure::Error(FAILED, anyhow::Error::new(error).context("failed to start")),
     )
 }
+
+/// A span of time on the command line, spelled as in the policy file.
+#[cfg(feature = "aws")]
+fn span(text: &str) -> Result<std::time::Duration, String> {
+    crate::policy::units::duration(text).map_err(|error| format!("{error}: {}", error.remedy()))
+}

@@ -92,6 +92,7 @@ async fn start(args: &Run, settings: &Settings, policy: Policy) -> Result<(), Fa
         herald,
         standing,
         prune: prune(database),
+        speed: 1,
     };
     let _watch = wake::watch(&settings.config, &wake);
     serve(daemon, listener, handle, wake).await?;
@@ -131,7 +132,7 @@ async fn serve(
 }
 
 /// Reads the file anew at each call; the first error stands for all.
-fn loader(path: PathBuf) -> Loader {
+pub(super) fn loader(path: PathBuf) -> Loader {
     Arc::new(move || {
         let read = check::read(&path, check::now()).map_err(|error| format!("{error:#}"))?;
         let rendered = read.rendered(false);
