@@ -19,7 +19,7 @@ use crate::model::fleet::FleetName;
 use crate::model::instance::InstanceId;
 use crate::model::ledger::{Override, OverrideKey};
 use crate::model::plan::{Act, LeftOut, Plan, Step};
-use crate::model::roster::{FleetView, Roster};
+use crate::model::roster::{BalancerView, FleetView, Phase, Roster};
 use crate::model::time::Timestamp;
 use crate::policy::{FleetPolicy, Mode, Policy};
 
@@ -45,10 +45,10 @@ pub fn plan(
         let mut draft = Draft::new(view, Some(fleet), roster.now);
         draft.finish();
         draft.clear_leftovers(roster);
-        draft.register();
         retire::by_hand(&mut draft, &mut budget, asked);
         retire::broken(&mut draft, &mut budget, decision);
         retire::surplus(&mut draft, &mut budget, decision);
+        draft.register();
         launch::reclaim(&mut draft, decision);
         launch::replay(&mut draft, decision);
         launch::launch(&mut draft, &mut budget, policy, decision);
@@ -100,13 +100,13 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Puts healthy servers into the balancer that does not list them.
+    /// Puts healthy servers that stay into the balancer that does not list them.
     fn register(&mut self) {
-        use crate::model::roster::{BalancerView, Phase};
         let BalancerView::Readable(balancer) = &self.view.balancer else { return };
         for server in &self.view.servers {
             if let (Phase::Registering, None, Some(id)) =
                 (&server.phase, &server.membership, server.id())
+                && !self.retires(id)
             {
                 self.acts.push(Act::Register { instance: id.clone(), balancer: balancer.clone() });
             }
