@@ -94,7 +94,8 @@ struct Folder(PathBuf);
 impl Folder {
     fn new() -> Result<Self, Failure> {
         let path = std::env::temp_dir().join(format!("tidegate-drill-{}", std::process::id()));
-        std::fs::create_dir_all(&path).with_context(|| format!("failed to make {}", path.display()))?;
+        std::fs::create_dir_all(&path)
+            .with_context(|| format!("failed to make {}", path.display()))?;
         Ok(Self(path))
     }
 }
@@ -114,7 +115,8 @@ async fn drilled(
     json: bool,
 ) -> Result<(), Failure> {
     let now = check::now();
-    let clock = Arc::new(Fast { began: now, imagined: drill.start.unwrap_or(now), speed: drill.speed });
+    let clock =
+        Arc::new(Fast { began: now, imagined: drill.start.unwrap_or(now), speed: drill.speed });
     let listener = TcpListener::bind("127.0.0.1:0").await.context("failed to open a port")?;
     let address = listener.local_addr().context("failed to open a port")?;
     let front = imagine(drill, &policy, clock.now());
@@ -187,7 +189,9 @@ fn imagine(drill: &Drill, policy: &Policy, now: Timestamp) -> Front {
     };
     let with_queue = policy.fleets.values().filter(|fleet| fleet.queue.is_some());
     let queues: BTreeMap<FleetName, Queue> = with_queue
-        .map(|fleet| (fleet.name.clone(), Queue::new(load.clone(), drill.seed, fleet.name.as_str())))
+        .map(|fleet| {
+            (fleet.name.clone(), Queue::new(load.clone(), drill.seed, fleet.name.as_str()))
+        })
         .collect();
     Front::new(world, queues)
 }
@@ -220,7 +224,10 @@ fn stage(policy: &mut Policy, port: u16) -> Vec<String> {
             queue.source.url = format!("http://127.0.0.1:{port}/queue/{}", fleet.name);
             queue.source.json = None;
             queue.source.header = None;
-            said.push(format!("drill: the queue of {} is read at {}", fleet.name, queue.source.url));
+            said.push(format!(
+                "drill: the queue of {} is read at {}",
+                fleet.name, queue.source.url
+            ));
         }
     }
     said

@@ -83,6 +83,7 @@ impl Scene {
             sick_since: None,
             absent_since: None,
             retirement: None,
+            cleared_at: None,
             gone: None,
         };
         self.ledger.apply(&Change::Server(Box::new(record)));

@@ -44,7 +44,7 @@ pub enum Act {
     /// Take a draining server back.
     Reclaim { token: Token, label: String },
     /// Take a server out of its balancer.
-    Deregister { instance: InstanceId, balancer: Balancer, token: Option<Token> },
+    Deregister { instance: InstanceId, balancer: Balancer, token: Token },
     /// Terminate it: proven out of its balancer, or its drain time is over.
     Terminate { instance: InstanceId, token: Token, proof: OutOfService },
 }

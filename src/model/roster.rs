@@ -12,6 +12,7 @@ use super::capacity::{Capacity, count};
 use super::fault::Fault;
 use super::fleet::{FleetName, Pool};
 use super::instance::{Instance, InstanceId};
+use super::launch::Token;
 use super::ledger::{FleetMemory, Override};
 use super::server::ServerRecord;
 use super::time::{self, Timestamp};
@@ -28,10 +29,18 @@ pub struct Roster {
     pub strangers: BTreeMap<InstanceId, Stranger>,
     /// Why nothing may be changed anywhere: EC2 could not be listed, or the list is implausible.
     pub blind: Option<Blind>,
-    /// Gone instances that a balancer still lists: `(fleet, balancer, instance)`.
-    pub leftovers: Vec<(FleetName, Balancer, InstanceId)>,
+    pub leftovers: Vec<Leftover>,
     /// Servers retired within the window of `limits.terminate`, oldest first.
     pub recent_retirements: Vec<Timestamp>,
+}
+
+/// A gone instance that has yet to leave its balancer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    pub fleet: FleetName,
+    pub balancer: Balancer,
+    pub instance: InstanceId,
+    pub token: Token,
 }
 
 /// Why the picture of EC2 cannot be trusted.
@@ -132,7 +141,7 @@ pub struct Cold {
     pub fault: Fault,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ColdScope {
     Pool(Pool),
     Subnet(String),

@@ -33,6 +33,8 @@ pub struct ServerRecord {
     /// Since when DescribeInstances has left it out, although it should be there.
     pub absent_since: Option<Timestamp>,
     pub retirement: Option<Retirement>,
+    /// A deregistration was accepted after it died without one.
+    pub cleared_at: Option<Timestamp>,
     pub gone: Option<Gone>,
 }
 
@@ -145,6 +147,7 @@ impl ServerRecord {
             sick_since: None,
             absent_since: None,
             retirement: None,
+            cleared_at: None,
             gone: None,
         }
     }

@@ -87,16 +87,14 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Takes gone instances out of the balancer that still lists them.
+    /// Takes gone instances out of their balancer.
     fn clear_leftovers(&mut self, roster: &Roster) {
-        for (fleet, balancer, instance) in &roster.leftovers {
-            if *fleet == self.view.name {
-                self.acts.push(Act::Deregister {
-                    instance: instance.clone(),
-                    balancer: balancer.clone(),
-                    token: None,
-                });
-            }
+        for left in roster.leftovers.iter().filter(|left| left.fleet == self.view.name) {
+            self.acts.push(Act::Deregister {
+                instance: left.instance.clone(),
+                balancer: left.balancer.clone(),
+                token: left.token.clone(),
+            });
         }
     }
 

@@ -57,7 +57,7 @@ pub(super) fn advance(view: &FleetView, server: &Server, now: Timestamp) -> Opti
                 | Membership::OutOfService(_)
                 | Membership::Unused(_)
                 | Membership::Unknown(_),
-            ) => Some(Act::Deregister { instance, balancer: balancer.clone(), token: Some(token) }),
+            ) => Some(Act::Deregister { instance, balancer: balancer.clone(), token }),
         },
     }
 }

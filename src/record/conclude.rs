@@ -60,9 +60,14 @@ fn record(
             launched(&mut record, outcome, *in_doubt, now);
             Some(record)
         }
-        (What::Deregister { token: Some(token), .. }, Outcome::Done(_)) => {
+        (What::Deregister { token, .. }, Outcome::Done(_)) => {
             let mut record = servers.get(token)?.clone();
-            record.retirement.as_mut()?.deregistered_at.get_or_insert(now);
+            match &mut record.retirement {
+                Some(retirement) => {
+                    retirement.deregistered_at.get_or_insert(now);
+                }
+                None => record.cleared_at = Some(now),
+            }
             Some(record)
         }
         // The asking was written down before the call; EC2's list tells the rest.

@@ -62,7 +62,7 @@ pub enum What {
     Deregister {
         instance: InstanceId,
         balancer: Balancer,
-        token: Option<Token>,
+        token: Token,
     },
     Terminate {
         instance: InstanceId,

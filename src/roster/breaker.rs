@@ -1,6 +1,7 @@
 //! What failed launches forbid: the fleet's launch breaker, and the pools that refused lately. Both
 //! are read off the journal's records, so a restart forgets nothing.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::note::UNANSWERED_HORIZON;
@@ -19,6 +20,9 @@ const PROBE_EVERY: Duration = Duration::from_mins(15);
 
 /// How long a pool that refused is passed over. Capacity comes back in minutes, and asking is cheap.
 const COLD_POOL: Duration = Duration::from_mins(5);
+/// Doubled at each refusal within the hour, up to this.
+const COLD_POOL_AT_MOST: Duration = Duration::from_mins(30);
+const REFUSALS_COUNTED: Duration = Duration::from_hours(1);
 
 /// How long no launch is tried after the account's quota was reached: another pool cannot help, and
 /// only a termination or a person can.
@@ -114,25 +118,30 @@ fn refusal(fault: &Fault) -> Verdict {
     }
 }
 
-/// Pools and subnets that refused this fleet lately.
+/// Pools and subnets that refused this fleet lately, each for the longer the more often it did.
 pub(super) fn cold_pools(records: &[&ServerRecord], now: Timestamp) -> Vec<Cold> {
-    let refused = records.iter().filter_map(|record| match (&record.launch, &record.request) {
-        (LaunchState::Refused(fault), Some(request)) => Some((record.planned_at, fault, request)),
-        (LaunchState::Refused(_) | LaunchState::Asked(_) | LaunchState::Launched(_), _) => None,
-    });
-    let mut cold = Vec::new();
-    for (at, fault, request) in refused {
+    let mut refusals: BTreeMap<ColdScope, Vec<(Timestamp, &Fault)>> = BTreeMap::new();
+    for record in records {
+        let (LaunchState::Refused(fault), Some(request)) = (&record.launch, &record.request) else {
+            continue;
+        };
         let scope = match (fault.kind, &request.pool.subnet) {
             (FaultKind::NoCapacity, _) => ColdScope::Pool(request.pool.clone()),
             (FaultKind::SubnetFull, Some(subnet)) => ColdScope::Subnet(subnet.clone()),
             (_, _) => continue,
         };
-        let until = time::after(at, COLD_POOL);
-        if until > now {
-            cold.push(Cold { scope, until, fault: fault.clone() });
+        if time::since(now, record.planned_at) < REFUSALS_COUNTED {
+            refusals.entry(scope).or_default().push((record.planned_at, fault));
         }
     }
-    cold
+    let cold = refusals.into_iter().filter_map(|(scope, refusals)| {
+        let (last, fault) = refusals.iter().max_by_key(|(at, _)| *at)?;
+        let doublings = u32::try_from(refusals.len()).unwrap_or(u32::MAX).saturating_sub(1).min(16);
+        let wait = COLD_POOL.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX));
+        let until = time::after(*last, wait.min(COLD_POOL_AT_MOST));
+        (until > now).then(|| Cold { scope, until, fault: (*fault).clone() })
+    });
+    cold.collect()
 }
 
 /// The account's quota, if it was reached lately by any fleet.

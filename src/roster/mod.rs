@@ -10,7 +10,7 @@ mod release;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::model::balancer::{Balancer, Membership};
+use crate::model::balancer::Membership;
 use crate::model::capacity::{Capacity, count, half_floor};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::fleet::FleetName;
@@ -18,7 +18,9 @@ use crate::model::instance::{Instance, InstanceId};
 use crate::model::launch::Token;
 use crate::model::ledger::{FleetMemory, Ledger, OverrideKey};
 use crate::model::observation::Observation;
-use crate::model::roster::{BalancerView, Blind, Cold, FleetView, Roster, Server, Stranger};
+use crate::model::roster::{
+    BalancerView, Blind, Cold, FleetView, Leftover, Roster, Server, Stranger,
+};
 use crate::model::server::ServerRecord;
 use crate::model::time;
 use crate::policy::{FleetPolicy, Policy};
@@ -182,18 +184,29 @@ fn strangers(policy: &Policy, seen: &Observation) -> BTreeMap<InstanceId, Strang
         .collect()
 }
 
-/// Instances that are proven gone and still stand in their balancer's list.
+/// Instances that are gone and were never taken out of their balancer: those that died behind our
+/// back, since a classic balancer stops describing them and still keeps them, and those that the
+/// balancer still lists.
 fn left_in_balancer(
     view: &FleetView,
     records: &[&ServerRecord],
     seen: &Observation,
-) -> Vec<(FleetName, Balancer, InstanceId)> {
+) -> Vec<Leftover> {
     let BalancerView::Readable(balancer) = &view.balancer else { return Vec::new() };
     let Some(Ok(members)) = seen.balancers.get(balancer) else { return Vec::new() };
-    let gone = records.iter().filter(|record| !record.is_open()).filter_map(|r| r.instance());
-    gone.filter(|id| members.get(*id).is_some_and(|m| *m != Membership::Draining))
-        .map(|id| (view.name.clone(), balancer.clone(), id.clone()))
-        .collect()
+    let gone = records.iter().filter(|record| !record.is_open());
+    gone.filter_map(|record| {
+        let instance = record.instance()?;
+        let listed = members.get(instance).is_some_and(|m| *m != Membership::Draining);
+        let died = record.healthy_at.is_some() && record.retirement.is_none();
+        (listed || (died && record.cleared_at.is_none())).then(|| Leftover {
+            fleet: view.name.clone(),
+            balancer: balancer.clone(),
+            instance: instance.clone(),
+            token: record.token.clone(),
+        })
+    })
+    .collect()
 }
 
 fn recent_retirements(

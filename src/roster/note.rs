@@ -199,6 +199,7 @@ impl Note<'_> {
                 sick_since: None,
                 absent_since: None,
                 retirement: None,
+                cleared_at: None,
                 gone: None,
             };
             changes.push(Change::Server(Box::new(record)));

@@ -8,11 +8,10 @@ use crate::model::fault::{Fault, FaultKind};
 use crate::model::instance::InstanceId;
 use crate::model::time::{self, Timestamp};
 
-/// How long a balancer takes to put a healthy member into service: two checks, ten seconds apart.
-const REGISTERING: Duration = Duration::from_secs(20);
-
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Members {
+    /// How long a balancer takes to put a healthy member into service.
+    registering: Duration,
     balancers: BTreeMap<Balancer, Lb>,
 }
 
@@ -30,6 +29,10 @@ struct Member {
 }
 
 impl Members {
+    pub(super) fn new(registering: Duration) -> Self {
+        Self { registering, balancers: BTreeMap::new() }
+    }
+
     pub(super) fn add(&mut self, balancer: Balancer, drain: Duration) {
         self.balancers.entry(balancer).or_insert(Lb { drain, members: BTreeMap::new() });
     }
@@ -56,7 +59,20 @@ impl Members {
         now: Timestamp,
     ) -> Result<BTreeMap<InstanceId, Membership>, Fault> {
         let lb = self.balancers.get(balancer).ok_or_else(|| missing(balancer))?;
-        Ok(lb.members.iter().map(|(id, member)| (id.clone(), state(member, now))).collect())
+        let rows = lb.members.iter();
+        Ok(rows.map(|(id, member)| (id.clone(), self.state(member, now))).collect())
+    }
+
+    fn state(&self, member: &Member, now: Timestamp) -> Membership {
+        if member.draining_since.is_some() {
+            Membership::Draining
+        } else if time::since(now, member.registered_at) < self.registering {
+            Membership::Registering
+        } else if member.healthy {
+            Membership::InService
+        } else {
+            Membership::OutOfService("Instance has failed at least the UnhealthyThreshold number of health checks consecutively.".to_owned())
+        }
     }
 
     pub fn register(
@@ -106,18 +122,6 @@ impl Members {
     /// All balancers, by name.
     pub fn balancers(&self) -> impl Iterator<Item = &Balancer> {
         self.balancers.keys()
-    }
-}
-
-fn state(member: &Member, now: Timestamp) -> Membership {
-    if member.draining_since.is_some() {
-        Membership::Draining
-    } else if time::since(now, member.registered_at) < REGISTERING {
-        Membership::Registering
-    } else if member.healthy {
-        Membership::InService
-    } else {
-        Membership::OutOfService("Instance has failed at least the UnhealthyThreshold number of health checks consecutively.".to_owned())
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Settings {
     pub start: (Duration, Duration),
     /// `running` to a page that says welcome.
     pub deploy: (Duration, Duration),
+    /// Registered to in service, for a healthy member.
+    pub register: Duration,
 }
 
 impl Default for Settings {
@@ -34,6 +36,8 @@ impl Default for Settings {
             troubles: Troubles::new(),
             start: (Duration::from_secs(20), Duration::from_secs(50)),
             deploy: (Duration::from_secs(100), Duration::from_secs(160)),
+            // Two checks, ten seconds apart.
+            register: Duration::from_secs(20),
         }
     }
 }
@@ -105,12 +109,13 @@ impl World {
         let boots = Rng::new(settings.seed, "boots");
         let mut faults = Rng::new(settings.seed, "faults");
         let next_console_kill = time::after(now, faults.exponential(Duration::from_hours(1)));
+        let members = Members::new(settings.register);
         Self {
             settings,
             now,
             machines: BTreeMap::new(),
             tokens: BTreeMap::new(),
-            members: Members::default(),
+            members,
             calls: BTreeMap::new(),
             boots,
             faults,

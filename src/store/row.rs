@@ -39,6 +39,7 @@ pub(super) struct ServerRow {
     sick_since: Option<Timestamp>,
     absent_since: Option<Timestamp>,
     retirement: Option<RetirementRow>,
+    cleared_at: Option<Timestamp>,
     gone: Option<GoneRow>,
 }
 
@@ -155,6 +156,7 @@ impl From<&ServerRecord> for ServerRow {
             sick_since: record.sick_since,
             absent_since: record.absent_since,
             retirement: record.retirement.as_ref().map(RetirementRow::from),
+            cleared_at: record.cleared_at,
             gone: record.gone.as_ref().map(GoneRow::from),
         }
     }
@@ -187,6 +189,7 @@ impl ServerRow {
             sick_since: self.sick_since,
             absent_since: self.absent_since,
             retirement: self.retirement.map(RetirementRow::into_retirement),
+            cleared_at: self.cleared_at,
             gone: self.gone.map(GoneRow::into_gone),
             token: key,
         })

@@ -100,6 +100,7 @@ fn records() -> Vec<ServerRecord> {
         leaving.in_service_at = Some(now());
         leaving.sick_since = Some(now());
         leaving.absent_since = Some(now());
+        leaving.cleared_at = Some(now());
         leaving.retirement = Some(Retirement {
             why,
             begun_at: now(),

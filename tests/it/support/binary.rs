@@ -1,0 +1,171 @@
+//! The built binary as a process: started, asked, killed.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Folder, wait_for};
+
+/// A daemon with a policy file and a state directory of its own; killed at the latest on drop.
+pub(crate) struct Daemon {
+    pub folder: Folder,
+    endpoint: String,
+    child: Option<Child>,
+}
+
+impl Daemon {
+    /// Writes the policy; nothing runs yet.
+    pub(crate) fn new(endpoint: &str, policy: &str) -> Self {
+        let daemon = Self { folder: Folder::new(), endpoint: endpoint.to_owned(), child: None };
+        daemon.write_policy(policy);
+        daemon
+    }
+
+    pub(crate) fn policy(&self) -> PathBuf {
+        self.folder.path().join("policies.yaml")
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// Replaces the file in one step, as an editor does.
+    pub(crate) fn write_policy(&self, text: &str) {
+        let new = self.folder.path().join("policies.yaml.new");
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(new, self.policy()).unwrap();
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        command
+            .args(args)
+            .arg("--config")
+            .arg(self.policy())
+            .arg("--state-dir")
+            .arg(self.state())
+            .arg("--socket")
+            .arg(self.folder.path().join("sock"))
+            .env_clear()
+            .env("HOME", self.folder.path())
+            .env("USER", "ann")
+            .env("AWS_ENDPOINT_URL", &self.endpoint)
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test")
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn start(&mut self) {
+        let log = File::options().create(true).append(true).open(self.folder.path().join("log"));
+        let log = log.unwrap();
+        let mut command = self.command(&["run", "--log-format", "text"]);
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        self.child = Some(command.spawn().unwrap());
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// How often the log says so.
+    pub(crate) fn says(&self, text: &str) -> usize {
+        self.log().matches(text).count()
+    }
+
+    /// Runs another command of the binary to its end.
+    pub(crate) fn ask(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    #[track_caller]
+    pub(crate) fn order(&self, args: &[&str]) -> String {
+        let output = self.ask(args);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success(),
+            "{args:?}: {}\n{}",
+            said,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        said
+    }
+
+    pub(crate) fn status(&self) -> Option<Value> {
+        let output = self.ask(&["status", "--json"]);
+        output.status.success().then(|| serde_json::from_slice(&output.stdout).unwrap())
+    }
+
+    /// `fleet`'s instances in the phase.
+    pub(crate) fn in_phase(&self, fleet: &str, phase: &str) -> Vec<String> {
+        let Some(status) = self.status() else { return Vec::new() };
+        let fleets = status["fleets"].as_array().unwrap();
+        let instances = fleets
+            .iter()
+            .filter(|f| f["name"] == fleet)
+            .flat_map(|f| f["instances"].as_array().unwrap());
+        instances
+            .filter(|i| i["phase"] == phase)
+            .map(|i| i["id"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_in_service(&self, fleet: &str, count: usize) -> Vec<String> {
+        let look = || Some(self.in_phase(fleet, "in service")).filter(|found| found.len() == count);
+        let within = Duration::from_secs(60);
+        let what = format!("{count} of {fleet} in service");
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < within {
+            if let Some(found) = look() {
+                return found;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("not within {within:?}: {what}\n{:?}\n{}", self.status(), self.log());
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_log(&self, text: &str) {
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < Duration::from_secs(60) {
+            if self.says(text) > 0 {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("the log never said `{text}`:\n{}", self.log());
+    }
+
+    pub(crate) fn kill_9(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    /// SIGTERM, and the exit code, which must come within 20 s.
+    pub(crate) fn stop(&mut self) -> i32 {
+        self.signal("TERM");
+        let mut child = self.child.take().unwrap();
+        let status =
+            wait_for("exit after SIGTERM", Duration::from_secs(20), || child.try_wait().unwrap());
+        status.code().unwrap()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.kill_9();
+    }
+}

@@ -1,0 +1,292 @@
+//! The built binary and the real SDK against the imagined cloud over HTTP. Every test ends by looking
+//! at the world, not at what the daemon says.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tidegate::model::balancer::Balancer;
+use tidegate::sim::faults::{Trouble, Troubles};
+use tidegate::sim::rng::Rng;
+
+use crate::support::binary::Daemon;
+use crate::support::cloud::Cloud;
+use crate::support::wait_for;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn classic() -> Balancer {
+    Balancer::Classic("web".to_owned())
+}
+
+/// Launch, health, registration; queue out and in; hold and release with a drain; a clean stop.
+#[track_caller]
+fn a_life(balancer_key: &str, balancer: &Balancer) {
+    let cloud = Cloud::new(Troubles::new());
+    let mut daemon = Daemon::new(&cloud.endpoint, &cloud.policy(balancer_key, (2, 3)));
+    daemon.start();
+    let first = daemon.wait_in_service("app", 2);
+    let machines = cloud.alive("app");
+    let subnets: BTreeSet<_> = machines.iter().map(|m| m.request.pool.subnet.clone()).collect();
+    assert_eq!(subnets.len(), 2, "spread over both subnets");
+    for machine in &machines {
+        assert_eq!(machine.request.user_data, "DB=10.126.17.1;ROLE=app");
+        let tag = |key: &str| machine.request.tags.get(key).map(String::as_str);
+        assert_eq!(tag("tidegate:install"), Some("main"));
+        assert_eq!(tag("tidegate:fleet"), Some("app"));
+        assert_eq!(tag("tidegate:role"), Some("app"));
+        assert_eq!(tag("tidegate:version"), Some(env!("CARGO_PKG_VERSION")));
+        assert_eq!((tag("team"), tag("Name")), (Some("ops"), Some("app")));
+    }
+    assert_eq!(BTreeSet::from_iter(cloud.members(balancer)), BTreeSet::from_iter(first));
+
+    cloud.pin(21);
+    daemon.wait_in_service("job", 1);
+    cloud.pin(20);
+    cloud.pin(4);
+    wait_for("the job server goes", PATIENCE, || cloud.alive("job").is_empty().then_some(()));
+
+    daemon.order(&["hold", "app", "3", "--for", "1h", "launch day"]);
+    let three = daemon.wait_in_service("app", 3);
+    daemon.order(&["resume", "app"]);
+    daemon.wait_log("says ann");
+    wait_for("back to two", PATIENCE, || (cloud.alive("app").len() == 2).then_some(()));
+    let left: BTreeSet<String> = cloud.alive("app").iter().map(|m| m.id.to_string()).collect();
+    assert!(left.is_subset(&three.into_iter().collect()));
+    wait_for("only they are members", PATIENCE, || {
+        (cloud.members(balancer).into_iter().collect::<BTreeSet<_>>() == left).then_some(())
+    });
+    assert_eq!(daemon.stop(), 0);
+    assert_eq!(cloud.alive("app").len(), 2, "a stop leaves the servers as they are");
+}
+
+#[test]
+fn a_life_behind_a_classic_load_balancer() {
+    a_life("classic", &classic());
+}
+
+#[test]
+fn a_life_behind_a_target_group() {
+    a_life("target_group", &Balancer::TargetGroup("web".to_owned()));
+}
+
+/// The schedule's edges, by the real clock: up at one minute, down at the next.
+#[test]
+fn schedule_edges_up_and_down() {
+    let cloud = Cloud::new(Troubles::new());
+    let zone = jiff::tz::TimeZone::get("America/Winnipeg").unwrap();
+    let now = tidegate::model::time::Timestamp::now().to_zoned(zone);
+    let minute = |n: i64| now.checked_add(jiff::Span::new().minutes(n)).unwrap();
+    let line = |n: i64, capacity: u32| {
+        let at = minute(n);
+        format!(
+            "      - {{ cron: \"{} {} * * *\", capacity: {capacity} }}\n",
+            at.minute(),
+            at.hour()
+        )
+    };
+    // The line before now stands until the first edge, which is up to a minute away.
+    let lines = format!("    schedule:\n{}{}{}", line(-1, 1), line(1, 2), line(2, 1));
+    let policy =
+        cloud.policy("classic", (1, 3)).replace("    max: 3\n", &format!("    max: 3\n{lines}"));
+    let mut daemon = Daemon::new(&cloud.endpoint, &policy);
+    daemon.start();
+    let edge = Duration::from_secs(90);
+    wait_for("one at first", PATIENCE, || (cloud.alive("app").len() == 1).then_some(()));
+    wait_for("two from the edge on", edge, || (cloud.alive("app").len() == 2).then_some(()));
+    wait_for("one again", edge, || (cloud.alive("app").len() == 1).then_some(()));
+    assert_eq!(daemon.says("asks for 2"), 1, "{}", daemon.log());
+}
+
+/// `kill -9` at random moments, with every third answer to a launch lost: never two instances for
+/// one launch, never more than `max`, and all is right in the end.
+#[test]
+fn killed_at_random_moments_it_never_launches_twice() {
+    let rounds = std::env::var("TIDEGATE_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(25);
+    let cloud = Cloud::new([Trouble::LostReplies].into());
+    let mut daemon = Daemon::new(&cloud.endpoint, &cloud.policy("classic", (2, 3)));
+    let mut whims = Rng::new(1, "kills");
+    for round in 0..rounds {
+        daemon.start();
+        std::thread::sleep(whims.between(Duration::from_millis(30), Duration::from_millis(1500)));
+        daemon.kill_9();
+        assert!(cloud.alive("app").len() <= 3, "round {round}");
+        // Somebody makes work: one of them dies now and then.
+        if round % 5 == 4
+            && let Some(machine) = cloud.alive("app").first()
+        {
+            cloud.console_terminate(machine.id.as_str());
+        }
+    }
+    daemon.start();
+    let served: BTreeSet<String> = daemon.wait_in_service("app", 2).into_iter().collect();
+    let alive: BTreeSet<String> = cloud.alive("app").iter().map(|m| m.id.to_string()).collect();
+    assert_eq!(alive, served, "every instance in the world is in the books");
+    let tokens: Vec<String> = {
+        let state = cloud.front.state();
+        state.world.machines().map(|m| m.request.token.to_string()).collect()
+    };
+    assert_eq!(tokens.len(), tokens.iter().collect::<BTreeSet<_>>().len(), "one instance a token");
+}
+
+#[test]
+fn a_lost_state_directory_loses_no_server() {
+    let cloud = Cloud::new(Troubles::new());
+    let mut daemon = Daemon::new(&cloud.endpoint, &cloud.policy("classic", (2, 3)));
+    daemon.start();
+    let before = daemon.wait_in_service("app", 2);
+    daemon.kill_9();
+    std::fs::remove_dir_all(daemon.state()).unwrap();
+    daemon.start();
+    daemon.wait_log("were in EC2 and not in the journal");
+    assert_eq!(BTreeSet::from_iter(daemon.wait_in_service("app", 2)), BTreeSet::from_iter(before));
+    assert_eq!(cloud.launched(), 2, "nothing was launched beside them");
+    // A damaged file, the same.
+    daemon.kill_9();
+    for suffix in ["", "-wal", "-shm"] {
+        let file = daemon.state().join(format!("state.db{suffix}"));
+        if file.exists() {
+            std::fs::write(file, vec![7_u8; 8192]).unwrap();
+        }
+    }
+    daemon.start();
+    daemon.wait_log("the state database was begun anew");
+    daemon.wait_in_service("app", 2);
+    assert_eq!(cloud.launched(), 2);
+}
+
+#[test]
+fn a_server_killed_behind_our_back_is_replaced_and_deregistered() {
+    let cloud = Cloud::new(Troubles::new());
+    let mut daemon = Daemon::new(&cloud.endpoint, &cloud.policy("classic", (2, 3)));
+    daemon.start();
+    let before = daemon.wait_in_service("app", 2);
+    cloud.console_terminate(&before[0]);
+    wait_for("a third is launched", PATIENCE, || (cloud.launched() == 3).then_some(()));
+    let after = daemon.wait_in_service("app", 2);
+    assert!(!after.contains(&before[0]) && after.contains(&before[1]));
+    wait_for("the dead one leaves the balancer", Duration::from_secs(90), || {
+        (!cloud.members(&classic()).contains(&before[0])).then_some(())
+    });
+    assert_eq!(daemon.says(&format!("{} was terminated, not by us", before[0])), 1);
+}
+
+#[test]
+fn a_load_balancer_that_is_gone_freezes_scale_in_and_is_told() {
+    let cloud = Cloud::new(Troubles::new());
+    let mut daemon = Daemon::new(&cloud.endpoint, &cloud.policy("classic", (1, 3)));
+    daemon.start();
+    daemon.wait_in_service("app", 1);
+    daemon.order(&["hold", "app", "2", "--for", "1h", "before"]);
+    daemon.wait_in_service("app", 2);
+    cloud.front.state().world.members.remove(&classic());
+    daemon.wait_log("load balancer web is gone");
+    daemon.order(&["resume", "app"]);
+    daemon.wait_log("2 -> 2: no schedule and no queue: min is 1; 1 more than wanted, 0 may go now");
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(cloud.alive("app").len(), 2, "none is terminated that cannot be drained");
+    assert_eq!(daemon.says("load balancer web is gone"), 1, "told once: {}", daemon.log());
+}
+
+#[test]
+fn a_fleet_taken_out_of_the_file_is_left_alone_until_it_is_retired() {
+    let cloud = Cloud::new(Troubles::new());
+    let policy = cloud.policy("classic", (2, 3));
+    let mut daemon = Daemon::new(&cloud.endpoint, &policy);
+    daemon.start();
+    daemon.wait_in_service("app", 2);
+    let (from, to) = (policy.find("  app:").unwrap(), policy.find("  job:").unwrap());
+    daemon.write_policy(&[&policy[..from], &policy[to..]].concat());
+    daemon.wait_log("which is not in the policy");
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(cloud.alive("app").len(), 2);
+    assert_eq!(cloud.members(&classic()).len(), 2, "they go on serving");
+    daemon.order(&["retire", "app", "--reason", "moved away"]);
+    wait_for("they are drained and gone", PATIENCE, || cloud.alive("app").is_empty().then_some(()));
+    assert!(cloud.members(&classic()).is_empty());
+}
+
+#[test]
+fn a_bad_file_never_replaces_a_good_one() {
+    let cloud = Cloud::new(Troubles::new());
+    let policy = cloud.policy("classic", (1, 3));
+    let mut daemon = Daemon::new(&cloud.endpoint, &policy);
+    daemon.start();
+    daemon.wait_in_service("app", 1);
+    daemon.write_policy(&policy.replace("min: 1\n    max: 3", "min: 4\n    max: 3"));
+    daemon.wait_log("is refused and policy");
+    let refused = daemon.ask(&["reload"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("`min`"), "{refused:?}");
+    assert_eq!(cloud.alive("app").len(), 1);
+    daemon.write_policy(&policy.replace("min: 1\n    max: 3", "min: 2\n    max: 3"));
+    daemon.signal("HUP");
+    daemon.wait_in_service("app", 2);
+    wait_for("the problem is over", PATIENCE, || (daemon.says("over after") > 0).then_some(()));
+}
+
+#[test]
+fn a_second_daemon_is_refused() {
+    let cloud = Cloud::new(Troubles::new());
+    let mut daemon = Daemon::new(&cloud.endpoint, &cloud.policy("classic", (1, 3)));
+    daemon.start();
+    daemon.wait_in_service("app", 1);
+    let second = daemon.ask(&["run", "--once"]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&second.stderr).contains("in use by another tidegate"));
+    assert_eq!(cloud.launched(), 1);
+}
+
+#[test]
+fn refused_capacity_leads_to_the_next_type_and_throttling_to_patience() {
+    let cloud = Cloud::new([Trouble::NoCapacity, Trouble::Throttling].into());
+    let mut daemon = Daemon::new(&cloud.endpoint, &cloud.policy("classic", (2, 3)));
+    daemon.start();
+    wait_for("two of the second type", PATIENCE, || {
+        let alive = cloud.alive("app");
+        let second = |m: &tidegate::sim::world::Machine| {
+            m.request.pool.instance_type.as_deref() == Some("t3a.small")
+        };
+        (alive.len() == 2 && alive.iter().all(second)).then_some(())
+    });
+    assert_eq!(cloud.launched(), 2);
+}
+
+#[test]
+fn a_queue_that_cannot_be_read_is_told_once_and_never_scales_in() {
+    let cloud = Cloud::new(Troubles::new());
+    let policy = cloud.policy("classic", (1, 3));
+    let mut daemon = Daemon::new(&cloud.endpoint, &policy);
+    cloud.pin(30);
+    daemon.start();
+    daemon.wait_in_service("job", 1);
+    daemon.write_policy(&policy.replace("/queue/job\"", "/queue/nobody\""));
+    daemon.wait_log("the queue cannot be read: HTTP 404");
+    std::thread::sleep(Duration::from_secs(12));
+    assert!(!cloud.alive("job").is_empty());
+    assert_eq!(daemon.says("the queue cannot be read"), 1, "{}", daemon.log());
+    cloud.pin(0);
+    daemon.write_policy(&policy);
+    daemon.wait_log("over after");
+    wait_for("then it scales in", PATIENCE, || cloud.alive("job").is_empty().then_some(()));
+}
+
+/// Observe mode and `plan` tell, and touch nothing; `run --once` does one tick.
+#[test]
+fn observing_and_planning_change_nothing() {
+    let cloud = Cloud::new(Troubles::new());
+    let acting = cloud.policy("classic", (2, 3));
+    let daemon = Daemon::new(&cloud.endpoint, &acting.replace("mode: act", "mode: observe"));
+    let planned = daemon.order(&["plan"]);
+    assert_eq!(planned.matches("would    launch").count(), 2, "{planned}");
+    assert!(daemon.ask(&["run", "--once"]).status.success());
+    assert_eq!(cloud.launched(), 0);
+    daemon.write_policy(&acting);
+    assert_eq!(daemon.ask(&["plan", "--exit-code"]).status.code(), Some(3));
+    assert_eq!(cloud.launched(), 0);
+    assert!(daemon.ask(&["run", "--once"]).status.success());
+    assert_eq!(cloud.launched(), 2);
+    let unreachable = daemon.ask(&["status"]);
+    assert_eq!(unreachable.status.code(), Some(69));
+    daemon.write_policy("version: 2\n");
+    assert_eq!(daemon.ask(&["run"]).status.code(), Some(78));
+}
