@@ -13,7 +13,9 @@ use tracing::{error, info, warn};
 use crate::admin::order::Order;
 use crate::admin::view::StatusView;
 use crate::admin::{Command, Handle};
+use crate::model::fleet::FleetName;
 use crate::model::ledger::{Change, Event, EventKind, Override, OverrideKey};
+use crate::model::server::ServerRecord;
 use crate::model::time::{self, Timestamp};
 use crate::policy::Policy;
 use crate::ports::{Ports, StoreFault};
@@ -280,7 +282,7 @@ impl Daemon {
 
     /// Refuses an order that can only be a slip.
     fn sensible(&self, entry: &Override) -> Result<(), String> {
-        let known: Vec<&str> = self.policy.fleets.keys().map(|name| name.as_str()).collect();
+        let known: Vec<&str> = self.policy.fleets.keys().map(FleetName::as_str).collect();
         match &entry.key {
             OverrideKey::Hold(fleet) | OverrideKey::Pause(fleet) | OverrideKey::Launch(fleet) => {
                 if !self.policy.fleets.contains_key(fleet) {
@@ -313,8 +315,7 @@ impl Daemon {
                 if any { Ok(()) } else { Err(format!("{fleet} has no servers")) }
             }
             OverrideKey::Keep(id) | OverrideKey::Terminate(id) => {
-                let ours =
-                    self.journal.ledger().of_instance(id).is_some_and(|record| record.is_open());
+                let ours = self.journal.ledger().of_instance(id).is_some_and(ServerRecord::is_open);
                 if ours { Ok(()) } else { Err(format!("{id} is not a server of ours")) }
             }
         }

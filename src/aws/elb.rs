@@ -92,28 +92,28 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(state: &str, description: &str, expected: Option<Membership>) {
+    fn check(state: &str, description: &str, expected: Option<&Membership>) {
         let row = types::InstanceState::builder().state(state).description(description).build();
-        assert_eq!(membership(&row), expected);
+        assert_eq!(membership(&row).as_ref(), expected);
     }
 
     #[test]
     fn the_description_outweighs_the_state() {
-        check("InService", "N/A", Some(Membership::InService));
+        check("InService", "N/A", Some(&Membership::InService));
         check(
             "InService",
             "Instance deregistration currently in progress.",
-            Some(Membership::Draining),
+            Some(&Membership::Draining),
         );
         check(
             "OutOfService",
             "Instance registration is still in progress.",
-            Some(Membership::Registering),
+            Some(&Membership::Registering),
         );
         check("OutOfService", "Instance is not currently registered with the LoadBalancer.", None);
         let ill = "Instance has failed at least the UnhealthyThreshold number of health checks consecutively.";
-        check("OutOfService", ill, Some(Membership::OutOfService(ill.to_owned())));
+        check("OutOfService", ill, Some(&Membership::OutOfService(ill.to_owned())));
         let odd = "A transient error occurred. Please try again later.";
-        check("Unknown", odd, Some(Membership::Unknown(format!("Unknown: {odd}"))));
+        check("Unknown", odd, Some(&Membership::Unknown(format!("Unknown: {odd}"))));
     }
 }

@@ -145,28 +145,28 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(state: State, reason: Reason, expected: Option<Membership>) {
+    fn check(state: State, reason: Reason, expected: Option<&Membership>) {
         let health = TargetHealth::builder().state(state).reason(reason).build();
-        assert_eq!(membership(&health), expected);
+        assert_eq!(membership(&health).as_ref(), expected);
     }
 
     #[test]
     fn states_and_reasons_read_as_aws_means_them() {
-        check(State::Healthy, Reason::InvalidState, Some(Membership::InService));
-        check(State::Initial, Reason::RegistrationInProgress, Some(Membership::Registering));
-        check(State::Draining, Reason::DeregistrationInProgress, Some(Membership::Draining));
+        check(State::Healthy, Reason::InvalidState, Some(&Membership::InService));
+        check(State::Initial, Reason::RegistrationInProgress, Some(&Membership::Registering));
+        check(State::Draining, Reason::DeregistrationInProgress, Some(&Membership::Draining));
         check(
             State::UnhealthyDraining,
             Reason::DeregistrationInProgress,
-            Some(Membership::Draining),
+            Some(&Membership::Draining),
         );
         check(State::Unused, Reason::NotRegistered, None);
         check(
             State::Unused,
             Reason::NotInUse,
-            Some(Membership::Unused("Target.NotInUse".to_owned())),
+            Some(&Membership::Unused("Target.NotInUse".to_owned())),
         );
         let failed = Membership::OutOfService("Target.FailedHealthChecks".to_owned());
-        check(State::Unhealthy, Reason::FailedHealthChecks, Some(failed));
+        check(State::Unhealthy, Reason::FailedHealthChecks, Some(&failed));
     }
 }

@@ -114,12 +114,11 @@ async fn dry_run(aws: &Aws, fleet: &FleetName, request: &LaunchRequest) -> Findi
         }
         Err(error) => {
             let fault = fault(&error);
-            let verdict = match fault.kind {
-                FaultKind::Ambiguous | FaultKind::Throttled | FaultKind::Credentials => {
-                    Verdict::Unknown
-                }
-                _ => Verdict::Problem,
-            };
+            let unsaid = matches!(
+                fault.kind,
+                FaultKind::Ambiguous | FaultKind::Throttled | FaultKind::Credentials
+            );
+            let verdict = if unsaid { Verdict::Unknown } else { Verdict::Problem };
             Finding { verdict, text: format!("{what}: {fault}") }
         }
         Ok(_) => {

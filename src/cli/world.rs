@@ -43,12 +43,9 @@ pub(super) async fn ports(
 pub(super) fn policy(path: &Path, settings: &Settings) -> Result<Policy, Failure> {
     let read: Read =
         check::read(path, check::now()).map_err(|error| Failure::Error(POLICY_INVALID, error))?;
-    match read.loaded.policy {
-        Some(policy) => Ok(policy),
-        None => {
-            let color = std::io::IsTerminal::is_terminal(&std::io::stderr()) && !settings.plain;
-            eprint!("{}", read.rendered(color));
-            Err(Failure::Told(POLICY_INVALID))
-        }
+    if read.loaded.policy.is_none() {
+        let color = std::io::IsTerminal::is_terminal(&std::io::stderr()) && !settings.plain;
+        eprint!("{}", read.rendered(color));
     }
+    read.loaded.policy.ok_or(Failure::Told(POLICY_INVALID))
 }

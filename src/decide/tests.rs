@@ -1,4 +1,5 @@
 //! The rules against tables: one line, one case.
+#![expect(clippy::arithmetic_side_effects, reason = "numbers of a test are what they are")]
 
 use std::time::Duration;
 
@@ -23,6 +24,9 @@ const MINUTE: Duration = Duration::from_mins(1);
 fn noon() -> Timestamp {
     "2026-03-02T18:00:00Z".parse().unwrap()
 }
+
+/// A reading so many minutes ago; `None`: unreadable.
+type Past = (u64, Option<u64>);
 
 /// A policy of one fleet, `f`, from the lines that matter.
 fn policy(lines: &str) -> Policy {
@@ -114,7 +118,7 @@ impl Scene {
     }
 
     /// Readings before now, `(minutes ago, what was read)`, oldest first.
-    fn readings(mut self, past: &[(u64, Option<u64>)]) -> Self {
+    fn readings(mut self, past: &[Past]) -> Self {
         for (ago, waiting) in past {
             let at = time::before(self.seen.now, MINUTE * u32::try_from(*ago).unwrap());
             let reading = match waiting {
@@ -204,7 +208,7 @@ fn one_reading_leads_to_one_step() {
 
 #[test]
 fn a_gap_never_scales_in() {
-    let unreadable: [&[(u64, Option<u64>)]; 4] = [
+    let unreadable: [&[Past]; 4] = [
         &[(0, None)],
         &[(5, Some(0)), (0, None)],
         // The last good reading is too old.
@@ -230,7 +234,7 @@ fn a_gap_never_scales_in() {
 #[test]
 fn scale_in_waits_until_the_queue_has_been_short_for_long_enough() {
     let lines = JOBS.replace("below: 5 }", "below: 5, after: 10m }");
-    let cases: [(&[(u64, Option<u64>)], u32); 5] = [
+    let cases: [(&[Past], u32); 5] = [
         (&[(0, Some(1))], 1),
         (&[(5, Some(1)), (0, Some(1))], 1),
         (&[(10, Some(1)), (5, Some(1)), (0, Some(1))], 0),

@@ -126,12 +126,10 @@ fn balancer(view: &FleetView) -> Option<Concern> {
 }
 
 fn queue(name: &FleetName, decision: &Decision) -> Option<Concern> {
-    decision.because.iter().find_map(|reason| match reason {
-        Reason::QueueUnreadable { why, .. } => {
-            let text = format!("the queue cannot be read: {why}");
-            Some(Concern::new(format!("queue:{name}"), Some(name), text))
-        }
-        _ => None,
+    decision.because.iter().find_map(|reason| {
+        let Reason::QueueUnreadable { why, .. } = reason else { return None };
+        let text = format!("the queue cannot be read: {why}");
+        Some(Concern::new(format!("queue:{name}"), Some(name), text))
     })
 }
 

@@ -1,5 +1,5 @@
-//! What is true now: policy, journal and observation in, [`Roster`] out. Pure. Two steps: [`note`]
-//! turns what was seen into durable facts, [`derive`] says where each server stands.
+//! What is true now: policy, journal and observation in, [`Roster`] out. Pure. Two steps: [`note()`]
+//! turns what was seen into durable facts, [`derive()`] says where each server stands.
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
 mod breaker;
@@ -32,7 +32,7 @@ use self::phase::Standing;
 /// five minutes for a new one; three times that, since replacing one too late is the lesser harm.
 const VANISHED_AFTER: Duration = Duration::from_mins(15);
 
-/// Where everything stands, from a ledger that has taken in what [`note`] found.
+/// Where everything stands, from a ledger that has taken in what [`note()`] found.
 pub fn derive(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Roster {
     let blind = blindness(ledger, seen);
     let mut by_fleet: BTreeMap<FleetName, Vec<&ServerRecord>> = BTreeMap::new();

@@ -4,9 +4,11 @@
 //! proof. A damaged database is set aside, never deleted, and a new one begun: EC2's tags and client
 //! tokens say which servers are ours, so losing the file loses no server.
 
+mod load;
 pub mod memory;
 mod row;
 mod sqlite;
+mod write;
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};

@@ -73,7 +73,7 @@ fn records() -> Vec<ServerRecord> {
         RetireReason::ScaleIn,
         RetireReason::NeverHealthy { waited: Duration::from_secs(601) },
         RetireReason::Sick { since: now() },
-        RetireReason::StuckPending { waited: Duration::from_secs(1800) },
+        RetireReason::StuckPending { waited: Duration::from_mins(30) },
         RetireReason::Operator { who: "ann".to_owned(), why: "broken disk".to_owned() },
     ];
     let ends = [
@@ -119,17 +119,8 @@ fn records() -> Vec<ServerRecord> {
     records
 }
 
-/// One change of every kind.
-fn changes() -> Vec<Change> {
-    let over = |key| Override {
-        key,
-        capacity: 3,
-        owner: "ann".to_owned(),
-        reason: "launch day".to_owned(),
-        since: now(),
-        until: now(),
-    };
-    let memory = FleetMemory {
+fn memory() -> FleetMemory {
+    FleetMemory {
         target: Some(3),
         stepped_at_reading: Some(now()),
         boots: [Duration::from_secs(90), Duration::from_millis(1500)].into(),
@@ -142,6 +133,18 @@ fn changes() -> Vec<Change> {
         }),
         balancer: Some((Balancer::TargetGroup("web".to_owned()), Duration::from_secs(30))),
         ..FleetMemory::default()
+    }
+}
+
+/// One change of every kind.
+fn changes() -> Vec<Change> {
+    let over = |key| Override {
+        key,
+        capacity: 3,
+        owner: "ann".to_owned(),
+        reason: "launch day".to_owned(),
+        since: now(),
+        until: now(),
     };
     let id = InstanceId::new("i-1");
     let event = Event {
@@ -155,7 +158,7 @@ fn changes() -> Vec<Change> {
     let mut changes: Vec<Change> =
         records().into_iter().map(|r| Change::Server(Box::new(r))).collect();
     changes.extend([
-        Change::Fleet(fleet(), Box::new(memory)),
+        Change::Fleet(fleet(), Box::new(memory())),
         Change::Reading(fleet(), Reading::known(now(), 7)),
         Change::Reading(
             fleet(),

@@ -16,7 +16,7 @@ use crate::support::binary::Daemon;
 use crate::support::moto::Moto;
 use crate::support::wait_for;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A server for every instance's page and for the queue's length.
 struct Pages {
@@ -82,7 +82,7 @@ fleets:
 /// Instances that moto has running, by fleet tag; `None`: without one.
 async fn running(moto: &Moto, fleet: Option<&str>) -> BTreeSet<String> {
     let answer = moto.ec2.describe_instances().send().await.unwrap();
-    let rows = answer.reservations().iter().flat_map(|reservation| reservation.instances());
+    let rows = answer.reservations().iter().flat_map(aws_sdk_ec2::types::Reservation::instances);
     rows.filter(|row| row.state().unwrap().name() == Some(&InstanceStateName::Running))
         .filter(|row| {
             let tag = row.tags().iter().find(|tag| tag.key() == Some("tidegate:fleet"));

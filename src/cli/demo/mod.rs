@@ -120,7 +120,7 @@ impl Show {
         for event in &record.events {
             match screen {
                 Some(screen) => screen.note(event),
-                None if self.json => print_line(&self.as_json(event).to_string())?,
+                None if self.json => print_line(&Self::as_json(event).to_string())?,
                 None => print_line(&self.as_line(event))?,
             }
         }
@@ -157,7 +157,7 @@ impl Show {
         format!("{}  {fleet:<5} {}", self.clock(event.at), event.text)
     }
 
-    fn as_json(&self, event: &Event) -> serde_json::Value {
+    fn as_json(event: &Event) -> serde_json::Value {
         json!({
             "format_version": 1,
             "type": "event",

@@ -134,8 +134,7 @@ impl Screen {
         }
         for (name, queue) in &state.queues {
             let depth = queue.depth();
-            let oldest =
-                depth.oldest.map(crate::model::time::text).unwrap_or_else(|| "-".to_owned());
+            let oldest = depth.oldest.map_or_else(|| "-".to_owned(), crate::model::time::text);
             lines.push(format!(
                 "queue of {name}: {} waiting, the oldest for {oldest}",
                 depth.waiting

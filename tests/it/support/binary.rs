@@ -118,7 +118,7 @@ impl Daemon {
     #[track_caller]
     pub(crate) fn wait_in_service(&self, fleet: &str, count: usize) -> Vec<String> {
         let look = || Some(self.in_phase(fleet, "in service")).filter(|found| found.len() == count);
-        let within = Duration::from_secs(60);
+        let within = Duration::from_mins(1);
         let what = format!("{count} of {fleet} in service");
         let begun = std::time::Instant::now();
         while begun.elapsed() < within {
@@ -133,7 +133,7 @@ impl Daemon {
     #[track_caller]
     pub(crate) fn wait_log(&self, text: &str) {
         let begun = std::time::Instant::now();
-        while begun.elapsed() < Duration::from_secs(60) {
+        while begun.elapsed() < Duration::from_mins(1) {
             if self.says(text) > 0 {
                 return;
             }

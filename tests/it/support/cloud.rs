@@ -42,7 +42,7 @@ impl Cloud {
         let load = Load {
             per_hour: vec![0.0],
             start: now,
-            job_takes: Duration::from_secs(60),
+            job_takes: Duration::from_mins(1),
             jobs_at_once: 1,
         };
         let queues: BTreeMap<_, _> = [(name("job"), Queue::new(load, 1, "job"))].into();

@@ -32,7 +32,7 @@ impl Moto {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        wait_for("moto answers", Duration::from_secs(60), || {
+        wait_for("moto answers", Duration::from_mins(1), || {
             TcpStream::connect(("127.0.0.1", port)).ok()
         });
         let endpoint = format!("http://127.0.0.1:{port}");

@@ -1,0 +1,94 @@
+//! What a decision leaves behind: the target for the next tick, and one line if it is news.
+
+use std::collections::BTreeMap;
+
+use crate::model::decision::Decision;
+use crate::model::fleet::FleetName;
+use crate::model::ledger::{Change, Event, EventKind, FleetMemory, LastDecision};
+use crate::model::plan::{Act, Plan};
+use crate::model::time::Timestamp;
+use crate::policy::{Mode, Policy};
+
+/// What tells whether a decision is news.
+pub(super) struct News<'a> {
+    pub policy: &'a Policy,
+    pub plan: &'a Plan,
+    /// The fleet's memory before this decision.
+    pub known: FleetMemory,
+    pub now: Timestamp,
+}
+
+impl News<'_> {
+    pub(super) fn remember(&self, decision: &Decision) -> Vec<Change> {
+        let would = withheld(self.plan, &decision.fleet);
+        let mut marks = decision.marks();
+        if !would.is_empty() {
+            marks.insert(would.clone());
+        }
+        let mut memory = self.known.clone();
+        let held_still = |rule| matches!(rule, "frozen" | "paused");
+        if !decision.because.iter().any(|reason| held_still(reason.rule())) {
+            memory.target = Some(decision.desired);
+            memory.stepped_at_reading = decision.steps_on.or(self.known.stepped_at_reading);
+        }
+        let told =
+            |last: &LastDecision| last.to == decision.desired && marks.is_subset(&last.marks);
+        let mut changes = Vec::new();
+        match &mut memory.last_decision {
+            // What stopped to be true is not told, but it is news when it comes back.
+            Some(last) if told(last) => last.marks = marks,
+            last => {
+                let text = decision.text(&self.policy.zone);
+                changes.push(Change::Event(self.event(decision, &would, &text)));
+                *last = Some(LastDecision {
+                    at: self.now,
+                    from: decision.capacity,
+                    to: decision.desired,
+                    marks,
+                    text,
+                });
+            }
+        }
+        if memory != self.known {
+            changes.push(Change::Fleet(decision.fleet.clone(), Box::new(memory)));
+        }
+        changes
+    }
+
+    fn event(&self, decision: &Decision, would: &str, why: &str) -> Event {
+        let observed = self.policy.fleets.get(&decision.fleet).map(|fleet| fleet.mode);
+        let mode = match observed {
+            Some(Mode::Observe) if !would.is_empty() => format!(" (observe mode, would{would})"),
+            Some(Mode::Observe | Mode::Act) | None => String::new(),
+        };
+        Event {
+            at: self.now,
+            kind: EventKind::Decision,
+            fleet: Some(decision.fleet.clone()),
+            instance: None,
+            text: format!("{} -> {}{mode}: {why}", decision.capacity, decision.desired),
+        }
+    }
+}
+
+/// What a fleet in observe mode would have done, in words, without passing details.
+fn withheld(plan: &Plan, name: &FleetName) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for step in plan.withheld.iter().filter(|step| step.fleet == *name) {
+        let what = match step.act {
+            Act::Launch(_) | Act::Replay { .. } => "launch",
+            Act::Register { .. } => "register",
+            Act::Retire { .. } => "retire",
+            Act::Reclaim { .. } => "take back",
+            // Part of a retirement, which is named already.
+            Act::Deregister { .. } | Act::Terminate { .. } => continue,
+        };
+        let n = counts.entry(what).or_default();
+        *n = n.saturating_add(1);
+    }
+    let mut text = String::new();
+    for (what, n) in counts {
+        text.push_str(&format!(" {what} {n}"));
+    }
+    text
+}

@@ -1,0 +1,141 @@
+//! Each step's share of the journal, written before its call is made, and the call itself.
+
+use std::collections::BTreeMap;
+
+use jiff::tz::TimeZone;
+
+use super::{Call, What};
+use crate::model::decision::Decision;
+use crate::model::instance::InstanceId;
+use crate::model::launch::Token;
+use crate::model::ledger::{Change, Event, EventKind, Ledger, OverrideKey};
+use crate::model::plan::{Act, Step};
+use crate::model::server::{LaunchState, RetireReason, Retirement, ServerRecord};
+use crate::model::time::Timestamp;
+
+/// The steps of one plan, on their way into the journal.
+pub(super) struct Taking<'a> {
+    ledger: &'a Ledger,
+    zone: &'a TimeZone,
+    now: Timestamp,
+    servers: BTreeMap<Token, ServerRecord>,
+    changes: Vec<Change>,
+    calls: Vec<Call>,
+}
+
+impl<'a> Taking<'a> {
+    pub(super) fn new(ledger: &'a Ledger, zone: &'a TimeZone, now: Timestamp) -> Self {
+        let (servers, changes, calls) = (BTreeMap::new(), Vec::new(), Vec::new());
+        Self { ledger, zone, now, servers, changes, calls }
+    }
+
+    /// The calls, and what must be on disk before the first of them.
+    pub(super) fn done(self) -> (Vec<Call>, Vec<Change>) {
+        let mut changes = self.changes;
+        changes.extend(self.servers.into_values().map(|record| Change::Server(Box::new(record))));
+        (self.calls, changes)
+    }
+
+    pub(super) fn take(&mut self, step: &Step, decision: Option<&Decision>) {
+        let what = match &step.act {
+            Act::Launch(request) => {
+                let record =
+                    ServerRecord::planned((**request).clone(), step.fleet.clone(), self.now);
+                self.servers.insert(record.token.clone(), record);
+                Some(What::Launch { request: request.clone(), in_doubt: false })
+            }
+            Act::Replay { token, attempt, in_doubt } => self.replay(token, *attempt, *in_doubt),
+            Act::Retire { token, label, why, .. } => {
+                self.retire(token, label, why);
+                self.tell(step, label, decision);
+                None
+            }
+            Act::Reclaim { token, label } => {
+                self.edit(token, |record| record.retirement = None);
+                self.tell(step, label, decision);
+                None
+            }
+            Act::Register { instance, balancer } => {
+                Some(What::Register { instance: instance.clone(), balancer: balancer.clone() })
+            }
+            Act::Deregister { instance, balancer, token } => Some(What::Deregister {
+                instance: instance.clone(),
+                balancer: balancer.clone(),
+                token: token.clone(),
+            }),
+            Act::Terminate { instance, token, proof } => {
+                let now = self.now;
+                self.edit(token, |record| {
+                    if let Some(retirement) = &mut record.retirement {
+                        retirement.terminate_asked_at = Some(now);
+                        retirement.terminate_asks = retirement.terminate_asks.saturating_add(1);
+                    }
+                });
+                let (instance, token) = (instance.clone(), token.clone());
+                Some(What::Terminate { instance, token, proof: *proof })
+            }
+        };
+        self.calls.extend(what.map(|what| Call { fleet: step.fleet.clone(), what }));
+    }
+
+    /// Changes a record, as an earlier step of this plan left it.
+    fn edit(&mut self, token: &Token, change: impl FnOnce(&mut ServerRecord)) {
+        let stored = || self.ledger.servers.get(token).cloned();
+        if let Some(mut record) = self.servers.remove(token).or_else(stored) {
+            change(&mut record);
+            self.servers.insert(token.clone(), record);
+        }
+    }
+
+    fn replay(&mut self, token: &Token, attempt: u32, in_doubt: bool) -> Option<What> {
+        let now = self.now;
+        self.edit(token, |record| {
+            if let LaunchState::Asked(asked) = &mut record.launch {
+                asked.attempts = attempt;
+                asked.last_attempt_at = now;
+                asked.in_doubt = true;
+            }
+        });
+        let request = self.ledger.servers.get(token)?.request.clone()?;
+        Some(What::Launch { request: Box::new(request), in_doubt })
+    }
+
+    fn retire(&mut self, token: &Token, label: &str, why: &RetireReason) {
+        let begun = Retirement {
+            why: why.clone(),
+            begun_at: self.now,
+            deregistered_at: None,
+            terminate_asked_at: None,
+            terminate_asks: 0,
+        };
+        self.edit(token, |record| record.retirement = Some(begun));
+        let order = OverrideKey::Terminate(InstanceId::new(label));
+        if self.ledger.overrides.contains_key(&order) {
+            self.changes.push(Change::OverrideEnded(order));
+        }
+    }
+
+    fn tell(&mut self, step: &Step, label: &str, decision: Option<&Decision>) {
+        let mut text = step.text(self.zone);
+        // Other retirements say why themselves.
+        let by_decision = match &step.act {
+            Act::Retire { why, .. } => *why == RetireReason::ScaleIn,
+            Act::Reclaim { .. } => true,
+            Act::Launch(_)
+            | Act::Replay { .. }
+            | Act::Register { .. }
+            | Act::Deregister { .. }
+            | Act::Terminate { .. } => false,
+        };
+        if let Some(decision) = decision.filter(|_| by_decision) {
+            text.push_str(&format!(" ({})", decision.text(self.zone)));
+        }
+        self.changes.push(Change::Event(Event {
+            at: self.now,
+            kind: EventKind::Action,
+            fleet: Some(step.fleet.clone()),
+            instance: Some(InstanceId::new(label)),
+            text,
+        }));
+    }
+}

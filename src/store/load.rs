@@ -1,0 +1,166 @@
+//! Rows to the ledger, and to events.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, Row};
+
+use super::row::{FleetRow, ServerRow};
+use super::sqlite::{fault, stored};
+use crate::model::fleet::FleetName;
+use crate::model::instance::InstanceId;
+use crate::model::ledger::{Change, Event, EventKind, Ledger, OpenProblem, Override, OverrideKey};
+use crate::model::reading::{Depth, Reading};
+use crate::model::time::{self, Timestamp};
+use crate::ports::StoreFault;
+
+/// As long as the ledger keeps finished servers at hand.
+const GONE_LOADED: Duration = Duration::from_hours(25);
+
+/// Readings at hand per fleet, as in the ledger.
+const READINGS_LOADED: u32 = 300;
+
+fn parsed(text: &str) -> Timestamp {
+    // Written by us; a row that was damaged by hand reads as very old, which argues for holding.
+    text.parse().unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// Everything that is open or recent.
+pub(super) fn load(connection: &Connection, now: Timestamp) -> Result<Ledger, StoreFault> {
+    let mut ledger = Ledger::default();
+    load_servers(connection, now, &mut ledger)?;
+    load_fleets(connection, &mut ledger)?;
+    load_readings(connection, &mut ledger)?;
+    let overrides = rows(
+        connection,
+        "SELECT kind, subject, capacity, owner, reason, since, until FROM overrides",
+        |row| {
+            let (kind, subject): (String, String) = (row.get(0)?, row.get(1)?);
+            let entry = key_of(&kind, &subject).map(|key| -> rusqlite::Result<Override> {
+                Ok(Override {
+                    key,
+                    capacity: row.get(2)?,
+                    owner: row.get(3)?,
+                    reason: row.get(4)?,
+                    since: parsed(&row.get::<_, String>(5)?),
+                    until: parsed(&row.get::<_, String>(6)?),
+                })
+            });
+            entry.transpose()
+        },
+    )?;
+    ledger.overrides = overrides.into_iter().flatten().map(|o| (o.key.clone(), o)).collect();
+    let problems = rows(connection, "SELECT key, fleet, since, text FROM problems", |row| {
+        Ok(OpenProblem {
+            key: row.get(0)?,
+            fleet: row.get::<_, Option<String>>(1)?.and_then(|name| FleetName::new(&name)),
+            since: parsed(&row.get::<_, String>(2)?),
+            text: row.get(3)?,
+        })
+    })?;
+    ledger.problems = problems.into_iter().map(|p| (p.key.clone(), p)).collect();
+    Ok(ledger)
+}
+
+fn rows<T>(
+    connection: &Connection,
+    sql: &str,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>, StoreFault> {
+    let mut query = connection.prepare(sql).map_err(|e| fault(&e))?;
+    let rows = query.query_map([], read).map_err(|e| fault(&e))?;
+    rows.collect::<Result<_, _>>().map_err(|e| fault(&e))
+}
+
+fn load_servers(
+    connection: &Connection,
+    now: Timestamp,
+    ledger: &mut Ledger,
+) -> Result<(), StoreFault> {
+    let after = stored(time::before(now, GONE_LOADED));
+    let mut query = connection
+        .prepare("SELECT token, body FROM servers WHERE gone_at IS NULL OR gone_at > ?1")
+        .map_err(|e| fault(&e))?;
+    let mut found = query.query([after]).map_err(|e| fault(&e))?;
+    while let Some(row) = found.next().map_err(|e| fault(&e))? {
+        let (token, body): (String, String) =
+            (row.get(0).map_err(|e| fault(&e))?, row.get(1).map_err(|e| fault(&e))?);
+        let record = serde_json::from_str::<ServerRow>(&body)
+            .map_err(|error| StoreFault(format!("server {token}: {error}")))?
+            .into_record(&token)
+            .map_err(|error| StoreFault(error.to_string()))?;
+        ledger.servers.insert(record.token.clone(), record);
+    }
+    Ok(())
+}
+
+fn load_fleets(connection: &Connection, ledger: &mut Ledger) -> Result<(), StoreFault> {
+    let found = rows(connection, "SELECT name, body FROM fleets", |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+    })?;
+    for (name, body) in found {
+        let memory = serde_json::from_str::<FleetRow>(&body)
+            .map_err(|error| StoreFault(format!("fleet {name}: {error}")))?
+            .into_memory(&name)
+            .map_err(|error| StoreFault(error.to_string()))?;
+        if let Some(name) = FleetName::new(&name) {
+            ledger.fleets.insert(name, memory);
+        }
+    }
+    Ok(())
+}
+
+fn load_readings(connection: &Connection, ledger: &mut Ledger) -> Result<(), StoreFault> {
+    let mut query = connection
+        .prepare(
+            "SELECT fleet, at, waiting, oldest_seconds, unreadable FROM (
+                 SELECT *, row_number() OVER (PARTITION BY fleet ORDER BY at DESC) AS nth
+                 FROM readings)
+             WHERE nth <= ?1 ORDER BY fleet, at",
+        )
+        .map_err(|e| fault(&e))?;
+    let found = query
+        .query_map([READINGS_LOADED], |row| {
+            let number = |n: i64| u64::try_from(n).unwrap_or(0);
+            let oldest =
+                row.get::<_, Option<i64>>(3)?.map(|secs| Duration::from_secs(number(secs)));
+            let depth = match row.get::<_, Option<i64>>(2)? {
+                Some(waiting) => Ok(Depth { waiting: number(waiting), oldest }),
+                None => Err(row.get::<_, Option<String>>(4)?.unwrap_or_default()),
+            };
+            let at = parsed(&row.get::<_, String>(1)?);
+            Ok((row.get::<_, String>(0)?, Reading { at, depth }))
+        })
+        .map_err(|e| fault(&e))?;
+    for row in found {
+        let (fleet, reading) = row.map_err(|e| fault(&e))?;
+        if let Some(name) = FleetName::new(&fleet) {
+            ledger.apply(&Change::Reading(name, reading));
+        }
+    }
+    Ok(())
+}
+
+fn key_of(kind: &str, subject: &str) -> Option<OverrideKey> {
+    let fleet = || FleetName::new(subject);
+    match kind {
+        "hold" => fleet().map(OverrideKey::Hold),
+        "pause" => fleet().map(OverrideKey::Pause),
+        "retire" => fleet().map(OverrideKey::Retire),
+        "launch" => fleet().map(OverrideKey::Launch),
+        "keep" => Some(OverrideKey::Keep(InstanceId::new(subject))),
+        "terminate" => Some(OverrideKey::Terminate(InstanceId::new(subject))),
+        _ => None,
+    }
+}
+
+/// One row of the events.
+pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
+    let kind: String = row.get(1)?;
+    Ok(Event {
+        at: parsed(&row.get::<_, String>(0)?),
+        kind: EventKind::ALL.into_iter().find(|k| k.as_str() == kind).unwrap_or(EventKind::Seen),
+        fleet: row.get::<_, Option<String>>(2)?.and_then(|name| FleetName::new(&name)),
+        instance: row.get::<_, Option<String>>(3)?.map(|id| InstanceId::new(&id)),
+        text: row.get(4)?,
+    })
+}

@@ -1,0 +1,133 @@
+//! Changes to rows.
+
+use rusqlite::{Connection, params};
+
+use super::row::{FleetRow, ServerRow};
+use super::sqlite::{fault, stored};
+use crate::model::fleet::FleetName;
+use crate::model::instance::InstanceId;
+use crate::model::ledger::{Change, Override, OverrideKey};
+use crate::model::reading::Reading;
+use crate::ports::StoreFault;
+
+fn encoded<T: serde::Serialize>(row: &T) -> Result<String, StoreFault> {
+    serde_json::to_string(row).map_err(|error| StoreFault(error.to_string()))
+}
+
+fn run(
+    connection: &Connection,
+    sql: &str,
+    params: &[&dyn rusqlite::ToSql],
+) -> Result<(), StoreFault> {
+    let done = connection.prepare_cached(sql).and_then(|mut statement| statement.execute(params));
+    done.map(|_| ()).map_err(|error| fault(&error))
+}
+
+/// One change, as rows.
+pub(super) fn write(connection: &Connection, change: &Change) -> Result<(), StoreFault> {
+    match change {
+        Change::Server(record) => run(
+            connection,
+            "INSERT OR REPLACE INTO servers (token, fleet, instance, planned_at, gone_at, body)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![
+                record.token.as_str(),
+                record.fleet.as_str(),
+                record.instance().map(InstanceId::as_str),
+                stored(record.planned_at),
+                record.gone.as_ref().map(|gone| stored(gone.at)),
+                encoded(&ServerRow::from(&**record))?,
+            ],
+        ),
+        Change::Fleet(name, memory) => run(
+            connection,
+            "INSERT OR REPLACE INTO fleets (name, body) VALUES (?1, ?2)",
+            params![name.as_str(), encoded(&FleetRow::from(&**memory))?],
+        ),
+        Change::Reading(fleet, reading) => write_reading(connection, fleet, reading),
+        Change::Override(entry) => write_override(connection, entry),
+        Change::OverrideEnded(key) => {
+            let (kind, subject) = key_parts(key);
+            run(
+                connection,
+                "DELETE FROM overrides WHERE kind = ?1 AND subject = ?2",
+                params![kind, subject],
+            )
+        }
+        Change::Problem(problem) => run(
+            connection,
+            "INSERT OR REPLACE INTO problems (key, fleet, since, text) VALUES (?1, ?2, ?3, ?4)",
+            params![
+                problem.key,
+                problem.fleet.as_ref().map(FleetName::as_str),
+                stored(problem.since),
+                problem.text,
+            ],
+        ),
+        Change::ProblemEnded(key) => {
+            run(connection, "DELETE FROM problems WHERE key = ?1", params![key])
+        }
+        Change::Event(event) => run(
+            connection,
+            "INSERT INTO events (at, kind, fleet, instance, text) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![
+                stored(event.at),
+                event.kind.as_str(),
+                event.fleet.as_ref().map(FleetName::as_str),
+                event.instance.as_ref().map(InstanceId::as_str),
+                event.text,
+            ],
+        ),
+    }
+}
+
+fn key_parts(key: &OverrideKey) -> (&'static str, &str) {
+    match key {
+        OverrideKey::Hold(fleet) => ("hold", fleet.as_str()),
+        OverrideKey::Pause(fleet) => ("pause", fleet.as_str()),
+        OverrideKey::Retire(fleet) => ("retire", fleet.as_str()),
+        OverrideKey::Launch(fleet) => ("launch", fleet.as_str()),
+        OverrideKey::Keep(id) => ("keep", id.as_str()),
+        OverrideKey::Terminate(id) => ("terminate", id.as_str()),
+    }
+}
+
+fn write_reading(
+    connection: &Connection,
+    fleet: &FleetName,
+    reading: &Reading,
+) -> Result<(), StoreFault> {
+    let depth = reading.depth.as_ref().ok();
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    run(
+        connection,
+        "INSERT OR REPLACE INTO readings (fleet, at, waiting, oldest_seconds, unreadable)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![
+            fleet.as_str(),
+            stored(reading.at),
+            depth.map(|depth| number(depth.waiting)),
+            depth.and_then(|depth| depth.oldest).map(|oldest| number(oldest.as_secs())),
+            reading.depth.as_ref().err(),
+        ],
+    )
+}
+
+fn write_override(connection: &Connection, entry: &Override) -> Result<(), StoreFault> {
+    let (kind, subject) = key_parts(&entry.key);
+    run(
+        connection,
+        "INSERT OR REPLACE INTO overrides
+         (kind, subject, capacity, owner, reason, since, until)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![
+            kind,
+            subject,
+            entry.capacity,
+            entry.owner,
+            entry.reason,
+            stored(entry.since),
+            stored(entry.until),
+        ],
+    )
+}
