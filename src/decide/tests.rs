@@ -334,3 +334,72 @@ fn without_its_balancer_no_server_is_released() {
         assert_eq!((decision.wanted, decision.desired), (3, 4), "{decision:?}");
     }
 }
+
+mod laws {
+    //! What holds for any fleet, whatever its servers, readings and bounds.
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn lines(min: u32, max: u32) -> String {
+        JOBS.replace("min: 0\n    max: 2", &format!("min: {min}\n    max: {max}"))
+    }
+
+    prop_compose! {
+        /// Uptimes in minutes, readings in the last hour, the remembered target.
+        fn scenes()(
+            uptimes in vec(0_u64..200, 0..6),
+            readings in vec((1_u64..60, proptest::option::of(0_u64..50)), 0..6),
+            target in 0_u32..6,
+        ) -> (Vec<u64>, Vec<Past>, u32) {
+            let mut readings = readings;
+            readings.sort_by_key(|(ago, _)| std::cmp::Reverse(*ago));
+            (uptimes, readings, target)
+        }
+    }
+
+    fn scene(policy: &Policy, (uptimes, readings, target): &(Vec<u64>, Vec<Past>, u32)) -> Scene {
+        Scene::new(policy.clone(), uptimes).readings(readings).target(*target)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_wanted_capacity_is_within_bounds_and_always_has_a_reason(
+            given in scenes(), min in 0_u32..3, more in 0_u32..4,
+        ) {
+            let policy = policy(&lines(min, min + more));
+            let decision = scene(&policy, &given).decide();
+            prop_assert!((min..=min + more).contains(&decision.wanted), "{decision:?}");
+            prop_assert!(!decision.because.is_empty());
+        }
+
+        #[test]
+        fn only_servers_that_may_go_are_given_up(given in scenes()) {
+            let policy = policy(&lines(0, 2));
+            let decision = scene(&policy, &given).decide();
+            let old = given.0.iter().filter(|uptime| **uptime >= 45).count();
+            let given_up = decision.capacity.saturating_sub(decision.desired);
+            prop_assert!(given_up <= u32::try_from(old).unwrap(), "{decision:?}");
+        }
+
+        #[test]
+        fn an_unreadable_queue_gives_up_nothing(given in scenes()) {
+            let (uptimes, mut readings, target) = given;
+            readings.push((0, None));
+            let policy = policy(&lines(0, 2));
+            let decision = scene(&policy, &(uptimes, readings, target)).decide();
+            prop_assert!(decision.desired >= decision.capacity, "{decision:?}");
+        }
+
+        #[test]
+        fn a_higher_max_never_costs_a_server(given in scenes(), max in 0_u32..5) {
+            let low = scene(&policy(&lines(0, max)), &given).decide();
+            let high = scene(&policy(&lines(0, max + 1)), &given).decide();
+            prop_assert!(high.desired >= low.desired, "{low:?} {high:?}");
+        }
+    }
+}

@@ -10,7 +10,7 @@ use crate::model::fault::FaultKind;
 use crate::model::fleet::FleetName;
 use crate::model::ledger::{Change, Event, EventKind, OpenProblem};
 use crate::model::plan::{Limit, Plan};
-use crate::model::roster::{BalancerView, FleetView, Phase, Roster, Server};
+use crate::model::roster::{BalancerView, Breaker, FleetView, Phase, Roster, Server};
 use crate::model::server::LaunchState;
 use crate::model::time::{self, Timestamp};
 use crate::policy::Policy;
@@ -59,6 +59,7 @@ pub fn concerns(
     }
     for (name, view) in &roster.fleets {
         found.extend(balancer(view));
+        found.extend(breaker(view));
         found.extend(decisions.get(name).and_then(|decision| queue(name, decision)));
         for server in &view.servers {
             found.extend(ailing(name, server, policy, roster.now));
@@ -101,14 +102,27 @@ fn adopted(roster: &Roster) -> Option<Concern> {
 fn limit_key(limit: &Limit) -> Option<&'static str> {
     match limit {
         Limit::Instances { .. } => Some("limit-instances"),
-        Limit::Max { .. } => Some("at-max"),
         Limit::Terminate { .. } => Some("limit-terminate"),
-        Limit::Breaker { .. } => Some("launches-stopped"),
         Limit::NoPool { .. } => Some("no-capacity"),
         Limit::MostlySick { .. } => Some("mostly-sick"),
         Limit::Audit(_) => Some("audit"),
-        Limit::Pace => None,
+        // Whatever holds the places, a sick or a draining server, is told by itself; the breaker
+        // is told for as long as it is open, not only while servers are missing.
+        Limit::Max { .. } | Limit::Breaker { .. } | Limit::Pace => None,
     }
+}
+
+fn breaker(view: &FleetView) -> Option<Concern> {
+    let (failures, last) = match &view.breaker {
+        Breaker::Closed { .. } => return None,
+        Breaker::Open { failures, last, .. } | Breaker::Probing { failures, last } => {
+            (failures, last)
+        }
+    };
+    let text = format!(
+        "launches stopped after {failures} failures, the last: {last}; one is tried every 15m"
+    );
+    Some(Concern::new(format!("launches-stopped:{}", view.name), Some(&view.name), text))
 }
 
 fn balancer(view: &FleetView) -> Option<Concern> {
@@ -156,7 +170,7 @@ fn ailing(name: &FleetName, server: &Server, policy: &Policy, now: Timestamp) ->
                 format!("{label} passes its health check, but its load balancer says {said}"),
             )
         }
-        Phase::Registering if age >= grace => {
+        Phase::Registering if age >= grace && server.record.in_service_at.is_none() => {
             let said = server.membership.as_ref().map(ToString::to_string);
             let said = said.unwrap_or_else(|| "it is not a member".to_owned());
             ("not-in-service", format!("{label} is healthy, but its load balancer says {said}"))

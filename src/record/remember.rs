@@ -25,6 +25,10 @@ impl News<'_> {
         if !would.is_empty() {
             marks.insert(would.clone());
         }
+        if decision.capacity < decision.desired {
+            // A server was lost: that it is replaced, and why, is news each time.
+            marks.insert("short".to_owned());
+        }
         let mut memory = self.known.clone();
         let held_still = |rule| matches!(rule, "frozen" | "paused");
         if !decision.because.iter().any(|reason| held_still(reason.rule())) {

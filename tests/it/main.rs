@@ -1,14 +1,12 @@
 //! One binary for all integration tests: one link, one run. A suite is a module and a line here.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "helpers of tests fail by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail by panicking")]
 #![expect(clippy::disallowed_methods, reason = "tests of processes wait by the real clock")]
 
 #[cfg(feature = "aws")]
 mod moto;
+#[cfg(feature = "aws")]
+mod scale;
+mod scenario;
 #[cfg(feature = "aws")]
 mod support;
 mod swarm;

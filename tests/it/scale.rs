@@ -1,0 +1,97 @@
+//! Many servers: how often AWS is asked must not grow with them.
+
+use std::fmt::Write as _;
+use std::process::Command;
+use std::time::Duration;
+
+use tidegate::model::balancer::Balancer;
+use tidegate::model::fleet::Pool;
+use tidegate::model::launch::{Image, LaunchRequest, Token, tag};
+use tidegate::model::time::Timestamp;
+use tidegate::sim::faults::Troubles;
+
+use crate::support::binary::Daemon;
+use crate::support::cloud::{Cloud, name};
+
+const FLEETS: usize = 1000;
+const SERVERS: usize = 10;
+const BALANCERS: usize = 10;
+
+fn policy() -> String {
+    let mut text = "version: 1\nmode: act\ntick: 1s\ndefaults:\n  launch: { image: ami-0123456789abcdef0, types: [t3.small] }\n  min: 10\n  max: 10\nfleets:\n".to_owned();
+    for n in 0..FLEETS {
+        let balancer = n % BALANCERS;
+        writeln!(text, "  f{n}: {{ load_balancer: {{ classic: lb{balancer} }} }}").unwrap();
+    }
+    text
+}
+
+fn populate(cloud: &Cloud) {
+    let mut state = cloud.front.state();
+    for n in 0..BALANCERS {
+        state.world.add_balancer(Balancer::Classic(format!("lb{n}")), Duration::ZERO);
+    }
+    let now = Timestamp::now();
+    for fleet in 0..FLEETS {
+        for server in 0..SERVERS {
+            let fleet = format!("f{fleet}");
+            let pool = Pool { instance_type: Some("t3.small".to_owned()), subnet: None };
+            let token = Token::derive("main", &name(&fleet), now, server, &pool);
+            let tags = [(tag::INSTALL, "main"), (tag::FLEET, fleet.as_str()), (tag::ROLE, "f")];
+            let request = LaunchRequest {
+                token,
+                image: Image::Id("ami-0123456789abcdef0".to_owned()),
+                pool,
+                key_pair: None,
+                security_groups: Vec::new(),
+                instance_profile: None,
+                user_data: String::new(),
+                tags: tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+            };
+            state.world.launch(&request).unwrap();
+        }
+    }
+    let members: Vec<_> = state
+        .world
+        .machines()
+        .map(|m| {
+            (m.id.clone(), m.fleet().unwrap().as_str()[1..].parse::<usize>().unwrap() % BALANCERS)
+        })
+        .collect();
+    for (id, balancer) in members {
+        let balancer = Balancer::Classic(format!("lb{balancer}"));
+        state.world.members.register(&balancer, &id, now).unwrap();
+    }
+}
+
+/// Ten thousand servers in a thousand fleets: a tick asks for ten pages of instances and once for
+/// each balancer, and finds nothing to do.
+#[test]
+fn calls_do_not_grow_with_the_servers() {
+    let cloud = Cloud::new(Troubles::new());
+    populate(&cloud);
+    std::thread::sleep(Duration::from_secs(2));
+    let daemon = Daemon::new(&cloud.endpoint, &policy());
+    // The first tick finds the servers in EC2, the second sees them in service; then all is quiet.
+    for _ in 0..2 {
+        assert!(daemon.ask(&["run", "--once"]).status.success());
+    }
+    let before = cloud.front.state().world.calls().clone();
+    let launched = before["RunInstances"];
+    let program = daemon.command(&["run", "--once"]);
+    let mut timed = Command::new("bash");
+    timed.arg("-c").arg("time \"$0\" \"$@\"").arg(program.get_program()).args(program.get_args());
+    timed.env_clear().envs(program.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    let output = timed.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let after = cloud.front.state().world.calls().clone();
+    let made = |call: &str| after.get(call).unwrap_or(&0) - before.get(call).unwrap_or(&0);
+    assert!(!said.contains("INFO") || said.matches("INFO").count() == 1, "not quiet: {said}");
+    println!("start, one quiet tick over {} servers, and stop:{said}", FLEETS * SERVERS);
+    let pages = u64::try_from(FLEETS * SERVERS).unwrap() / 1000;
+    assert_eq!(made("DescribeInstances"), pages);
+    assert_eq!(made("DescribeInstanceHealth"), u64::try_from(BALANCERS).unwrap());
+    assert_eq!(after["RunInstances"], launched);
+    assert_eq!(after.values().sum::<u64>() - before.values().sum::<u64>(), pages + 10, "{after:?}");
+}

@@ -1,0 +1,204 @@
+//! Scenarios: a policy, an imagined world and a script in a file, and the story that must come of
+//! them beside it. A new one takes no Rust. `TIDEGATE_BLESS=1` writes the stories anew; the diff is
+//! the review.
+//!
+//! Every story ends with a check that the daemon rests: a second tick at the same instant does
+//! nothing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tidegate::model::balancer::Balancer;
+use tidegate::model::fleet::FleetName;
+use tidegate::model::ledger::{Change, Override, OverrideKey};
+use tidegate::model::time::{self, Timestamp};
+use tidegate::policy::{Policy, load, units};
+use tidegate::sim::Simulation;
+use tidegate::sim::load::Load;
+use tidegate::sim::world::Settings;
+use tidegate::store::memory::MemoryStore;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Scenario {
+    /// What it shows, for whoever reads the file.
+    #[serde(rename = "about")]
+    _about: String,
+    start: String,
+    run: String,
+    #[serde(default = "one")]
+    seed: u64,
+    #[serde(default)]
+    troubles: Vec<String>,
+    policy: String,
+    #[serde(default)]
+    script: Vec<Cue>,
+}
+
+fn one() -> u64 {
+    1
+}
+
+/// Something that happens in the world at a moment after the start.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cue {
+    at: String,
+    /// The queue's length from now on, by fleet.
+    queue: Option<BTreeMap<String, u64>>,
+    /// A person at the console terminates the oldest server of this fleet.
+    terminate: Option<String>,
+    /// A person deletes a classic balancer.
+    delete_balancer: Option<String>,
+    /// The daemon is killed and started again.
+    #[serde(default)]
+    restart: bool,
+    /// The policy file is edited: `from` becomes `to`.
+    edit: Option<Edit>,
+    /// Somebody holds a fleet.
+    hold: Option<Hold>,
+    /// Every trouble ends.
+    #[serde(default)]
+    calm: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Edit {
+    from: String,
+    to: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Hold {
+    fleet: String,
+    capacity: u32,
+    lasts: String,
+}
+
+fn name(text: &str) -> FleetName {
+    FleetName::new(text).unwrap()
+}
+
+fn policy(text: &str, now: Timestamp) -> Policy {
+    let loaded = load("scenario", text, now);
+    loaded.policy.unwrap_or_else(|| panic!("{:?}", loaded.problems))
+}
+
+async fn play(scenario: Scenario) -> String {
+    let start: Timestamp = scenario.start.parse().unwrap();
+    let mut text = scenario.policy.clone();
+    let policy_now = policy(&text, start);
+    let zone = policy_now.zone.clone();
+    let quiet =
+        Load { per_hour: vec![0.0], start, job_takes: Duration::from_mins(1), jobs_at_once: 1 };
+    let queues = policy_now.fleets.values().filter(|fleet| fleet.queue.is_some());
+    let loads = queues.map(|fleet| (fleet.name.clone(), quiet.clone())).collect();
+    let troubles = scenario.troubles.iter().map(|name| name.parse().unwrap()).collect();
+    let settings = Settings { seed: scenario.seed, troubles, ..Settings::default() };
+    let store = Arc::new(MemoryStore::default());
+    let mut simulation =
+        Simulation::new(policy_now, settings, loads, store.clone(), start).unwrap();
+    let end = time::after(start, units::duration(&scenario.run).unwrap());
+    let mut cues = scenario.script.into_iter().peekable();
+    while simulation.now() < end {
+        let due = |cue: &Cue| time::after(start, units::duration(&cue.at).unwrap());
+        while let Some(cue) = cues.next_if(|cue| due(cue) <= simulation.now()) {
+            follow(&cue, &mut simulation, &mut text);
+        }
+        let record = simulation.tick().await.unwrap();
+        let next = cues.peek().map(due).filter(|at| *at > simulation.now());
+        simulation.advance(next.map_or(record.next, |at| at.min(record.next)).min(end));
+    }
+    simulation.tick().await.unwrap();
+    let again = simulation.tick().await.unwrap();
+    assert!(again.calls.is_empty(), "it does not rest: {:?}", again.calls);
+    let mut story = String::new();
+    for event in store.events() {
+        let at = event.at.to_zoned(zone.clone()).strftime("%a %H:%M:%S").to_string();
+        let fleet = event.fleet.as_ref().map(ToString::to_string).unwrap_or_default();
+        story.push_str(&format!("{at} {:<9} {fleet:<4} {}\n", event.kind.as_str(), event.text));
+    }
+    story
+}
+
+fn follow(cue: &Cue, simulation: &mut Simulation, text: &mut String) {
+    let now = simulation.now();
+    {
+        let mut state = simulation.front.state();
+        for (fleet, waiting) in cue.queue.iter().flatten() {
+            state.pin(name(fleet), *waiting);
+        }
+        if let Some(fleet) = &cue.terminate {
+            let mut machines: Vec<_> = state
+                .world
+                .machines()
+                .filter(|m| m.fleet() == Some(name(fleet)) && m.lifecycle(now).is_alive())
+                .map(|m| (m.launched_at, m.id.clone()))
+                .collect();
+            machines.sort();
+            state.world.console_terminate(&machines[0].1).unwrap();
+        }
+        if let Some(balancer) = &cue.delete_balancer {
+            state.world.members.remove(&Balancer::Classic(balancer.clone()));
+        }
+        if cue.calm {
+            state.world.calm();
+        }
+    }
+    if let Some(Edit { from, to }) = &cue.edit {
+        assert!(text.contains(from.as_str()), "`{from}` is not in the policy");
+        *text = text.replace(from.as_str(), to);
+        simulation.policy = policy(text, now);
+    }
+    if let Some(hold) = &cue.hold {
+        let entry = Override {
+            key: OverrideKey::Hold(name(&hold.fleet)),
+            capacity: hold.capacity,
+            owner: "ann".to_owned(),
+            reason: "launch day".to_owned(),
+            since: now,
+            until: time::after(now, units::duration(&hold.lasts).unwrap()),
+        };
+        simulation.journal.commit(&[Change::Override(entry)]).unwrap();
+    }
+    if cue.restart {
+        simulation.restart().unwrap();
+    }
+}
+
+fn scenarios() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "yaml"))
+        .collect();
+    files.sort();
+    files
+}
+
+#[tokio::test]
+async fn every_scenario_has_its_story() {
+    let files = scenarios();
+    assert!(!files.is_empty());
+    let bless = std::env::var_os("TIDEGATE_BLESS").is_some();
+    let mut wrong = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let scenario: Scenario = serde_yaml::from_str(&text)
+            .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let story = play(scenario).await;
+        let expected = file.with_extension("out");
+        if bless {
+            std::fs::write(&expected, &story).unwrap();
+        } else if std::fs::read_to_string(&expected).ok().as_deref() != Some(&story) {
+            wrong.push(format!("--- {} now tells\n{story}", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}\nTIDEGATE_BLESS=1 writes them anew", wrong.join("\n"));
+}
