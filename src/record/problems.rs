@@ -163,7 +163,8 @@ fn ailing(name: &FleetName, server: &Server, policy: &Policy, now: Timestamp) ->
                 time::local(*since, &policy.zone)
             ),
         ),
-        Phase::Disputed => {
+        // While our own check fails too, the two are about to agree.
+        Phase::Disputed if server.ailing.is_none() => {
             let said = server.membership.as_ref().map(ToString::to_string).unwrap_or_default();
             (
                 "disputed",
@@ -198,6 +199,7 @@ fn ailing(name: &FleetName, server: &Server, policy: &Policy, now: Timestamp) ->
         | Phase::Booting
         | Phase::Registering
         | Phase::InService
+        | Phase::Disputed
         | Phase::Unclear
         | Phase::Overdue
         | Phase::Draining => return None,

@@ -342,6 +342,13 @@ impl World {
         }
     }
 
+    /// A running instance's page breaks, or works again.
+    pub fn set_page(&mut self, id: &InstanceId, works: bool) {
+        if let Some(machine) = self.machines.get_mut(id) {
+            machine.serves_at = works.then_some(self.now);
+        }
+    }
+
     /// Whether an instance's page says welcome, by instance or by address.
     pub fn page(&self, id: &InstanceId) -> bool {
         self.machines.get(id).is_some_and(|machine| machine.serves(self.now))

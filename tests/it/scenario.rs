@@ -13,12 +13,13 @@ use std::time::Duration;
 use serde::Deserialize;
 use tidegate::model::balancer::Balancer;
 use tidegate::model::fleet::FleetName;
+use tidegate::model::instance::InstanceId;
 use tidegate::model::ledger::{Change, Override, OverrideKey};
 use tidegate::model::time::{self, Timestamp};
 use tidegate::policy::{Policy, load, units};
 use tidegate::sim::Simulation;
 use tidegate::sim::load::Load;
-use tidegate::sim::world::Settings;
+use tidegate::sim::world::{Settings, World};
 use tidegate::store::memory::MemoryStore;
 
 #[derive(Deserialize)]
@@ -51,6 +52,10 @@ struct Cue {
     queue: Option<BTreeMap<String, u64>>,
     /// A person at the console terminates the oldest server of this fleet.
     terminate: Option<String>,
+    /// The pages of this many servers of a fleet break, the oldest first.
+    sicken: Option<(String, usize)>,
+    /// The pages of all servers of a fleet work again.
+    cure: Option<String>,
     /// A person deletes a classic balancer.
     delete_balancer: Option<String>,
     /// The daemon is killed and started again.
@@ -134,14 +139,18 @@ fn follow(cue: &Cue, simulation: &mut Simulation, text: &mut String) {
             state.pin(name(fleet), *waiting);
         }
         if let Some(fleet) = &cue.terminate {
-            let mut machines: Vec<_> = state
-                .world
-                .machines()
-                .filter(|m| m.fleet() == Some(name(fleet)) && m.lifecycle(now).is_alive())
-                .map(|m| (m.launched_at, m.id.clone()))
-                .collect();
-            machines.sort();
-            state.world.console_terminate(&machines[0].1).unwrap();
+            let oldest = alive(&state.world, fleet).remove(0);
+            state.world.console_terminate(&oldest).unwrap();
+        }
+        if let Some((fleet, count)) = &cue.sicken {
+            for id in alive(&state.world, fleet).into_iter().take(*count) {
+                state.world.set_page(&id, false);
+            }
+        }
+        if let Some(fleet) = &cue.cure {
+            for id in alive(&state.world, fleet) {
+                state.world.set_page(&id, true);
+            }
         }
         if let Some(balancer) = &cue.delete_balancer {
             state.world.members.remove(&Balancer::Classic(balancer.clone()));
@@ -169,6 +178,16 @@ fn follow(cue: &Cue, simulation: &mut Simulation, text: &mut String) {
     if cue.restart {
         simulation.restart().unwrap();
     }
+}
+
+/// The instances a fleet has alive, the oldest first.
+fn alive(world: &World, fleet: &str) -> Vec<InstanceId> {
+    let machines = world.machines().filter(|machine| {
+        machine.fleet() == Some(name(fleet)) && machine.lifecycle(world.now()).is_alive()
+    });
+    let mut found: Vec<_> = machines.map(|m| (m.launched_at, m.id.clone())).collect();
+    found.sort();
+    found.into_iter().map(|(_, id)| id).collect()
 }
 
 fn scenarios() -> Vec<PathBuf> {
