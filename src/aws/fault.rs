@@ -142,6 +142,11 @@ where
         }
         SdkError::DispatchFailure(failure) => {
             let text = failure.as_connector_error().map(|error| chain(error)).unwrap_or_default();
+            // The SDK has no kind of its own for this; the request never left.
+            if failure.is_other() && text.contains("credential") {
+                let text = "no AWS credentials were found: set AWS_PROFILE or AWS_ACCESS_KEY_ID, or give the host an instance role";
+                return Fault::new(FaultKind::Credentials, "NoCredentials", text);
+            }
             Fault::new(FaultKind::Ambiguous, "NoConnection", &text)
         }
         SdkError::ResponseError(_) => {

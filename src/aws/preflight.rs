@@ -11,7 +11,7 @@ use crate::model::balancer::Balancer;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::fleet::FleetName;
 use crate::model::launch::{Image, LaunchRequest};
-use crate::ports::Balancers as _;
+use crate::ports::{Balancers as _, Cloud as _};
 
 /// What to ask about one fleet.
 #[derive(Debug, Clone)]
@@ -39,6 +39,13 @@ pub struct Finding {
 /// Asks AWS about each fleet.
 pub async fn preflight(aws: &Aws, asked: &[Asked]) -> Vec<Finding> {
     let mut found = Vec::new();
+    // One question first: where it cannot even be asked, the others need not be.
+    if let Err(fault) = aws.instances("tidegate-check").await {
+        let refused = matches!(fault.kind, FaultKind::Permission | FaultKind::Config);
+        let verdict = if refused { Verdict::Problem } else { Verdict::Unknown };
+        let text = format!("nothing could be verified, EC2 cannot be listed: {fault}");
+        return vec![Finding { verdict, text }];
+    }
     let mut subnets = BTreeMap::new();
     for fleet in asked {
         for request in &fleet.requests {

@@ -102,10 +102,11 @@ impl Standing<'_> {
             return Phase::Sick { since };
         }
         if record.healthy_at.is_none() {
-            let overdue = self.fleet.is_some_and(|fleet| age >= fleet.grace);
-            // A check that has never been made says nothing about the server.
-            let checked = record.instance().is_some_and(|id| self.seen.health.contains_key(id));
-            return if overdue && checked { Phase::Overdue } else { Phase::Booting };
+            return if self.is_overdue(record, membership, age) {
+                Phase::Overdue
+            } else {
+                Phase::Booting
+            };
         }
         match (self.balancer, membership) {
             (BalancerView::None, _) | (_, Some(Membership::InService)) => Phase::InService,
@@ -115,6 +116,22 @@ impl Standing<'_> {
             }
             (_, _) => Phase::Registering,
         }
+    }
+
+    /// Whether a launch has had its time and come to nothing. Not said of a server that was found
+    /// after the journal was lost, which may have served for months, nor against the word of its
+    /// balancer: there, rather the check is at fault, and a person is told.
+    fn is_overdue(
+        &self,
+        record: &ServerRecord,
+        membership: Option<&Membership>,
+        age: Duration,
+    ) -> bool {
+        let over = self.fleet.is_some_and(|fleet| age >= fleet.grace);
+        // A check that has never been made says nothing about the server.
+        let checked = record.instance().is_some_and(|id| self.seen.health.contains_key(id));
+        let serving = membership == Some(&Membership::InService);
+        over && checked && !serving && record.request.is_some()
     }
 
     fn release(&self, server: &Server) -> Result<(), Block> {
