@@ -84,13 +84,14 @@ fn schedule_edges_up_and_down() {
             at.hour()
         )
     };
-    // The line before now stands until the first edge, which is up to a minute away.
-    let lines = format!("    schedule:\n{}{}{}", line(-1, 1), line(1, 2), line(2, 1));
+    // The line before now stands until the first edge, which is 20 to 80 seconds away.
+    let first = if now.second() < 40 { 1 } else { 2 };
+    let lines = format!("    schedule:\n{}{}{}", line(-1, 1), line(first, 2), line(first + 1, 1));
     let policy =
         cloud.policy("classic", (1, 3)).replace("    max: 3\n", &format!("    max: 3\n{lines}"));
     let mut daemon = Daemon::new(&cloud.endpoint, &policy);
     daemon.start();
-    let edge = Duration::from_secs(90);
+    let edge = Duration::from_secs(110);
     wait_for("one at first", PATIENCE, || (cloud.alive("app").len() == 1).then_some(()));
     wait_for("two from the edge on", edge, || (cloud.alive("app").len() == 2).then_some(()));
     wait_for("one again", edge, || (cloud.alive("app").len() == 1).then_some(()));
@@ -242,7 +243,8 @@ fn refused_capacity_leads_to_the_next_type_and_throttling_to_patience() {
     let cloud = Cloud::new([Trouble::NoCapacity, Trouble::Throttling].into());
     let mut daemon = Daemon::new(&cloud.endpoint, &cloud.policy("classic", (2, 3)));
     daemon.start();
-    wait_for("two of the second type", PATIENCE, || {
+    // Every third call is refused, and a launch that was is repeated at growing intervals.
+    wait_for("two of the second type", Duration::from_mins(3), || {
         let alive = cloud.alive("app");
         let second = |m: &tidegate::sim::world::Machine| {
             m.request.pool.instance_type.as_deref() == Some("t3a.small")
