@@ -24,7 +24,8 @@ pub enum LogFormat {
 /// Sets up logging for the life of the process. `filter`: as in `RUST_LOG`, of which only the part
 /// for tidegate itself is usual.
 pub fn init(format: LogFormat, under_systemd: bool, verbose: bool) {
-    let filter = EnvFilter::new(if verbose { "info,tidegate=debug" } else { "warn,tidegate=info" });
+    let filter =
+        EnvFilter::new(if verbose { "info,tidegate=debug" } else { "error,tidegate=info" });
     let registry = tracing_subscriber::registry().with(filter);
     let text = || {
         tracing_subscriber::fmt::layer()

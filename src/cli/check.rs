@@ -22,7 +22,7 @@ pub(crate) struct Check {
     /// Ask AWS nothing
     #[arg(long)]
     offline: bool,
-    /// Exit with 3 on warnings too
+    /// Exit with 3 on warnings too, and on what could not be verified
     #[arg(long)]
     strict: bool,
 }
@@ -101,8 +101,9 @@ pub(crate) fn run(check: &Check, settings: &Settings, json: bool) -> Result<(), 
             println!("{errors} errors, {warnings} warnings");
         }
     }
-    match (failed, warnings) {
-        (0, warnings) if warnings > 0 && check.strict => Err(Failure::Told(super::FINDING)),
+    let unsaid = aws.iter().filter(|finding| finding.verdict == "unknown").count();
+    match (failed, warnings + unsaid) {
+        (0, doubts) if doubts > 0 && check.strict => Err(Failure::Told(super::FINDING)),
         (0, _) => Ok(()),
         (_, _) => Err(Failure::Told(FAILED)),
     }

@@ -16,7 +16,7 @@ pub(crate) enum Hand {
     Launch {
         fleet: String,
         /// How many
-        #[arg(default_value_t = 1)]
+        #[arg(default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         count: u32,
         #[command(flatten)]
         why: Why,
@@ -35,6 +35,7 @@ pub(crate) enum Hand {
         fleet: String,
         capacity: u32,
         /// Why, for whoever reads the record
+        #[arg(required = true)]
         reason: Vec<String>,
         /// For how long
         #[arg(long = "for", value_name = "SPAN", value_parser = super::span)]
@@ -46,6 +47,8 @@ pub(crate) enum Hand {
     /// Neither scale out nor in
     Pause {
         fleet: String,
+        /// Why, for whoever reads the record
+        #[arg(required = true)]
         reason: Vec<String>,
         /// For how long
         #[arg(long = "for", value_name = "SPAN", value_parser = super::span)]
@@ -59,6 +62,8 @@ pub(crate) enum Hand {
     /// Protect one server from being terminated
     Keep {
         instance: String,
+        /// Why, for whoever reads the record
+        #[arg(required = true)]
         reason: Vec<String>,
         /// For how long
         #[arg(long = "for", value_name = "SPAN", value_parser = super::span)]

@@ -58,7 +58,7 @@ impl fmt::Display for Blind {
             Self::Unlisted(fault) => write!(f, "EC2 could not be listed: {fault}"),
             Self::Implausible { absent, expected } => write!(
                 f,
-                "EC2's list lacks {absent} of {expected} servers that should be in it, which is not believed"
+                "EC2's list lacks {absent} of {expected} servers that should be in it, which is not believed within the hour"
             ),
         }
     }

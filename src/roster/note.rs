@@ -21,6 +21,11 @@ const SICK_AFTER_FAILURES: u32 = 3;
 /// that is stamped more than 15 minutes ago, and a new instance may take minutes to be listed.
 pub(super) const UNANSWERED_HORIZON: std::time::Duration = std::time::Duration::from_mins(25);
 
+/// How long even an implausible list must say the same before it is believed: lists with missing
+/// pages have been seen to last minutes, while a fleet that somebody ended during a weekend's pause
+/// of the daemon stays gone.
+const BELIEVED_AFTER: std::time::Duration = std::time::Duration::from_hours(1);
+
 /// What `seen` adds to the journal. Applying the changes and noting the same again gives nothing.
 pub fn note(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Change> {
     let mut changes = Vec::new();
@@ -60,7 +65,7 @@ struct Note<'a> {
     policy: &'a Policy,
     ledger: &'a Ledger,
     seen: &'a Observation,
-    /// Whether absence from EC2's list may count as evidence.
+    /// Whether absence from EC2's list soon counts as evidence.
     trusted: bool,
 }
 
@@ -103,10 +108,11 @@ impl Note<'_> {
             return;
         }
         match &noted.launch {
-            LaunchState::Launched(_) if self.trusted => {
+            LaunchState::Launched(_) => {
                 let since = *noted.absent_since.get_or_insert(now);
                 let known_since = noted.launched_at.unwrap_or(noted.planned_at).max(since);
-                if time::since(now, known_since) >= VANISHED_AFTER {
+                let enough = if self.trusted { VANISHED_AFTER } else { BELIEVED_AFTER };
+                if time::since(now, known_since) >= enough {
                     let asked = noted.retirement.as_ref().is_some_and(|r| r.terminate_asks > 0);
                     let how = if asked { GoneHow::Retired } else { GoneHow::Vanished };
                     noted.gone = Some(Gone { at: now, how });
@@ -115,7 +121,7 @@ impl Note<'_> {
             LaunchState::Asked(asked) if self.trusted && given_up(asked, now) => {
                 noted.gone = Some(Gone { at: now, how: GoneHow::NeverWas });
             }
-            LaunchState::Launched(_) | LaunchState::Asked(_) | LaunchState::Refused(_) => {}
+            LaunchState::Asked(_) | LaunchState::Refused(_) => {}
         }
     }
 

@@ -59,6 +59,8 @@ struct Cue {
     cure: Option<String>,
     /// A person deletes a classic balancer.
     delete_balancer: Option<String>,
+    /// The daemon is killed, and started again after so long.
+    down: Option<String>,
     /// The daemon is killed and started again.
     #[serde(default)]
     restart: bool,
@@ -176,7 +178,10 @@ fn follow(cue: &Cue, simulation: &mut Simulation, text: &mut String) {
         };
         simulation.journal.commit(&[Change::Override(entry)]).unwrap();
     }
-    if cue.restart {
+    if let Some(down) = &cue.down {
+        simulation.advance(time::after(now, units::duration(down).unwrap()));
+    }
+    if cue.restart || cue.down.is_some() {
         simulation.restart().unwrap();
     }
 }

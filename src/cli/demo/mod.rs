@@ -39,6 +39,9 @@ pub(crate) struct Demo {
     seed: u64,
 }
 
+/// 128 and the number of SIGINT, as a shell says it.
+const INTERRUPTED: u8 = 130;
+
 /// Jobs an hour through the imagined day: payroll runs after opening and before closing.
 const JOBS_PER_HOUR: [f64; 24] = [
     2.0, 2.0, 1.0, 1.0, 2.0, 4.0, 8.0, 20.0, 55.0, 75.0, 60.0, 35.0, 25.0, 30.0, 40.0, 70.0, 80.0,
@@ -139,7 +142,15 @@ impl Show {
     ) -> Result<(), Failure> {
         if let Some(speed) = self.speed {
             let span = time::since(next, simulation.now());
-            tokio::time::sleep(span / speed).await;
+            tokio::select! {
+                () = tokio::time::sleep(span / speed) => {}
+                _ = tokio::signal::ctrl_c() => {
+                    if let Some(screen) = screen {
+                        screen.leave()?;
+                    }
+                    return Err(Failure::Told(INTERRUPTED));
+                }
+            }
         }
         simulation.advance(next);
         if let Some(screen) = screen {

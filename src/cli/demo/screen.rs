@@ -107,6 +107,7 @@ impl Screen {
         Ok(())
     }
 
+    /// Gives the terminal back as it was.
     pub(super) fn leave(&mut self) -> Result<(), Failure> {
         let mut stdout = std::io::stdout().lock();
         stdout.write_all(b"\x1b[?25h\x1b[?1049l").context("failed to draw")?;
