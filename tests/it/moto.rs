@@ -14,7 +14,7 @@ use aws_sdk_elasticloadbalancing::types::Listener;
 
 use crate::support::binary::Daemon;
 use crate::support::moto::Moto;
-use crate::support::wait_for;
+use crate::support::{EDGE, edges, wait_for};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -58,6 +58,7 @@ fn policy(moto: &Moto, pages: &Pages, balancer: &str) -> String {
         r#"
 version: 1
 region: us-east-1
+timezone: UTC
 mode: act
 tick: 1s
 limits: {{ instances: 10, terminate: 20 per 1m }}
@@ -122,22 +123,38 @@ async fn check_launch(moto: &Moto, id: &str) {
     assert_ne!(protected, Some(true));
 }
 
-/// A life on moto, with a restart, a lost journal and a death in it. `members` asks the balancer.
-async fn a_life<F>(moto: &Moto, balancer: &str, members: impl Fn() -> F)
-where
-    F: Future<Output = BTreeSet<String>>,
-{
+/// The balancer, as the one test or the other made it.
+trait Front {
+    fn policy(&self) -> String;
+    async fn members(&self) -> BTreeSet<String>;
+    async fn delete(&self);
+
+    /// Until the balancer has just these.
+    async fn wait_members(&self, expected: &BTreeSet<String>) {
+        for _ in 0..100 {
+            if self.members().await == *expected {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!(self.members().await, *expected);
+    }
+}
+
+/// A life on moto, with a restart, a lost journal and a death in it.
+async fn a_life(moto: &Moto, front: &impl Front) {
     // Somebody else's, and it stays untouched throughout.
     moto.ec2.run_instances().image_id(&moto.image).min_count(1).max_count(1).send().await.unwrap();
     let foreign = running(moto, None).await;
     let pages = Pages::start();
-    let mut daemon = Daemon::new(&moto.endpoint, &policy(moto, &pages, balancer));
+    let text = policy(moto, &pages, &front.policy());
+    let mut daemon = Daemon::new(&moto.endpoint, &text);
     let checked = daemon.order(&["check"]);
     assert!(checked.contains("is allowed (dry run)"), "{checked}");
     daemon.start();
     let first: BTreeSet<String> = daemon.wait_in_service("app", 2).into_iter().collect();
     assert_eq!(running(moto, Some("app")).await, first);
-    assert_eq!(members().await, first);
+    assert_eq!(front.members().await, first);
     for id in &first {
         check_launch(moto, id).await;
     }
@@ -156,7 +173,7 @@ where
     daemon.order(&["resume", "app"]);
     let two: BTreeSet<String> = daemon.wait_in_service("app", 2).into_iter().collect();
     wait_for("the third is out", PATIENCE, || (daemon.says("is terminated") >= 2).then_some(()));
-    assert_eq!(members().await, two);
+    front.wait_members(&two).await;
     assert_eq!(running(moto, Some("app")).await, two);
 
     // The journal is lost: the servers are not.
@@ -172,14 +189,100 @@ where
     daemon.wait_log(&format!("{victim} was terminated, not by us"));
     let after: BTreeSet<String> = daemon.wait_in_service("app", 2).into_iter().collect();
     assert!(!after.contains(victim));
-    for _ in 0..100 {
-        if members().await == after {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    assert_eq!(members().await, after, "the dead one is deregistered");
+    front.wait_members(&after).await;
+    on_the_clock(moto, front, &daemon, &text).await;
+    without_a_fleet_and_a_balancer(moto, front, &daemon, &text).await;
     assert_eq!(running(moto, None).await, foreign, "somebody else's instance is untouched");
+}
+
+/// The schedule's edges, up and down, by the real clock.
+async fn on_the_clock(moto: &Moto, front: &impl Front, daemon: &Daemon, text: &str) {
+    let lines = edges("UTC", [2, 3, 2]);
+    daemon.write_policy(&text.replacen("    max: 3\n", &format!("    max: 3\n{lines}"), 1));
+    let alive = |count: usize| async move {
+        let begun = std::time::Instant::now();
+        while running(moto, Some("app")).await.len() != count {
+            assert!(begun.elapsed() < EDGE, "never {count}:\n{}", daemon.log());
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    alive(3).await;
+    alive(2).await;
+    assert_eq!(daemon.says("asks for 3"), 1, "{}", daemon.log());
+    front.wait_members(&running(moto, Some("app")).await).await;
+    daemon.write_policy(text);
+}
+
+/// A fleet that leaves the file, and a balancer that is deleted: both are told, and no server is
+/// lost by either.
+async fn without_a_fleet_and_a_balancer(
+    moto: &Moto,
+    front: &impl Front,
+    daemon: &Daemon,
+    text: &str,
+) {
+    let kept = BTreeSet::from_iter(daemon.wait_in_service("app", 2));
+    let (from, to) = (text.find("  app:\n").unwrap(), text.find("  job:\n").unwrap());
+    daemon.write_policy(&format!("{}{}", &text[..from], &text[to..]));
+    daemon.wait_log("which is not in the policy");
+    assert_eq!(front.members().await, kept);
+    assert_eq!(running(moto, Some("app")).await, kept);
+    daemon.write_policy(text);
+    assert_eq!(BTreeSet::from_iter(daemon.wait_in_service("app", 2)), kept);
+
+    front.delete().await;
+    daemon.wait_log(" is gone: ");
+    // One too many now, and the balancer cannot say who is still in traffic.
+    daemon.write_policy(&text.replacen("    min: 2\n", "    min: 1\n", 1));
+    daemon.wait_log("min is 1; 1 more than wanted, 0 may go now");
+    assert_eq!(running(moto, Some("app")).await, kept);
+}
+
+struct Classic<'a>(&'a Moto);
+
+impl Front for Classic<'_> {
+    fn policy(&self) -> String {
+        "classic: smallpayroll-http".to_owned()
+    }
+
+    async fn members(&self) -> BTreeSet<String> {
+        let answer =
+            self.0.elb.describe_instance_health().load_balancer_name("smallpayroll-http").send();
+        let answer = answer.await.unwrap();
+        answer.instance_states().iter().map(|row| row.instance_id().unwrap().to_owned()).collect()
+    }
+
+    async fn delete(&self) {
+        let call = self.0.elb.delete_load_balancer().load_balancer_name("smallpayroll-http");
+        call.send().await.unwrap();
+    }
+}
+
+struct Group<'a> {
+    moto: &'a Moto,
+    arn: String,
+    listener: String,
+}
+
+impl Front for Group<'_> {
+    fn policy(&self) -> String {
+        "target_group: web-http".to_owned()
+    }
+
+    async fn members(&self) -> BTreeSet<String> {
+        let call = self.moto.elbv2.describe_target_health().target_group_arn(&self.arn);
+        let answer = call.send().await.unwrap();
+        let rows = answer.target_health_descriptions().iter();
+        rows.filter(|row| row.target_health().unwrap().state().unwrap().as_str() != "unused")
+            .map(|row| row.target().unwrap().id().unwrap().to_owned())
+            .collect()
+    }
+
+    async fn delete(&self) {
+        // A group that a listener forwards to cannot be deleted.
+        self.moto.elbv2.delete_listener().listener_arn(&self.listener).send().await.unwrap();
+        self.moto.elbv2.delete_target_group().target_group_arn(&self.arn).send().await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -195,13 +298,7 @@ async fn a_life_on_moto_behind_a_classic_load_balancer() {
         .send()
         .await
         .unwrap();
-    let members = async || {
-        let answer =
-            moto.elb.describe_instance_health().load_balancer_name("smallpayroll-http").send();
-        let answer = answer.await.unwrap();
-        answer.instance_states().iter().map(|row| row.instance_id().unwrap().to_owned()).collect()
-    };
-    a_life(&moto, "classic: smallpayroll-http", members).await;
+    a_life(&moto, &Classic(&moto)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -225,7 +322,8 @@ async fn a_life_on_moto_behind_a_target_group() {
         .r#type("forward".into())
         .target_group_arn(&arn)
         .build();
-    moto.elbv2
+    let listener = moto
+        .elbv2
         .create_listener()
         .load_balancer_arn(load_balancer.load_balancers()[0].load_balancer_arn().unwrap())
         .protocol("HTTP".into())
@@ -234,13 +332,6 @@ async fn a_life_on_moto_behind_a_target_group() {
         .send()
         .await
         .unwrap();
-    let members = async || {
-        let answer =
-            moto.elbv2.describe_target_health().target_group_arn(&arn).send().await.unwrap();
-        let rows = answer.target_health_descriptions().iter();
-        rows.filter(|row| row.target_health().unwrap().state().unwrap().as_str() != "unused")
-            .map(|row| row.target().unwrap().id().unwrap().to_owned())
-            .collect()
-    };
-    a_life(&moto, "target_group: web-http", members).await;
+    let listener = listener.listeners()[0].listener_arn().unwrap().to_owned();
+    a_life(&moto, &Group { moto: &moto, arn, listener }).await;
 }

@@ -10,7 +10,7 @@ use tidegate::sim::rng::Rng;
 
 use crate::support::binary::Daemon;
 use crate::support::cloud::Cloud;
-use crate::support::wait_for;
+use crate::support::{EDGE, edges, wait_for};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -73,28 +73,14 @@ fn a_life_behind_a_target_group() {
 #[test]
 fn schedule_edges_up_and_down() {
     let cloud = Cloud::new(Troubles::new());
-    let zone = jiff::tz::TimeZone::get("America/Winnipeg").unwrap();
-    let now = tidegate::model::time::Timestamp::now().to_zoned(zone);
-    let minute = |n: i64| now.checked_add(jiff::Span::new().minutes(n)).unwrap();
-    let line = |n: i64, capacity: u32| {
-        let at = minute(n);
-        format!(
-            "      - {{ cron: \"{} {} * * *\", capacity: {capacity} }}\n",
-            at.minute(),
-            at.hour()
-        )
-    };
-    // The line before now stands until the first edge, which is 20 to 80 seconds away.
-    let first = if now.second() < 40 { 1 } else { 2 };
-    let lines = format!("    schedule:\n{}{}{}", line(-1, 1), line(first, 2), line(first + 1, 1));
+    let lines = edges("America/Winnipeg", [1, 2, 1]);
     let policy =
         cloud.policy("classic", (1, 3)).replace("    max: 3\n", &format!("    max: 3\n{lines}"));
     let mut daemon = Daemon::new(&cloud.endpoint, &policy);
     daemon.start();
-    let edge = Duration::from_secs(110);
     wait_for("one at first", PATIENCE, || (cloud.alive("app").len() == 1).then_some(()));
-    wait_for("two from the edge on", edge, || (cloud.alive("app").len() == 2).then_some(()));
-    wait_for("one again", edge, || (cloud.alive("app").len() == 1).then_some(()));
+    wait_for("two from the edge on", EDGE, || (cloud.alive("app").len() == 2).then_some(()));
+    wait_for("one again", EDGE, || (cloud.alive("app").len() == 1).then_some(()));
     assert_eq!(daemon.says("asks for 2"), 1, "{}", daemon.log());
 }
 

@@ -34,6 +34,24 @@ impl Drop for Folder {
     }
 }
 
+/// How long an edge of [`edges`] may be away, with the tick that follows it.
+pub(crate) const EDGE: Duration = Duration::from_secs(110);
+
+/// A schedule by the wall clock of `zone`: the first capacity stands now, the second from an edge
+/// 20 to 80 seconds away, the third a minute later.
+pub(crate) fn edges(zone: &str, capacities: [u32; 3]) -> String {
+    let zone = jiff::tz::TimeZone::get(zone).unwrap();
+    let now = tidegate::model::time::Timestamp::now().to_zoned(zone);
+    let first = if now.second() < 40 { 1 } else { 2 };
+    let mut lines = "    schedule:\n".to_owned();
+    for (minutes, capacity) in [-1, first, first + 1].into_iter().zip(capacities) {
+        let at = now.checked_add(jiff::Span::new().minutes(minutes)).unwrap();
+        let (minute, hour) = (at.minute(), at.hour());
+        lines += &format!("      - {{ cron: \"{minute} {hour} * * *\", capacity: {capacity} }}\n");
+    }
+    lines
+}
+
 /// Looks every 50 ms until `look` finds something, for a bounded time.
 #[track_caller]
 pub(crate) fn wait_for<T>(what: &str, within: Duration, mut look: impl FnMut() -> Option<T>) -> T {
