@@ -347,7 +347,10 @@ fn told(entry: &Override, policy: &Policy) -> String {
             format!("{fleet} is paused by {owner} until {until}: {reason}")
         }
         OverrideKey::Launch(fleet) => {
-            format!("{capacity} more for {fleet} until {until}, asked by {owner}: {reason}")
+            let max = policy.fleets.get(fleet).map_or(0, |fleet| fleet.bounds.max());
+            let but = format!(" (max is {max}: never more than that in all)");
+            let but = if *capacity > max { but.as_str() } else { "" };
+            format!("{capacity} more for {fleet}{but} until {until}, asked by {owner}: {reason}")
         }
         OverrideKey::Keep(id) => format!("{id} is kept by {owner} until {until}: {reason}"),
         OverrideKey::Terminate(id) => {

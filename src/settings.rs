@@ -17,6 +17,8 @@ pub struct Settings {
     pub under_systemd: bool,
     /// Colour is not wanted.
     pub plain: bool,
+    /// The terminal can only be written to, line by line.
+    pub dumb: bool,
 }
 
 impl Settings {
@@ -34,19 +36,28 @@ impl Settings {
         let socket = socket.unwrap_or_else(|| default_socket(&state_dir));
         let mut secret_dirs: Vec<PathBuf> = path("CREDENTIALS_DIRECTORY").into_iter().collect();
         secret_dirs.push(PathBuf::from("/etc/tidegate/secrets"));
-        let user =
-            ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| env::var(name).ok());
+        let dumb = env::var("TERM").is_ok_and(|term| term == "dumb");
         Self {
             config,
             state_dir,
             socket,
             secret_dirs,
-            user: user.unwrap_or_else(|| "somebody".to_owned()),
+            user: who(),
             under_systemd: env::var_os("JOURNAL_STREAM").is_some(),
-            plain: env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-                || env::var("TERM").is_ok_and(|term| term == "dumb"),
+            plain: dumb || env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()),
+            dumb,
         }
     }
+}
+
+/// The login name, else the user's number.
+fn who() -> String {
+    let named = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| env::var(name).ok());
+    let number = || {
+        use std::os::unix::fs::MetadataExt as _;
+        std::fs::metadata("/proc/self").ok().map(|meta| format!("uid {}", meta.uid()))
+    };
+    named.filter(|name| !name.is_empty()).or_else(number).unwrap_or_else(|| "somebody".to_owned())
 }
 
 fn path(name: &str) -> Option<PathBuf> {

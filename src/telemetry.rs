@@ -1,13 +1,18 @@
 //! Logs: fields in the journal under systemd, readable lines or JSON elsewhere. One line per change,
 //! none when nothing changes.
 
+use std::sync::Arc;
+
 use clap::ValueEnum;
 use tracing::{Level, event};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::model::ledger::{Event, EventKind};
+use crate::ports::Clock;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -21,15 +26,25 @@ pub enum LogFormat {
     Journald,
 }
 
+/// Stamps lines with the daemon's own clock, which in a drill is an imagined one.
+struct Timer(Arc<dyn Clock>);
+
+impl FormatTime for Timer {
+    fn format_time(&self, w: &mut Writer<'_>) -> std::fmt::Result {
+        w.write_str(&self.0.now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
+    }
+}
+
 /// Sets up logging for the life of the process. `filter`: as in `RUST_LOG`, of which only the part
 /// for tidegate itself is usual.
-pub fn init(format: LogFormat, under_systemd: bool, verbose: bool) {
+pub fn init(format: LogFormat, under_systemd: bool, verbose: bool, clock: &Arc<dyn Clock>) {
     let filter =
         EnvFilter::new(if verbose { "info,tidegate=debug" } else { "error,tidegate=info" });
     let registry = tracing_subscriber::registry().with(filter);
     let text = || {
         tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
+            .with_timer(Timer(clock.clone()))
             .with_target(false)
             .with_ansi(false)
     };

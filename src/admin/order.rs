@@ -15,7 +15,7 @@ use crate::model::time;
 const CAPACITY_AT_MOST: Capacity = 10_000;
 
 /// An override lasts at most this long: what is wanted for longer belongs into the policy.
-const LASTS_AT_MOST: Duration = Duration::from_hours(24 * 31);
+pub const LASTS_AT_MOST: Duration = Duration::from_hours(24 * 31);
 
 /// How long an order to terminate may take to be carried out before it lapses.
 const CARRIED_OUT_WITHIN: Duration = Duration::from_hours(24);

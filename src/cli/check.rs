@@ -7,9 +7,10 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 use serde_json::json;
 
-use super::{FAILED, Failure};
+use super::out::{counted, raw, say};
+use super::{FAILED, Failure, POLICY_INVALID};
 use crate::model::time::Timestamp;
-use crate::policy::{self, Loaded, Problem, Severity};
+use crate::policy::{self, Loaded, Policy, Problem, Severity};
 use crate::settings::Settings;
 
 /// A policy file larger than this is not read: it is not a policy file.
@@ -66,6 +67,16 @@ pub(crate) fn read(path: &Path, now: Timestamp) -> anyhow::Result<Read> {
     Ok(Read { path: shown, text, loaded })
 }
 
+/// The policy, or every error of the file on stderr.
+pub(crate) fn usable(path: &Path, settings: &Settings) -> Result<Policy, Failure> {
+    let read = read(path, now()).map_err(|error| Failure::Error(POLICY_INVALID, error))?;
+    if read.loaded.policy.is_none() {
+        let color = std::io::stderr().is_terminal() && !settings.plain;
+        eprint!("{}", read.rendered(color));
+    }
+    read.loaded.policy.ok_or(Failure::Told(POLICY_INVALID))
+}
+
 #[expect(clippy::disallowed_methods, reason = "a command is run now")]
 pub(crate) fn now() -> Timestamp {
     Timestamp::now()
@@ -81,24 +92,26 @@ pub(crate) fn run(check: &Check, settings: &Settings, json: bool) -> Result<(), 
     };
     let failed = errors + aws.iter().filter(|finding| finding.verdict == "problem").count();
     if json {
-        print_json(&read, &aws);
+        print_json(&read, &aws)?;
     } else {
         let color = std::io::stdout().is_terminal() && !settings.plain;
-        print!("{}", read.rendered(color));
+        raw(&read.rendered(color))?;
         if let Some(policy) = &read.loaded.policy {
-            let fleets = policy.fleets.len();
             let worst: u64 =
                 policy.fleets.values().map(|fleet| u64::from(fleet.bounds.max())).sum();
-            println!(
-                "policy   ok       {} ({}), {fleets} fleets, {worst} servers at most",
-                read.path, policy.digest
-            );
+            say!(
+                "policy   ok       {} ({}), {}, {} at most",
+                read.path,
+                policy.digest,
+                counted(policy.fleets.len(), "fleet"),
+                counted(worst, "server"),
+            )?;
         }
         for finding in &aws {
-            println!("aws      {:<8} {}", finding.verdict, finding.text);
+            say!("aws      {:<8} {}", finding.verdict, finding.text)?;
         }
         if errors + warnings > 0 {
-            println!("{errors} errors, {warnings} warnings");
+            say!("{}, {}", counted(errors, "error"), counted(warnings, "warning"))?;
         }
     }
     let unsaid = aws.iter().filter(|finding| finding.verdict == "unknown").count();
@@ -118,7 +131,7 @@ pub(crate) struct Finding {
 
 #[cfg(not(feature = "aws"))]
 #[expect(clippy::unnecessary_wraps, reason = "the same shape as with AWS")]
-fn preflight(_: &policy::Policy) -> Result<Vec<Finding>, Failure> {
+fn preflight(_: &Policy) -> Result<Vec<Finding>, Failure> {
     Ok(vec![Finding {
         verdict: "unknown",
         text: "this build has no AWS; nothing was asked".to_owned(),
@@ -126,11 +139,11 @@ fn preflight(_: &policy::Policy) -> Result<Vec<Finding>, Failure> {
 }
 
 #[cfg(feature = "aws")]
-fn preflight(policy: &policy::Policy) -> Result<Vec<Finding>, Failure> {
+fn preflight(policy: &Policy) -> Result<Vec<Finding>, Failure> {
     super::runtime()?.block_on(super::plan::preflight(policy))
 }
 
-fn print_json(read: &Read, aws: &[Finding]) {
+fn print_json(read: &Read, aws: &[Finding]) -> Result<(), Failure> {
     let problems: Vec<_> = read.loaded.problems.iter().map(problem_json).collect();
     let aws: Vec<_> = aws
         .iter()
@@ -144,7 +157,7 @@ fn print_json(read: &Read, aws: &[Finding]) {
         "problems": problems,
         "aws": aws,
     });
-    println!("{document}");
+    say!("{document}")
 }
 
 fn problem_json(problem: &Problem) -> serde_json::Value {

@@ -11,8 +11,9 @@ use clap::Args;
 use serde_json::json;
 use tokio::net::TcpListener;
 
+use super::out::say;
 use super::run::loader;
-use super::{FAILED, Failure, check, runtime, world};
+use super::{FAILED, Failure, check, runtime};
 use crate::admin::{self, Handle};
 use crate::aws::Aws;
 use crate::daemon::{Daemon, Herald, Loader, Wake};
@@ -45,7 +46,7 @@ pub(crate) struct Drill {
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=600))]
     speed: u32,
     /// When it begins, as an instant: 2026-03-02T13:50:00Z [default: now]
-    #[arg(long, value_name = "INSTANT")]
+    #[arg(long, value_name = "INSTANT", value_parser = super::instant)]
     start: Option<Timestamp>,
     /// Jobs an hour that arrive in each queue
     #[arg(long, default_value_t = 60, value_name = "N")]
@@ -56,8 +57,7 @@ pub(crate) struct Drill {
 }
 
 pub(crate) fn run(drill: &Drill, settings: &Settings, json: bool) -> Result<(), Failure> {
-    let policy = world::policy(&settings.config, settings)?;
-    telemetry::init(if json { LogFormat::Json } else { LogFormat::Text }, false, false);
+    let policy = check::usable(&settings.config, settings)?;
     let folder = Folder::new()?;
     runtime()?.block_on(drilled(drill, settings, policy, &folder, json))
 }
@@ -117,6 +117,9 @@ async fn drilled(
     let now = check::now();
     let clock =
         Arc::new(Fast { began: now, imagined: drill.start.unwrap_or(now), speed: drill.speed });
+    let format = if json { LogFormat::Json } else { LogFormat::Text };
+    let stamps: Arc<dyn Clock> = clock.clone();
+    telemetry::init(format, false, false, &stamps);
     let listener = TcpListener::bind("127.0.0.1:0").await.context("failed to open a port")?;
     let address = listener.local_addr().context("failed to open a port")?;
     let front = imagine(drill, &policy, clock.now());
@@ -170,7 +173,7 @@ async fn drilled(
         ended = server => Err(anyhow!("the imagined cloud ended: {ended:?}")),
     };
     ended.map_err(|error| Failure::Error(FAILED, error))?;
-    sum_up(&policy, &front, json)
+    sum_up(drill, &policy, &front, json)
 }
 
 /// The world: a balancer for each that the policy names, and a queue for each fleet that has one.
@@ -233,7 +236,7 @@ fn stage(policy: &mut Policy, port: u16) -> Vec<String> {
     said
 }
 
-fn sum_up(policy: &Policy, front: &Front, as_json: bool) -> Result<(), Failure> {
+fn sum_up(drill: &Drill, policy: &Policy, front: &Front, as_json: bool) -> Result<(), Failure> {
     let state = front.state();
     let now = state.world.now();
     let fleets = report(policy, &state);
@@ -250,19 +253,25 @@ fn sum_up(policy: &Policy, front: &Front, as_json: bool) -> Result<(), Failure> 
             .collect();
         let document = json!({
             "format_version": 1,
+            "faults": drill.faults.iter().map(|fault| fault.as_str()).collect::<Vec<_>>(),
             "fleets": rows,
             "calls": calls,
             "terminated_in_traffic": carrying,
         });
-        println!("{document}");
+        say!("{document}")?;
     } else {
-        println!("\nThe drill in short, at {}", time::local(now, &policy.zone));
+        say!("\nThe drill in short, at {}", time::local(now, &policy.zone))?;
         for (name, fleet) in &fleets {
-            println!("  {name:<8} {} launched, {} terminated", fleet.launches, fleet.terminations);
+            say!("  {name:<8} {} launched, {} terminated", fleet.launches, fleet.terminations)?;
         }
+        let faults: Vec<&str> = drill.faults.iter().map(|fault| fault.as_str()).collect();
+        say!(
+            "  faults   {}",
+            if faults.is_empty() { "none".to_owned() } else { faults.join(", ") }
+        )?;
         let said: Vec<String> = calls.iter().map(|(call, n)| format!("{call} {n}")).collect();
-        println!("  calls    {}", said.join(", "));
-        println!("  {carrying} terminated instances still had traffic");
+        say!("  calls    {}", said.join(", "))?;
+        say!("  {carrying} terminated instances still had traffic")?;
     }
     if carrying == 0 { Ok(()) } else { Err(Failure::Told(FAILED)) }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::out::say;
 use super::{Failure, client, runtime};
 use crate::admin::order::OrderView;
 use crate::settings::Settings;
@@ -21,7 +22,7 @@ pub(crate) enum Hand {
         #[command(flatten)]
         why: Why,
         /// For how long
-        #[arg(long = "for", value_name = "SPAN", default_value = "1h", value_parser = super::span)]
+        #[arg(long = "for", value_name = "SPAN", default_value = "1h", value_parser = super::while_it_lasts)]
         lasts: Duration,
     },
     /// Drain and terminate one server; it is replaced if it is still wanted
@@ -33,12 +34,14 @@ pub(crate) enum Hand {
     /// Keep a fleet at a fixed capacity, whatever schedule and queue say
     Hold {
         fleet: String,
+        /// How many servers
+        #[arg(value_parser = servers)]
         capacity: u32,
         /// Why, for whoever reads the record
         #[arg(required = true)]
         reason: Vec<String>,
         /// For how long
-        #[arg(long = "for", value_name = "SPAN", value_parser = super::span)]
+        #[arg(long = "for", value_name = "SPAN", value_parser = super::while_it_lasts)]
         lasts: Duration,
         /// Who wants it [default: the login name]
         #[arg(long)]
@@ -51,7 +54,7 @@ pub(crate) enum Hand {
         #[arg(required = true)]
         reason: Vec<String>,
         /// For how long
-        #[arg(long = "for", value_name = "SPAN", value_parser = super::span)]
+        #[arg(long = "for", value_name = "SPAN", value_parser = super::while_it_lasts)]
         lasts: Duration,
         /// Who wants it [default: the login name]
         #[arg(long)]
@@ -66,7 +69,7 @@ pub(crate) enum Hand {
         #[arg(required = true)]
         reason: Vec<String>,
         /// For how long
-        #[arg(long = "for", value_name = "SPAN", value_parser = super::span)]
+        #[arg(long = "for", value_name = "SPAN", value_parser = super::while_it_lasts)]
         lasts: Duration,
         /// Who wants it [default: the login name]
         #[arg(long)]
@@ -100,12 +103,12 @@ pub(crate) fn run(hand: &Hand, settings: &Settings, json: bool) -> Result<(), Fa
         Some(order) => runtime.block_on(client::post(&settings.socket, "/orders", &order))?,
         None => runtime.block_on(client::post(&settings.socket, "/reload", &json!({})))?,
     };
-    if json {
-        println!("{}", json!({ "format_version": 1, "done": said }));
-    } else {
-        println!("{said}");
-    }
-    Ok(())
+    if json { say!("{}", json!({ "format_version": 1, "done": said })) } else { say!("{said}") }
+}
+
+fn servers(text: &str) -> Result<u32, String> {
+    text.parse()
+        .map_err(|_| "write the number of servers in figures, as in `hold app 3`".to_owned())
 }
 
 /// The order; `None` for a reload.

@@ -1,9 +1,5 @@
 //! The command line. Results go to stdout, talk to stderr; every command has `--json`.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "the command line is where things are printed"
-)]
+#![expect(clippy::print_stderr, reason = "the command line is where things are printed")]
 
 mod check;
 #[cfg(feature = "aws")]
@@ -13,6 +9,7 @@ mod demo;
 mod drill;
 #[cfg(feature = "aws")]
 mod hand;
+mod out;
 #[cfg(feature = "aws")]
 mod plan;
 #[cfg(feature = "aws")]
@@ -85,6 +82,48 @@ enum Command {
     #[cfg(feature = "aws")]
     #[command(flatten)]
     Hand(hand::Hand),
+    #[cfg(not(feature = "aws"))]
+    #[command(flatten)]
+    Absent(Absent),
+}
+
+/// Commands that this build lacks; named, so that nobody takes them for misspelt.
+#[cfg(not(feature = "aws"))]
+#[derive(Debug, Subcommand)]
+enum Absent {
+    #[command(hide = true)]
+    Run(Rest),
+    #[command(hide = true)]
+    Plan(Rest),
+    #[command(hide = true)]
+    Status(Rest),
+    #[command(hide = true)]
+    Drill(Rest),
+    #[command(hide = true)]
+    Launch(Rest),
+    #[command(hide = true)]
+    Terminate(Rest),
+    #[command(hide = true)]
+    Hold(Rest),
+    #[command(hide = true)]
+    Pause(Rest),
+    #[command(hide = true)]
+    Resume(Rest),
+    #[command(hide = true)]
+    Keep(Rest),
+    #[command(hide = true)]
+    Unkeep(Rest),
+    #[command(hide = true)]
+    Retire(Rest),
+    #[command(hide = true)]
+    Reload(Rest),
+}
+
+#[cfg(not(feature = "aws"))]
+#[derive(Debug, Args)]
+struct Rest {
+    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    rest: Vec<std::ffi::OsString>,
 }
 
 /// How a command can fail, as an exit code.
@@ -102,22 +141,41 @@ impl From<anyhow::Error> for Failure {
 }
 
 pub(crate) const FAILED: u8 = 1;
+#[cfg(not(feature = "aws"))]
+pub(crate) const USAGE: u8 = 2;
 pub(crate) const FINDING: u8 = 3;
 /// EX_UNAVAILABLE of sysexits.h.
 #[cfg(feature = "aws")]
 pub(crate) const UNREACHABLE: u8 = 69;
 /// EX_CONFIG of sysexits.h.
-#[cfg(feature = "aws")]
 pub(crate) const POLICY_INVALID: u8 = 78;
 
 /// Parses the command line, runs the command, and says with what code to exit.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    let json = cli.global.json;
+    match dispatch(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Told(code)) => ExitCode::from(code),
+        Err(Failure::Error(code, error)) => {
+            if json {
+                let error = format!("{error:#}");
+                eprintln!("{}", serde_json::json!({ "format_version": 1, "error": error }));
+            } else {
+                eprintln!("error: {error:#}");
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<(), Failure> {
+    let own_policy = cli.global.config.clone();
     let settings = Settings::resolve(cli.global.config, cli.global.state_dir, cli.global.socket);
     let json = cli.global.json;
-    let result = match cli.command {
+    match cli.command {
         Command::Check(check) => check::run(&check, &settings, json),
-        Command::Demo(demo) => demo::run(&demo, json),
+        Command::Demo(demo) => demo::run(&demo, own_policy.as_deref(), &settings, json),
         #[cfg(feature = "aws")]
         Command::Run(run) => run::run(&run, &settings, json),
         #[cfg(feature = "aws")]
@@ -128,14 +186,14 @@ pub fn main() -> ExitCode {
         Command::Drill(drill) => drill::run(&drill, &settings, json),
         #[cfg(feature = "aws")]
         Command::Hand(hand) => hand::run(&hand, &settings, json),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Told(code)) => ExitCode::from(code),
-        Err(Failure::Error(code, error)) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(code)
-        }
+        #[cfg(not(feature = "aws"))]
+        Command::Absent(_) => Err(Failure::Error(
+            USAGE,
+            anyhow::anyhow!(
+                "this build has no AWS, and so no daemon and no drill; build it with `cargo build \
+                 --release`, without --no-default-features"
+            ),
+        )),
     }
 }
 
@@ -146,8 +204,44 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     )
 }
 
+/// An instant on the command line.
+#[cfg(feature = "aws")]
+fn instant(text: &str) -> Result<crate::model::time::Timestamp, String> {
+    text.parse().map_err(|_| "write an instant in full: 2026-03-02T13:50:00Z".to_owned())
+}
+
+/// How long an override lasts: as a span, within what the daemon takes.
+#[cfg(feature = "aws")]
+fn while_it_lasts(text: &str) -> Result<std::time::Duration, String> {
+    use crate::admin::order::LASTS_AT_MOST;
+
+    let lasts = span(text)?;
+    if lasts.is_zero() || lasts > LASTS_AT_MOST {
+        let most = crate::model::time::text(LASTS_AT_MOST);
+        return Err(format!(
+            "the longest is {most}; what is wanted for longer belongs into the policy"
+        ));
+    }
+    Ok(lasts)
+}
+
 /// A span of time on the command line, spelled as in the policy file.
 #[cfg(feature = "aws")]
 fn span(text: &str) -> Result<std::time::Duration, String> {
     crate::policy::units::duration(text).map_err(|error| format!("{error}: {}", error.remedy()))
+}
+
+#[cfg(all(test, not(feature = "aws")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_this_build_lacks_is_named_and_not_taken_for_misspelt() {
+        for args in [&["drill", "--faults", "dead-queue"][..], &["hold", "app", "3"], &["run"]] {
+            let cli = Cli::try_parse_from([&["tidegate"], args].concat()).unwrap();
+            let Err(Failure::Error(code, error)) = dispatch(cli) else { panic!("{args:?}") };
+            assert_eq!(code, USAGE);
+            assert!(error.to_string().contains("this build has no AWS"), "{error}");
+        }
+    }
 }

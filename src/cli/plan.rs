@@ -5,7 +5,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Args;
 
-use super::check::Finding;
+use super::check::{self, Finding};
+use super::out::{counted, say};
 use super::status::print_fleet;
 use super::{FINDING, Failure, runtime, world};
 use crate::admin::view::PlanView;
@@ -29,8 +30,8 @@ pub(crate) struct PlanArgs {
 }
 
 pub(crate) fn run(args: &PlanArgs, settings: &Settings, json: bool) -> Result<(), Failure> {
-    let policy = world::policy(&settings.config, settings)?;
-    let now = super::check::now();
+    let policy = check::usable(&settings.config, settings)?;
+    let now = check::now();
     let database = settings.state_dir.join(DATABASE);
     let known = SqliteStore::peek(&database, now).map_err(anyhow::Error::new)?;
     if known.is_none() {
@@ -48,9 +49,9 @@ pub(crate) fn run(args: &PlanArgs, settings: &Settings, json: bool) -> Result<()
     })?;
     let view = PlanView::of(&policy, &survey);
     if json {
-        println!("{}", serde_json::to_string(&view).context("failed to write")?);
+        say!("{}", serde_json::to_string(&view).context("failed to write")?)?;
     } else {
-        print(&view, &policy, survey.roster.blind.as_ref().map(ToString::to_string));
+        print(&view, &policy, survey.roster.blind.as_ref().map(ToString::to_string))?;
     }
     if survey.roster.blind.is_some() {
         return Err(Failure::Told(super::FAILED));
@@ -59,28 +60,28 @@ pub(crate) fn run(args: &PlanArgs, settings: &Settings, json: bool) -> Result<()
     if something && args.exit_code { Err(Failure::Told(FINDING)) } else { Ok(()) }
 }
 
-fn print(view: &PlanView, policy: &Policy, blind: Option<String>) {
+fn print(view: &PlanView, policy: &Policy, blind: Option<String>) -> Result<(), Failure> {
     if let Some(blind) = blind {
-        println!("nothing can be planned: {blind}");
+        say!("nothing can be planned: {blind}")?;
     }
     for fleet in &view.fleets {
-        print_fleet(fleet, &policy.zone);
+        print_fleet(fleet, &policy.zone)?;
         for step in view.steps.iter().filter(|step| step.fleet == fleet.name) {
             let told = if step.mode == "observe" { " (observe mode: only told)" } else { "" };
-            println!("  would    {}{told}", step.text);
+            say!("  would    {}{told}", step.text)?;
         }
         for left in view.left_out.iter().filter(|left| left.fleet == fleet.name) {
-            println!("  not now  {}", left.text);
+            say!("  not now  {}", left.text)?;
         }
-        println!();
+        say!("")?;
     }
-    println!("{} steps. This command changed nothing.", view.steps.len());
+    say!("{}. This command changed nothing.", counted(view.steps.len(), "step"))
 }
 
 /// What `tidegate check` asks AWS.
 pub(super) async fn preflight(policy: &Policy) -> Result<Vec<Finding>, Failure> {
     let aws = Aws::connect(policy.region.as_deref()).await;
-    let now = super::check::now();
+    let now = check::now();
     let asked: Vec<Asked> =
         policy.fleets.values().map(|fleet| question(policy, fleet, now)).collect();
     let found = aws::preflight(&aws, &asked).await;

@@ -3,6 +3,7 @@
 use clap::Args;
 use jiff::tz::TimeZone;
 
+use super::out::say;
 use super::{FINDING, Failure, client, runtime};
 use crate::admin::view::{FleetStatus, InstanceView, ReadingView, StatusView};
 use crate::model::fault::printable;
@@ -31,39 +32,40 @@ pub(crate) fn run(status: &Status, settings: &Settings, json: bool) -> Result<()
         }
     }
     if json {
-        println!("{}", serde_json::to_string(&view).map_err(anyhow::Error::new)?);
+        say!("{}", serde_json::to_string(&view).map_err(anyhow::Error::new)?)?;
     } else {
-        print(&view);
+        print(&view)?;
     }
     if status.check && !view.problems.is_empty() { Err(Failure::Told(FINDING)) } else { Ok(()) }
 }
 
-fn print(view: &StatusView) {
+fn print(view: &StatusView) -> Result<(), Failure> {
     let zone = view.timezone.as_deref().and_then(|name| TimeZone::get(name).ok());
     let zone = zone.unwrap_or(TimeZone::UTC);
-    println!(
+    say!(
         "tidegate {}   policy {}   last tick {}",
         view.version,
         view.policy,
         local(&view.last_tick, &zone)
-    );
+    )?;
     for fleet in &view.fleets {
-        println!();
-        print_fleet(fleet, &zone);
+        say!("")?;
+        print_fleet(fleet, &zone)?;
     }
     if !view.problems.is_empty() {
-        println!();
+        say!("")?;
     }
     for problem in &view.problems {
         let fleet = problem.fleet.as_deref().map(|fleet| format!("{fleet}: ")).unwrap_or_default();
-        println!("PROBLEM since {}  {fleet}{}", local(&problem.since, &zone), problem.text);
+        say!("PROBLEM since {}  {fleet}{}", local(&problem.since, &zone), problem.text)?;
     }
+    Ok(())
 }
 
 /// One fleet's part of the screen.
-pub(super) fn print_fleet(fleet: &FleetStatus, zone: &TimeZone) {
+pub(super) fn print_fleet(fleet: &FleetStatus, zone: &TimeZone) -> Result<(), Failure> {
     let number = |n: Option<u32>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
-    println!(
+    say!(
         "{}   {}   desired {}   capacity {}   in service {}   min {}   max {}",
         fleet.name,
         fleet.mode,
@@ -72,16 +74,17 @@ pub(super) fn print_fleet(fleet: &FleetStatus, zone: &TimeZone) {
         fleet.in_service,
         number(fleet.min),
         number(fleet.max)
-    );
+    )?;
     for reason in &fleet.because {
-        println!("  because  {}", reason.text);
+        say!("  because  {}", reason.text)?;
     }
     if let Some(reading) = &fleet.reading {
-        println!("  queue    {}", reading_text(reading, zone));
+        say!("  queue    {}", reading_text(reading, zone))?;
     }
     for instance in &fleet.instances {
-        println!("  {}", instance_text(instance, zone));
+        say!("  {}", instance_text(instance, zone))?;
     }
+    Ok(())
 }
 
 fn reading_text(reading: &ReadingView, zone: &TimeZone) -> String {

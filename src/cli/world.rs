@@ -1,12 +1,10 @@
 //! Joins the ports of the real world: here, and only here, AWS, HTTP, SQL and the clock meet.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::check::{self, Read};
-use super::{Failure, POLICY_INVALID};
+use super::{Failure, check};
 use crate::aws::Aws;
 use crate::model::time::Timestamp;
 use crate::policy::Policy;
@@ -14,7 +12,7 @@ use crate::ports::{Clock, Ports, Store};
 use crate::probe::HttpProbe;
 use crate::settings::Settings;
 
-struct SystemClock;
+pub(super) struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
@@ -37,15 +35,4 @@ pub(super) async fn ports(
         store,
         clock: Arc::new(SystemClock),
     })
-}
-
-/// The policy, or every error of the file on stderr.
-pub(super) fn policy(path: &Path, settings: &Settings) -> Result<Policy, Failure> {
-    let read: Read =
-        check::read(path, check::now()).map_err(|error| Failure::Error(POLICY_INVALID, error))?;
-    if read.loaded.policy.is_none() {
-        let color = std::io::IsTerminal::is_terminal(&std::io::stderr()) && !settings.plain;
-        eprint!("{}", read.rendered(color));
-    }
-    read.loaded.policy.ok_or(Failure::Told(POLICY_INVALID))
 }

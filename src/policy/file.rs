@@ -259,8 +259,16 @@ fn not_yaml(error: &serde_yaml::Error, text: &str) -> Problem {
     if let Yaml::AliasError { error: inner, .. } = error {
         error = inner;
     }
+    // The parser stops at the second star, or at the space behind the first.
+    let star = line.find(": *").filter(|_| error.to_string().contains("anchor or alias"));
+    if let Some(before) = star {
+        let column = line.get(..before).unwrap_or_default().chars().count().saturating_add(3);
+        let start = offset(text, at.line, column);
+        let at = Place { line: at.line, column, start, end: start.saturating_add(1) };
+        return Problem::error(at, STAR, NO_ANCHOR).remedy(QUOTE_STAR);
+    }
     let (message, label, remedy) = if matches!(error, Yaml::UnknownAnchor { .. }) {
-        ("the value begins with `*`, which YAML takes for an alias", "no such anchor", QUOTE_STAR)
+        (STAR, NO_ANCHOR, QUOTE_STAR)
     } else if matches!(error, Yaml::Budget { .. }) {
         ("the file is too large or too deep once its aliases are followed", "here", LESS_ALIASES)
     } else if matches!(error, Yaml::RecursiveReferencesRequireWeakTypes { .. }) {
@@ -289,5 +297,7 @@ fn not_yaml(error: &serde_yaml::Error, text: &str) -> Problem {
     Problem::error(at, message, label).remedy(remedy)
 }
 
+const STAR: &str = "the value begins with `*`, which YAML takes for an alias";
+const NO_ANCHOR: &str = "no such anchor";
 const QUOTE_STAR: &str = "quote cron expressions: cron: \"*/5 * * * *\"";
 const LESS_ALIASES: &str = "use `defaults` for what fleets have in common, or fewer aliases";

@@ -18,7 +18,7 @@ pub enum UnitError {
     #[error("a number without a unit")]
     NoUnit(String),
     #[error("an unknown unit")]
-    UnknownUnit { unit: String, meant: Option<&'static str> },
+    UnknownUnit { number: String, unit: String, meant: Option<&'static str> },
     #[error("units out of order")]
     Order,
     #[error("a fraction")]
@@ -36,7 +36,9 @@ impl UnitError {
     pub fn remedy(&self) -> String {
         match self {
             Self::NoUnit(n) => format!("add a unit: `{n}s`, `{n}m`, `{n}h` or `{n}d`"),
-            Self::UnknownUnit { meant: Some(unit), .. } => format!("write `{unit}`"),
+            Self::UnknownUnit { number, meant: Some(unit), .. } => {
+                format!("write `{number}{unit}`")
+            }
             Self::UnknownUnit { meant: None, .. } => {
                 "the units are `s`, `m`, `h` and `d`".to_owned()
             }
@@ -69,7 +71,7 @@ pub fn duration(text: &str) -> Result<Duration, UnitError> {
         if word.is_empty() {
             return Err(UnitError::NoUnit(digits.to_owned()));
         }
-        let size = size_of(word)?;
+        let size = size_of(digits, word)?;
         if size >= larger {
             return Err(UnitError::Order);
         }
@@ -94,13 +96,17 @@ pub fn rate(text: &str) -> Result<Rate, UnitError> {
     if per.is_zero() { Err(UnitError::NotARate) } else { Ok(Rate { count, per }) }
 }
 
-fn size_of(word: &str) -> Result<u64, UnitError> {
+fn size_of(digits: &str, word: &str) -> Result<u64, UnitError> {
     let known = UNITS.iter().find(|(unit, ..)| *unit == word);
     known.map(|(_, size, _)| *size).ok_or_else(|| {
         let lower = word.to_lowercase();
         let meant =
             UNITS.iter().find(|(unit, _, words)| *unit == lower || words.contains(&lower.as_str()));
-        UnitError::UnknownUnit { unit: word.to_owned(), meant: meant.map(|(unit, ..)| *unit) }
+        UnitError::UnknownUnit {
+            number: digits.to_owned(),
+            unit: word.to_owned(),
+            meant: meant.map(|(unit, ..)| *unit),
+        }
     })
 }
 
@@ -124,9 +130,15 @@ mod tests {
         let bad = [
             ("5", UnitError::NoUnit("5".into())),
             ("1h30", UnitError::NoUnit("30".into())),
-            ("5 min", UnitError::UnknownUnit { unit: "min".into(), meant: Some("m") }),
-            ("5M", UnitError::UnknownUnit { unit: "M".into(), meant: Some("m") }),
-            ("5w", UnitError::UnknownUnit { unit: "w".into(), meant: None }),
+            (
+                "5 min",
+                UnitError::UnknownUnit { number: "5".into(), unit: "min".into(), meant: Some("m") },
+            ),
+            (
+                "5M",
+                UnitError::UnknownUnit { number: "5".into(), unit: "M".into(), meant: Some("m") },
+            ),
+            ("5w", UnitError::UnknownUnit { number: "5".into(), unit: "w".into(), meant: None }),
             ("30m1h", UnitError::Order),
             ("1m1m", UnitError::Order),
             ("1.5h", UnitError::Fraction),

@@ -3,6 +3,8 @@
 #![expect(clippy::disallowed_methods, reason = "tests of processes wait by the real clock")]
 
 #[cfg(feature = "aws")]
+mod cli;
+#[cfg(feature = "aws")]
 mod moto;
 #[cfg(feature = "aws")]
 mod scale;

@@ -222,8 +222,9 @@ async fn without_a_fleet_and_a_balancer(
     text: &str,
 ) {
     let kept = BTreeSet::from_iter(daemon.wait_in_service("app", 2));
-    let (from, to) = (text.find("  app:\n").unwrap(), text.find("  job:\n").unwrap());
-    daemon.write_policy(&format!("{}{}", &text[..from], &text[to..]));
+    let (before, fleets) = text.split_once("  app:\n").unwrap();
+    let (_, job) = fleets.split_once("  job:\n").unwrap();
+    daemon.write_policy(&format!("{before}  job:\n{job}"));
     daemon.wait_log("which is not in the policy");
     assert_eq!(front.members().await, kept);
     assert_eq!(running(moto, Some("app")).await, kept);

@@ -3,7 +3,8 @@
 mod screen;
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +14,13 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 
 use self::screen::Screen;
-use super::{FAILED, Failure, runtime};
+use super::out::say;
+use super::{FAILED, Failure, check, runtime};
 use crate::model::fleet::FleetName;
 use crate::model::ledger::Event;
 use crate::model::time::{self, Timestamp};
 use crate::policy::{self, Mode, Policy};
+use crate::settings::Settings;
 use crate::sim::Simulation;
 use crate::sim::load::Load;
 use crate::sim::report::{FleetReport, report};
@@ -39,6 +42,21 @@ pub(crate) struct Demo {
     seed: u64,
 }
 
+/// How this very build is called: from the checkout, where it has no AWS.
+#[cfg(feature = "aws")]
+const PROGRAM: &str = "tidegate ";
+#[cfg(not(feature = "aws"))]
+const PROGRAM: &str = "cargo run --no-default-features -- ";
+
+#[cfg(feature = "aws")]
+const NEXT: &[&str] = &[
+    "check policies.yaml",
+    "demo --config policies.yaml",
+    "drill --config policies.yaml    (the real daemon against an imagined EC2 over HTTP)",
+];
+#[cfg(not(feature = "aws"))]
+const NEXT: &[&str] = &["check policies.yaml", "demo --config policies.yaml"];
+
 /// 128 and the number of SIGINT, as a shell says it.
 const INTERRUPTED: u8 = 130;
 
@@ -48,40 +66,54 @@ const JOBS_PER_HOUR: [f64; 24] = [
     45.0, 20.0, 12.0, 8.0, 5.0, 3.0, 2.0,
 ];
 
-pub(crate) fn run(demo: &Demo, json: bool) -> Result<(), Failure> {
-    let zone = TimeZone::get("America/Winnipeg").context("failed to load the time zone")?;
+/// By the policy that ships, or by one's `own`.
+pub(crate) fn run(
+    demo: &Demo,
+    own: Option<&Path>,
+    settings: &Settings,
+    json: bool,
+) -> Result<(), Failure> {
+    let policy = match own {
+        Some(path) => check::usable(path, settings)?,
+        None => shipped()?,
+    };
+    let zone = policy.zone.clone();
     let start = jiff::civil::date(2026, 3, 2)
         .to_zoned(zone.clone())
         .context("failed to place the day")?
         .timestamp();
-    let policy = shipped(start)?;
-    let jobs = FleetName::new("job").filter(|name| policy.fleets.contains_key(name));
+    let policy = acting(policy);
+    let jobs = policy.fleets.values().filter(|fleet| fleet.queue.is_some());
     let load = Load {
         per_hour: JOBS_PER_HOUR.to_vec(),
         start,
         job_takes: Duration::from_mins(3),
         jobs_at_once: 2,
     };
-    let loads = jobs.into_iter().map(|name| (name, load.clone())).collect();
-    let settings = WorldSettings { seed: demo.seed, ..WorldSettings::default() };
+    let loads = jobs.map(|fleet| (fleet.name.clone(), load.clone())).collect();
+    let world = WorldSettings { seed: demo.seed, ..WorldSettings::default() };
     let store = Arc::new(MemoryStore::default());
-    let simulation = Simulation::new(policy, settings, loads, store, start)
+    let simulation = Simulation::new(policy, world, loads, store, start)
         .map_err(|fault| Failure::Error(FAILED, anyhow!(fault)))?;
-    let terminal = std::io::stdout().is_terminal() && !json;
+    let terminal = std::io::stdout().is_terminal() && !json && !settings.dumb;
     let speed = demo.speed.or(terminal.then_some(1440));
-    let show = Show { zone, start, json, speed, seed: demo.seed };
+    let shown = own.map_or_else(|| "the policy that ships".to_owned(), |p| p.display().to_string());
+    let show = Show { zone, start, json, speed, seed: demo.seed, policy: shown };
     runtime()?.block_on(show.day(simulation, terminal))
 }
 
-/// The shipped policy, set to act: in the imagined world nothing can come to harm.
-fn shipped(now: Timestamp) -> Result<Policy, Failure> {
-    let loaded = policy::load("policies.yaml", POLICY, now);
-    let mut policy = loaded.policy.ok_or_else(|| anyhow!("the shipped policy is not valid"))?;
+fn shipped() -> Result<Policy, Failure> {
+    let loaded = policy::load("policies.yaml", POLICY, check::now());
+    Ok(loaded.policy.ok_or_else(|| anyhow!("the shipped policy is not valid"))?)
+}
+
+/// Set to act: in the imagined world nothing can come to harm.
+fn acting(mut policy: Policy) -> Policy {
     policy.mode = Mode::Act;
     for fleet in policy.fleets.values_mut() {
         fleet.mode = Mode::Act;
     }
-    Ok(policy)
+    policy
 }
 
 struct Show {
@@ -90,6 +122,7 @@ struct Show {
     json: bool,
     speed: Option<u32>,
     seed: u64,
+    policy: String,
 }
 
 impl Show {
@@ -97,10 +130,12 @@ impl Show {
         let end = time::after(self.start, Duration::from_hours(24));
         let mut screen = terminal.then(|| Screen::new(self.zone.clone(), self.speed, self.seed));
         if !terminal && !self.json {
-            println!(
-                "A Monday in Winnipeg with the policy that ships, on an imagined EC2. Seed {}.",
+            say!(
+                "A Monday in {} with {}, on an imagined EC2. Seed {}.",
+                self.zone.iana_name().unwrap_or("its zone"),
+                self.policy,
                 self.seed
-            );
+            )?;
         }
         while simulation.now() < end {
             let record = simulation.tick().await.map_err(anyhow::Error::new)?;
@@ -123,8 +158,8 @@ impl Show {
         for event in &record.events {
             match screen {
                 Some(screen) => screen.note(event),
-                None if self.json => print_line(&Self::as_json(event).to_string())?,
-                None => print_line(&self.as_line(event))?,
+                None if self.json => say!("{}", Self::as_json(event))?,
+                None => say!("{}", self.as_line(event))?,
             }
         }
         if let Some(screen) = screen {
@@ -183,7 +218,7 @@ impl Show {
     fn sum_up(&self, simulation: &Simulation) -> Result<(), Failure> {
         let fleets = report(&simulation.policy, &simulation.front.state());
         if self.json {
-            return print_line(&summary_json(&fleets).to_string());
+            return say!("{}", summary_json(&fleets));
         }
         let mut lines = vec![String::new(), "The day in short".to_owned()];
         for (name, fleet) in &fleets {
@@ -192,15 +227,11 @@ impl Show {
         let total: f64 = fleets.values().map(|fleet| fleet.cost).sum();
         lines.push(format!("  in all, ${total:.2} at the list prices of us-east-1."));
         lines.push(String::new());
-        lines.push(
-            "Next: `tidegate check policies.yaml` and edit it; `tidegate drill` tries your own"
-                .to_owned(),
-        );
-        lines.push(
-            "policy with the real daemon against an imagined EC2; README.md has the rest."
-                .to_owned(),
-        );
-        print_line(&lines.join("\n"))
+        lines.push("Next: edit policies.yaml, check it, and see its day here:".to_owned());
+        for args in NEXT {
+            lines.push(format!("  {PROGRAM}{args}"));
+        }
+        say!("{}", lines.join("\n"))
     }
 }
 
@@ -249,13 +280,4 @@ fn summary_json(fleets: &BTreeMap<FleetName, FleetReport>) -> serde_json::Value 
         })
         .collect();
     json!({ "format_version": 1, "type": "summary", "fleets": rows })
-}
-
-/// Prints a line; a reader that has gone away (`| head`) ends the command quietly.
-fn print_line(line: &str) -> Result<(), Failure> {
-    match writeln!(std::io::stdout(), "{line}") {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(Failure::Told(0)),
-        Err(error) => Err(anyhow::Error::new(error).context("failed to write").into()),
-    }
 }

@@ -96,8 +96,9 @@ impl Screen {
             self.begun = true;
         }
         out.push_str("\u{1b}[H");
-        for line in self.lines(simulation) {
-            out.push_str(&clip(&line));
+        let (width, height) = size();
+        for line in self.lines(simulation, height.saturating_sub(1)) {
+            out.push_str(&clip(&line, width));
             out.push_str("\u{1b}[0m\u{1b}[K\n");
         }
         out.push_str("\u{1b}[J");
@@ -118,7 +119,8 @@ impl Screen {
         Ok(())
     }
 
-    fn lines(&self, simulation: &Simulation) -> Vec<String> {
+    /// As many lines as there is room for; the oldest of the history go first.
+    fn lines(&self, simulation: &Simulation, room: usize) -> Vec<String> {
         let state = simulation.front.state();
         let now = state.world.now();
         let speed = self.speed.map(|n| format!("{n} times real speed")).unwrap_or_default();
@@ -149,7 +151,9 @@ impl Screen {
         lines.push(format!("cost so far: ${cost:.2} for {hours:.1} server-hours, at list prices"));
         lines.push(String::new());
         lines.push("\u{1b}[2mtime    fleet  = decided  > did  ! problem\u{1b}[0m".to_owned());
-        lines.extend(self.history.iter().cloned());
+        let skipped = self.history.len().saturating_sub(room.saturating_sub(lines.len()));
+        lines.extend(self.history.iter().skip(skipped).cloned());
+        lines.truncate(room);
         lines
     }
 
@@ -200,9 +204,14 @@ impl Screen {
     }
 }
 
-/// Cuts a line at the terminal's usual width, so that a long reason does not break the picture.
-fn clip(line: &str) -> String {
-    const WIDTH: usize = 118;
+/// The terminal's columns and lines now.
+fn size() -> (usize, usize) {
+    let known = terminal_size::terminal_size();
+    known.map_or((80, 24), |(columns, lines)| (columns.0.into(), lines.0.into()))
+}
+
+/// Cuts a line at the terminal's width, so that a long reason does not break the picture.
+fn clip(line: &str, width: usize) -> String {
     let mut shown = 0;
     let mut escape = false;
     let mut out = String::new();
@@ -213,7 +222,7 @@ fn clip(line: &str) -> String {
             (true, _) => {}
             (false, _) => {
                 shown += 1;
-                if shown > WIDTH {
+                if shown >= width {
                     out.push('…');
                     break;
                 }

@@ -17,6 +17,7 @@ use super::{FAILED, Failure, check, runtime, world};
 use crate::admin::{self, Handle};
 use crate::daemon::{Daemon, Loader, Wake};
 use crate::policy::Policy;
+use crate::ports::Clock;
 use crate::record::{Concern, Journal};
 use crate::settings::Settings;
 use crate::store::{self, SqliteStore, StateDir};
@@ -38,8 +39,9 @@ pub(crate) struct Run {
 
 pub(crate) fn run(args: &Run, settings: &Settings, json: bool) -> Result<(), Failure> {
     let format = if json { LogFormat::Json } else { args.log_format };
-    telemetry::init(format, settings.under_systemd, args.verbose);
-    let policy = world::policy(&settings.config, settings)?;
+    let clock: Arc<dyn Clock> = Arc::new(world::SystemClock);
+    telemetry::init(format, settings.under_systemd, args.verbose, &clock);
+    let policy = check::usable(&settings.config, settings)?;
     runtime()?.block_on(start(args, settings, policy))
 }
 

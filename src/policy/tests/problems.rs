@@ -95,6 +95,10 @@ fn a_file_as_a_whole() {
         ),
         ("a:\n\tb: 1\n", "2:2 error a tab in the indentation | here"),
         ("a: 1\n---\nb: 1\n", "3:1 error a second YAML document | begins here"),
+        (
+            "a: [{ cron: */5 * * * *, b: 1 }]\n",
+            "1:13 error the value begins with `*`, which YAML takes for an alias | no such anchor",
+        ),
         ("a: &x [*x]\n", "1:8 error an alias inside its own anchor | this would never end"),
         (
             "version: 1\nfleets:\n  a: { launch: { template: web }, max: 1, schedule: [{ cron: 0 8 * * *, capacity: 1 }] }\n",

@@ -158,6 +158,16 @@ impl Daemon {
         assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
 
+    /// Processor time so far, in user and kernel; the kernel counts hundredths of a second.
+    pub(crate) fn cpu(&self) -> Duration {
+        let pid = self.child.as_ref().unwrap().id();
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        // Behind the name in brackets, which may hold anything: state is field 3, utime 14, stime 15.
+        let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
+        let used: u64 = fields.skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(used * 10)
+    }
+
     /// SIGTERM, and the exit code, which must come within 20 s.
     pub(crate) fn stop(&mut self) -> i32 {
         self.signal("TERM");

@@ -1,0 +1,41 @@
+//! What commands print: results to stdout. A reader that goes away (`| head`) ends the command
+//! without a word, with the exit code that a shell shows for any program it happens to.
+
+use std::fmt;
+use std::io::{ErrorKind, Write as _};
+
+use anyhow::Context as _;
+
+use super::Failure;
+
+/// 128 and the number of SIGPIPE.
+const READER_GONE: u8 = 141;
+
+/// Prints a line: `say!("{n} fleets")?`.
+macro_rules! say {
+    ($($part:tt)*) => { $crate::cli::out::line(format_args!($($part)*)) };
+}
+pub(crate) use say;
+
+pub(crate) fn line(text: fmt::Arguments<'_>) -> Result<(), Failure> {
+    written(writeln!(std::io::stdout(), "{text}"))
+}
+
+/// Prints as it is, at once.
+pub(crate) fn raw(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    written(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+}
+
+fn written(result: std::io::Result<()>) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Failure::Told(READER_GONE)),
+        result => Ok(result.context("failed to write to stdout")?),
+    }
+}
+
+/// `1 error`, `2 errors`.
+pub(crate) fn counted(n: impl TryInto<u64>, what: &str) -> String {
+    let n = n.try_into().unwrap_or(u64::MAX);
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
