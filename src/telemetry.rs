@@ -12,7 +12,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::model::ledger::{Event, EventKind};
-use crate::ports::Clock;
+use crate::model::time::Timestamp;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -26,25 +26,28 @@ pub enum LogFormat {
     Journald,
 }
 
-/// Stamps lines with the daemon's own clock, which in a drill is an imagined one.
-struct Timer(Arc<dyn Clock>);
+/// What the log's lines are stamped with: the daemon's own clock, which in a drill is an imagined
+/// one.
+pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+struct Timer(Now);
 
 impl FormatTime for Timer {
     fn format_time(&self, w: &mut Writer<'_>) -> std::fmt::Result {
-        w.write_str(&self.0.now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
+        w.write_str(&(self.0)().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
     }
 }
 
 /// Sets up logging for the life of the process. `filter`: as in `RUST_LOG`, of which only the part
 /// for tidegate itself is usual.
-pub fn init(format: LogFormat, under_systemd: bool, verbose: bool, clock: &Arc<dyn Clock>) {
+pub fn init(format: LogFormat, under_systemd: bool, verbose: bool, now: &Now) {
     let filter =
         EnvFilter::new(if verbose { "info,tidegate=debug" } else { "error,tidegate=info" });
     let registry = tracing_subscriber::registry().with(filter);
     let text = || {
         tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
-            .with_timer(Timer(clock.clone()))
+            .with_timer(Timer(now.clone()))
             .with_target(false)
             .with_ansi(false)
     };

@@ -118,7 +118,8 @@ async fn drilled(
     let clock =
         Arc::new(Fast { began: now, imagined: drill.start.unwrap_or(now), speed: drill.speed });
     let format = if json { LogFormat::Json } else { LogFormat::Text };
-    let stamps: Arc<dyn Clock> = clock.clone();
+    let stamps = clock.clone();
+    let stamps: telemetry::Now = Arc::new(move || stamps.now());
     telemetry::init(format, false, false, &stamps);
     let listener = TcpListener::bind("127.0.0.1:0").await.context("failed to open a port")?;
     let address = listener.local_addr().context("failed to open a port")?;

@@ -12,7 +12,7 @@ use crate::ports::{Clock, Ports, Store};
 use crate::probe::HttpProbe;
 use crate::settings::Settings;
 
-pub(super) struct SystemClock;
+struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {

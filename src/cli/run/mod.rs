@@ -17,7 +17,6 @@ use super::{FAILED, Failure, check, runtime, world};
 use crate::admin::{self, Handle};
 use crate::daemon::{Daemon, Loader, Wake};
 use crate::policy::Policy;
-use crate::ports::Clock;
 use crate::record::{Concern, Journal};
 use crate::settings::Settings;
 use crate::store::{self, SqliteStore, StateDir};
@@ -39,8 +38,8 @@ pub(crate) struct Run {
 
 pub(crate) fn run(args: &Run, settings: &Settings, json: bool) -> Result<(), Failure> {
     let format = if json { LogFormat::Json } else { args.log_format };
-    let clock: Arc<dyn Clock> = Arc::new(world::SystemClock);
-    telemetry::init(format, settings.under_systemd, args.verbose, &clock);
+    let now: telemetry::Now = Arc::new(check::now);
+    telemetry::init(format, settings.under_systemd, args.verbose, &now);
     let policy = check::usable(&settings.config, settings)?;
     runtime()?.block_on(start(args, settings, policy))
 }
