@@ -9,6 +9,7 @@ pub mod policy;
 pub mod roster;
 pub mod decide;
 pub mod plan;
+pub mod filter;
 pub mod ports;
 pub mod observe;
 pub mod record;

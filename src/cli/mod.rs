@@ -4,6 +4,7 @@
 mod check;
 #[cfg(feature = "aws")]
 mod client;
+mod decide;
 mod demo;
 #[cfg(feature = "aws")]
 mod drill;
@@ -74,6 +75,8 @@ enum Command {
     /// The fleets and their servers now, from the daemon
     #[cfg(feature = "aws")]
     Status(status::Status),
+    /// The engine as a filter: one observation a line in, one decision a line out
+    Decide(decide::Decide),
     /// A day of an imagined EC2 on the real engine: no AWS account, no network
     Demo(demo::Demo),
     /// The real daemon and your own policy against an imagined EC2 on loopback, with chosen faults
@@ -141,7 +144,6 @@ impl From<anyhow::Error> for Failure {
 }
 
 pub(crate) const FAILED: u8 = 1;
-#[cfg(not(feature = "aws"))]
 pub(crate) const USAGE: u8 = 2;
 pub(crate) const FINDING: u8 = 3;
 /// EX_UNAVAILABLE of sysexits.h.
@@ -175,6 +177,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     let json = cli.global.json;
     match cli.command {
         Command::Check(check) => check::run(&check, &settings, json),
+        Command::Decide(args) => decide::run(&args, &settings),
         Command::Demo(demo) => demo::run(&demo, own_policy.as_deref(), &settings, json),
         #[cfg(feature = "aws")]
         Command::Run(run) => run::run(&run, &settings, json),

@@ -2,16 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Proposal, queue};
+use super::{BOOT_UNMEASURED, Proposal, queue};
 use crate::model::decision::Reason;
 use crate::model::roster::FleetView;
 use crate::model::time::{self, Timestamp};
 use crate::policy::FleetPolicy;
 use crate::policy::calendar::{Schedule, Standing};
-
-/// A boot time to go by before one has been measured: what a plain AMI with its deployment takes,
-/// rather too long than too short, since `ready: true` promises capacity at the minute.
-const BOOT_UNMEASURED: Duration = Duration::from_mins(5);
 
 pub(super) fn demand(fleet: &FleetPolicy, view: &FleetView, now: Timestamp) -> Proposal {
     if let Some(hold) = &view.hold {

@@ -7,10 +7,12 @@
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
 mod demand;
+mod goal;
 mod queue;
 mod settle;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::model::capacity::Capacity;
 use crate::model::decision::{Decision, Reason};
@@ -21,6 +23,10 @@ use crate::policy::{FleetPolicy, Policy};
 
 pub use self::settle::poll_due;
 
+/// A boot time to go by before one has been measured: what a plain AMI with its deployment takes,
+/// rather too long than too short, since `ready: true` promises capacity at the minute.
+const BOOT_UNMEASURED: Duration = Duration::from_mins(5);
+
 /// A number on its way to a decision, with the reasons so far.
 struct Proposal {
     capacity: Capacity,
@@ -28,6 +34,8 @@ struct Proposal {
     bounded: bool,
     /// Whether servers may be taken at all.
     may_release: bool,
+    /// See `Decision::take_back`.
+    take_back: Capacity,
     because: Vec<Reason>,
     steps_on: Option<Timestamp>,
     next_look: Option<Timestamp>,
@@ -39,6 +47,7 @@ impl Proposal {
             capacity,
             bounded: true,
             may_release: true,
+            take_back: 0,
             because: vec![reason],
             steps_on: None,
             next_look: None,
@@ -114,6 +123,7 @@ fn conclude(
         capacity: view.capacity(),
         wanted,
         desired: proposal.capacity,
+        take_back: proposal.take_back,
         because: proposal.because,
         steps_on: proposal.steps_on,
         next_look: proposal.next_look,

@@ -1,16 +1,16 @@
-//! The queue's thresholds: one step per reading, out at once, in only on trusted readings and only
-//! with servers that may go.
+//! What a queue asks for: its thresholds or its goal, one answer per reading; and what holds while
+//! it cannot be read.
 
 use std::time::Duration;
 
-use super::Proposal;
+use super::{Proposal, goal};
 use crate::model::capacity::{Capacity, count};
 use crate::model::decision::Reason;
-use crate::model::reading::Reading;
+use crate::model::reading::{Depth, Reading};
 use crate::model::roster::FleetView;
 use crate::model::time::{self, Timestamp};
 use crate::policy::calendar::Standing;
-use crate::policy::{FleetPolicy, IfUnreadable, QueuePolicy};
+use crate::policy::{FleetPolicy, Goal, IfUnreadable, QueuePolicy, QueueRule, ScaleIn, ScaleOut};
 
 /// A reading older than this many polls is no reading: the polls since have not come through.
 /// Two and a half, so that one late poll is not yet a gap.
@@ -30,14 +30,17 @@ pub(super) fn ask(
     let target = view.memory.target.unwrap_or_else(|| view.capacity());
     // What stands if the queue asks for no change.
     let stand = target.clamp(floor, fleet.bounds.max().max(floor));
-    let ask = Ask { queue, view, floor, stand, most: fleet.bounds.max(), now };
+    let ask = Ask { fleet, queue, view, floor, stand, most: fleet.bounds.max(), now };
     let mut proposal = match view.memory.last_reading() {
         None => Proposal::new(stand, Reason::QueueUnread),
         Some(reading) => match &reading.depth {
             Err(why) => ask.unreadable(why),
             Ok(_) if time::since(now, reading.at) > stale_after(queue) => ask
                 .unreadable(&format!("last read {} ago", time::text(time::since(now, reading.at)))),
-            Ok(depth) => ask.known(reading, depth.waiting),
+            Ok(depth) => match &queue.rule {
+                QueueRule::Thresholds(out, inn) => ask.known(reading, depth.waiting, out, inn),
+                QueueRule::Goal(goal) => ask.goal(goal, reading, depth),
+            },
         },
     };
     if let Some(standing) = standing
@@ -54,6 +57,7 @@ pub(super) fn ask(
 }
 
 struct Ask<'a> {
+    fleet: &'a FleetPolicy,
     queue: &'a QueuePolicy,
     view: &'a FleetView,
     floor: Capacity,
@@ -78,8 +82,23 @@ impl Ask<'_> {
         proposal
     }
 
-    fn known(&self, reading: &Reading, waiting: u64) -> Proposal {
-        let (below, above) = (self.queue.scale_in.below, self.queue.scale_out.above);
+    fn goal(&self, goal: &Goal, reading: &Reading, depth: &Depth) -> Proposal {
+        if self.view.memory.stepped_at_reading == Some(reading.at) {
+            let waiting = depth.waiting;
+            let reason = Reason::QueueAnswered { waiting, read_at: reading.at };
+            let mut proposal = Proposal::new(self.stand, reason);
+            // Who is busy was true at the reading: none is taken on the strength of it later.
+            proposal.may_release = false;
+            return proposal;
+        }
+        let Self { fleet, queue, view, floor, .. } = *self;
+        goal::Ask { fleet, queue, goal, view, floor, reading, depth }.answer()
+    }
+
+    /// The thresholds: one step per reading, out at once, in only on trusted readings and only with
+    /// servers that may go.
+    fn known(&self, reading: &Reading, waiting: u64, out: &ScaleOut, inn: &ScaleIn) -> Proposal {
+        let (below, above) = (inn.below, out.above);
         let low = waiting < below;
         let high = waiting > above;
         if (low || high) && self.view.memory.stepped_at_reading == Some(reading.at) {
@@ -89,9 +108,9 @@ impl Ask<'_> {
             );
         }
         if high {
-            self.scale_out(reading, waiting)
+            self.scale_out(reading, waiting, *out)
         } else if low && self.stand > self.floor {
-            self.scale_in(reading, waiting)
+            self.scale_in(reading, waiting, *inn)
         } else {
             let reason = if low {
                 Reason::QueueBelow { waiting, below, remove: 0 }
@@ -102,8 +121,7 @@ impl Ask<'_> {
         }
     }
 
-    fn scale_out(&self, reading: &Reading, waiting: u64) -> Proposal {
-        let rule = self.queue.scale_out;
+    fn scale_out(&self, reading: &Reading, waiting: u64, rule: ScaleOut) -> Proposal {
         let reason = Reason::QueueAbove { waiting, above: rule.above, add: rule.add };
         let mut proposal = Proposal::new(self.stand.saturating_add(rule.add), reason);
         // At `max` the reading stays unanswered: should `max` rise, it still asks.
@@ -111,10 +129,9 @@ impl Ask<'_> {
         proposal
     }
 
-    fn scale_in(&self, reading: &Reading, waiting: u64) -> Proposal {
-        let rule = self.queue.scale_in;
+    fn scale_in(&self, reading: &Reading, waiting: u64, rule: ScaleIn) -> Proposal {
         let below = Reason::QueueBelow { waiting, below: rule.below, remove: rule.remove };
-        let under_since = self.under_since(reading.at);
+        let under_since = self.under_since(reading.at, rule.below);
         let until = time::after(under_since, rule.after);
         if until > self.now {
             let under_for = time::since(self.now, under_since);
@@ -145,8 +162,7 @@ impl Ask<'_> {
 
     /// Since when the readings, up to the one at `latest`, have been under the threshold without a
     /// break. A gap is a break: nobody knows what the queue did meanwhile.
-    fn under_since(&self, latest: Timestamp) -> Timestamp {
-        let below = self.queue.scale_in.below;
+    fn under_since(&self, latest: Timestamp, below: u64) -> Timestamp {
         let under =
             |reading: &&Reading| reading.depth.as_ref().is_ok_and(|depth| depth.waiting < below);
         let readings = self.view.memory.readings.iter().rev();

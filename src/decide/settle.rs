@@ -9,7 +9,7 @@ use crate::policy::FleetPolicy;
 
 /// Lowers the proposal no further than by the servers that scale-in may take.
 pub(super) fn settle(view: &FleetView, proposal: &mut Proposal) {
-    let capacity = view.capacity();
+    let capacity = view.capacity().saturating_add(proposal.take_back);
     if proposal.capacity >= capacity {
         return;
     }

@@ -13,6 +13,7 @@ use super::launch::Token;
 use super::reading::Reading;
 use super::server::ServerRecord;
 use super::time::{self, Timestamp};
+use super::work::WorkMemory;
 
 /// How long a finished server stays in memory. EC2 shows terminated instances for about an hour and
 /// remembers client tokens for at least a day.
@@ -34,7 +35,7 @@ pub struct Ledger {
 }
 
 /// What a fleet remembers from tick to tick.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct FleetMemory {
     /// The desired capacity last decided.
     pub target: Option<Capacity>,
@@ -49,6 +50,8 @@ pub struct FleetMemory {
     /// The balancer its servers were last registered with, and its drain time: known even after
     /// the fleet has left the policy.
     pub balancer: Option<(Balancer, Duration)>,
+    /// What its queue's readings have taught; only for a fleet with a goal.
+    pub work: Option<Box<WorkMemory>>,
 }
 
 /// The latest decision of a fleet, as it was told.

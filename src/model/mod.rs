@@ -16,3 +16,4 @@ pub mod reading;
 pub mod roster;
 pub mod server;
 pub mod time;
+pub mod work;

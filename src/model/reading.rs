@@ -1,16 +1,41 @@
 //! What a queue said, and when. A gap is a fact of its own, never a zero.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::instance::InstanceId;
 use super::time::Timestamp;
 
-/// How much work waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How much work there is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Depth {
     /// Jobs that nobody has started.
     pub waiting: u64,
     /// How long the oldest of them has waited, where the queue says so.
     pub oldest: Option<Duration>,
+    /// What else the queue says.
+    pub work: Work,
+}
+
+/// What a queue may tell besides its length. Each is used where it is there, and missed where not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Jobs that run now.
+    pub running: Option<u64>,
+    /// Jobs that ever arrived, a running total.
+    pub arrived: Option<u64>,
+    /// Jobs that ever ended, a running total.
+    pub completed: Option<u64>,
+    /// Jobs on each server; one that is left out has none. `None`: not told. Not kept beyond the
+    /// process, since it is out of date at the next reading.
+    pub busy: Option<BTreeMap<InstanceId, u32>>,
+}
+
+impl Depth {
+    /// A queue that tells its length and no more.
+    pub fn of(waiting: u64) -> Self {
+        Self { waiting, ..Self::default() }
+    }
 }
 
 /// One look at a queue.
@@ -23,7 +48,7 @@ pub struct Reading {
 
 impl Reading {
     pub fn known(at: Timestamp, waiting: u64) -> Self {
-        Self { at, depth: Ok(Depth { waiting, oldest: None }) }
+        Self { at, depth: Ok(Depth::of(waiting)) }
     }
 
     pub fn unreadable(at: Timestamp, why: impl Into<String>) -> Self {

@@ -11,7 +11,7 @@ use super::balancer::{Balancer, Membership};
 use super::capacity::{Capacity, count};
 use super::fault::Fault;
 use super::fleet::{FleetName, Pool};
-use super::instance::{Instance, InstanceId};
+use super::instance::{Instance, InstanceId, Lifecycle};
 use super::launch::Token;
 use super::ledger::{FleetMemory, Override};
 use super::server::ServerRecord;
@@ -162,6 +162,8 @@ pub struct Server {
     pub uptime: Option<Duration>,
     /// The end of the hour that is paid already, where hours are billed.
     pub paid_until: Option<Timestamp>,
+    /// Jobs that it runs, by the last reading; `None`: not told.
+    pub busy: Option<u32>,
     /// Whether scale-in may take it now.
     pub release: Result<(), Block>,
 }
@@ -225,6 +227,10 @@ pub enum Block {
     Unsettled,
     /// Its balancer cannot be asked, so draining could not be proven.
     NoDrain,
+    /// It runs jobs.
+    Busy { jobs: u32 },
+    /// It was launched for jobs that wait, and is on its way.
+    Coming,
     /// It is not capacity: on its way out, sick or stopped.
     NotCapacity,
 }
@@ -235,7 +241,11 @@ impl Block {
             Self::MinimumUptime { until, .. } => Some(*until),
             Self::PaidHour { opens, .. } => Some(*opens),
             Self::Keep { until, .. } => *until,
-            Self::Unsettled | Self::NoDrain | Self::NotCapacity => None,
+            Self::Unsettled
+            | Self::NoDrain
+            | Self::Busy { .. }
+            | Self::Coming
+            | Self::NotCapacity => None,
         }
     }
 
@@ -253,6 +263,8 @@ impl Block {
             Self::Keep { by, .. } => format!("kept: {by}"),
             Self::Unsettled => "its launch is not settled".to_owned(),
             Self::NoDrain => "its load balancer cannot be asked".to_owned(),
+            Self::Busy { jobs } => format!("runs {jobs} jobs"),
+            Self::Coming => "launched for jobs that wait".to_owned(),
             Self::NotCapacity => "not capacity".to_owned(),
         }
     }
@@ -289,6 +301,13 @@ impl Server {
         self.record.instance()
     }
 
+    /// Draining for no other reason than scale-in: it can be taken back.
+    pub fn may_be_reclaimed(&self) -> bool {
+        let running = self.instance.as_ref().is_some_and(|i| i.lifecycle == Lifecycle::Running);
+        let scale_in = self.record.retirement.as_ref().is_some_and(|r| r.why.may_be_reclaimed());
+        self.phase == Phase::Draining && running && scale_in && self.record.sick_since.is_none()
+    }
+
     /// How it is named to people: its instance id, else its token.
     pub fn label(&self) -> String {
         self.id().map_or_else(|| self.record.token.to_string(), ToString::to_string)
@@ -308,14 +327,14 @@ impl FleetView {
         count(self.servers.iter().filter(|server| server.phase == Phase::InService))
     }
 
-    /// Servers that scale-in may take now, newest first.
+    /// Servers that scale-in may take now: those with the fewest jobs first where the queue tells,
+    /// then the newest.
     pub fn eligible(&self) -> Vec<&Server> {
         let mut eligible: Vec<&Server> =
             self.servers.iter().filter(|server| server.release.is_ok()).collect();
         eligible.sort_by(|a, b| {
-            b.record
-                .launched_at
-                .cmp(&a.record.launched_at)
+            (a.busy.cmp(&b.busy))
+                .then_with(|| b.record.launched_at.cmp(&a.record.launched_at))
                 .then_with(|| b.record.token.cmp(&a.record.token))
         });
         eligible

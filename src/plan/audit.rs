@@ -139,7 +139,9 @@ fn capacity_kept(view: &FleetView, steps: &[&Step], decision: Option<&Decision>)
         return Some(format!("{} may not go yet", server.label()));
     }
     let desired = decision.map_or(Capacity::MAX, |decision| decision.desired);
-    let left = view.capacity().saturating_sub(count(&scaled_in));
+    let taken_back = steps.iter().filter(|step| matches!(step.act, Act::Reclaim { .. }));
+    let capacity = view.capacity().saturating_add(count(taken_back));
+    let left = capacity.saturating_sub(count(&scaled_in));
     (!scaled_in.is_empty() && left < desired)
         .then(|| format!("scale-in would leave {left} of the {desired} desired"))
 }

@@ -11,10 +11,9 @@ use crate::model::capacity::{Capacity, count};
 use crate::model::decision::Decision;
 use crate::model::fault::FaultKind;
 use crate::model::fleet::Pool;
-use crate::model::instance::Lifecycle;
 use crate::model::launch::{LaunchRequest, Token, tag};
 use crate::model::plan::{Act, LeftOut, Limit};
-use crate::model::roster::{Breaker, Cold, ColdScope, FleetView, Phase, Server};
+use crate::model::roster::{Breaker, Cold, ColdScope, FleetView, Server};
 use crate::model::server::{Asked, LaunchState};
 use crate::model::time::{self, Timestamp};
 use crate::policy::{FleetPolicy, Policy};
@@ -25,9 +24,9 @@ const REPLAY_AT_MOST: Duration = Duration::from_mins(5);
 
 /// Takes draining servers back, the last to have begun first, as it is the least drained.
 pub(super) fn reclaim(draft: &mut Draft<'_>, decision: &Decision) {
-    let missing = decision.desired.saturating_sub(decision.capacity);
+    let missing = decision.desired.saturating_sub(decision.capacity).max(decision.take_back);
     let mut draining: Vec<&Server> =
-        draft.view.servers.iter().filter(|server| may_be_reclaimed(server)).collect();
+        draft.view.servers.iter().filter(|server| server.may_be_reclaimed()).collect();
     draining.sort_by_key(|server| {
         std::cmp::Reverse(server.record.retirement.as_ref().map(|r| r.begun_at))
     });
@@ -48,12 +47,6 @@ pub(super) fn reclaim(draft: &mut Draft<'_>, decision: &Decision) {
             draft.acts.push(Act::Register { instance: id.clone(), balancer: balancer.clone() });
         }
     }
-}
-
-fn may_be_reclaimed(server: &Server) -> bool {
-    let running = server.instance.as_ref().is_some_and(|i| i.lifecycle == Lifecycle::Running);
-    let scale_in = server.record.retirement.as_ref().is_some_and(|r| r.why.may_be_reclaimed());
-    server.phase == Phase::Draining && running && scale_in && server.record.sick_since.is_none()
 }
 
 /// Asks again for launches without a certain answer, as long as they are still wanted. One that is

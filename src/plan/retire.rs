@@ -167,7 +167,8 @@ pub(super) fn surplus(draft: &mut Draft<'_>, budget: &mut Budget, decision: &Dec
         count(view.servers.iter().filter(|server| {
             server.is_capacity() && server.id().is_some_and(|id| draft.retires(id))
         }));
-    let surplus = decision.capacity.saturating_sub(leaving).saturating_sub(decision.desired);
+    let capacity = decision.capacity.saturating_add(decision.take_back);
+    let surplus = capacity.saturating_sub(leaving).saturating_sub(decision.desired);
     if surplus == 0 {
         return;
     }

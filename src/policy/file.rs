@@ -40,7 +40,19 @@ pub const LAUNCH_KEYS: &[&str] = &[
 pub const BALANCER_KEYS: &[&str] = &["classic", "target_group", "drain"];
 pub const HEALTH_KEYS: &[&str] = &["http", "expect", "timeout", "every", "grace"];
 pub const SCHEDULE_KEYS: &[&str] = &["cron", "capacity", "ready"];
-pub const QUEUE_KEYS: &[&str] = &["read", "every", "scale_out", "scale_in", "if_unreadable"];
+pub const QUEUE_KEYS: &[&str] = &[
+    "read",
+    "every",
+    "scale_out",
+    "scale_in",
+    "start_within",
+    "job_takes",
+    "jobs_at_once",
+    "boot_takes",
+    "if_unreadable",
+];
+/// Keys of a queue that belong to its goal, and to no thresholds.
+pub const GOAL_KEYS: &[&str] = &["start_within", "job_takes", "jobs_at_once", "boot_takes"];
 pub const READ_KEYS: &[&str] = &["http", "json", "header"];
 pub const HEADER_KEYS: &[&str] = &["name", "secret"];
 pub const SCALE_OUT_KEYS: &[&str] = &["above", "add"];

@@ -93,6 +93,14 @@ pub struct FleetPolicy {
     pub billing: Billing,
 }
 
+impl FleetPolicy {
+    /// Its queue and waiting-time goal, if it has one.
+    pub fn goal(&self) -> Option<(&QueuePolicy, &Goal)> {
+        let queue = self.queue.as_ref()?;
+        Some((queue, queue.goal()?))
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct LaunchPolicy {
     /// What user data tells a server to be.
@@ -132,9 +140,37 @@ pub struct HealthPolicy {
 pub struct QueuePolicy {
     pub source: QueueSource,
     pub every: Duration,
-    pub scale_out: ScaleOut,
-    pub scale_in: ScaleIn,
+    pub rule: QueueRule,
     pub if_unreadable: IfUnreadable,
+}
+
+/// How a reading becomes a number of servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueueRule {
+    Thresholds(ScaleOut, ScaleIn),
+    Goal(Goal),
+}
+
+impl QueuePolicy {
+    /// The waiting-time goal, if that is its rule.
+    pub fn goal(&self) -> Option<&Goal> {
+        match &self.rule {
+            QueueRule::Goal(goal) => Some(goal),
+            QueueRule::Thresholds(..) => None,
+        }
+    }
+}
+
+/// 95 of 100 jobs start within a time, at the least cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Goal {
+    pub start_within: Duration,
+    /// How long a job runs; `None`: learned alone.
+    pub job_takes: Option<Duration>,
+    /// On one server.
+    pub jobs_at_once: u32,
+    /// From launch to in service; `None`: measured.
+    pub boot_takes: Option<Duration>,
 }
 
 /// Where a queue's length is read.

@@ -8,14 +8,18 @@ use serde_json::Value;
 
 use super::{body, cause, guard};
 use crate::model::fault::printable;
-use crate::model::reading::Depth;
+use crate::model::instance::InstanceId;
+use crate::model::reading::{Depth, Work};
 use crate::ports::QueueQuery;
 
 /// For the whole exchange.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// A count takes a dozen bytes; a JSON answer may have company.
-const BODY_AT_MOST: usize = 4096;
+/// A count takes a dozen bytes; a JSON answer may name a thousand servers.
+const BODY_AT_MOST: usize = 65_536;
+
+/// Servers in `busy` beyond which it is not read on.
+const SERVERS_AT_MOST: usize = 10_000;
 
 /// More digits are no count of jobs.
 const DIGITS_AT_MOST: usize = 12;
@@ -57,7 +61,7 @@ fn parse(text: &str, pointer: Option<&str>) -> Result<Depth, String> {
         let digits = !trimmed.is_empty() && trimmed.bytes().all(|byte| byte.is_ascii_digit());
         if digits && trimmed.len() <= DIGITS_AT_MOST {
             let waiting = trimmed.parse().map_err(|_| not_a_count(trimmed))?;
-            return Ok(Depth { waiting, oldest: None });
+            return Ok(Depth::of(waiting));
         }
         if trimmed.starts_with('{') {
             return Err("a JSON object: say where the number is, with `json: /path`".to_owned());
@@ -71,7 +75,7 @@ fn parse(text: &str, pointer: Option<&str>) -> Result<Depth, String> {
     if waiting >= 10_u64.pow(12) {
         return Err(not_a_count(&found.to_string()));
     }
-    Ok(Depth { waiting, oldest: oldest(&document, pointer) })
+    Ok(Depth { waiting, oldest: oldest(&document, pointer), work: work(&document, pointer) })
 }
 
 fn not_a_count(text: &str) -> String {
@@ -81,12 +85,33 @@ fn not_a_count(text: &str) -> String {
     format!("not a count of jobs: {}", printable(text, 60))
 }
 
-/// `oldest_seconds` beside the count, or at the top.
-fn oldest(document: &Value, pointer: &str) -> Option<Duration> {
+/// A value beside the count, or at the top.
+fn beside<'a>(document: &'a Value, pointer: &str, key: &str) -> Option<&'a Value> {
     let parent = pointer.rsplit_once('/').map_or("", |(parent, _)| parent);
-    let beside = document.pointer(parent).and_then(|object| object.get("oldest_seconds"));
-    let seconds = beside.or_else(|| document.get("oldest_seconds"))?.as_f64()?;
+    let beside = document.pointer(parent).and_then(|object| object.get(key));
+    beside.or_else(|| document.get(key))
+}
+
+fn oldest(document: &Value, pointer: &str) -> Option<Duration> {
+    let seconds = beside(document, pointer, "oldest_seconds")?.as_f64()?;
     Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// `running`, `arrived`, `completed` and `busy`, each left out unless it is what it should be: the
+/// count alone decides whether a reading is one.
+fn work(document: &Value, pointer: &str) -> Work {
+    let count = |key| beside(document, pointer, key).and_then(Value::as_u64);
+    let busy = beside(document, pointer, "busy").and_then(Value::as_object).map(|busy| {
+        let jobs = |jobs: &Value| u32::try_from(jobs.as_u64()?).ok();
+        let entry = |(id, n): (&String, &Value)| Some((InstanceId::new(id), jobs(n)?));
+        busy.iter().take(SERVERS_AT_MOST).filter_map(entry).collect()
+    });
+    Work {
+        running: count("running"),
+        arrived: count("arrived"),
+        completed: count("completed"),
+        busy,
+    }
 }
 
 /// A secret's value: `$CREDENTIALS_DIRECTORY/NAME`, `/etc/tidegate/secrets/NAME`, or a path. The
@@ -118,7 +143,7 @@ mod tests {
     fn only_a_plain_count_is_a_count() {
         let counts = [("0", 0), ("21", 21), (" 7\r\n", 7), ("\t123\n", 123), ("007", 7)];
         for (text, waiting) in counts {
-            assert_eq!(parse(text, None), Ok(Depth { waiting, oldest: None }), "{text:?}");
+            assert_eq!(parse(text, None), Ok(Depth::of(waiting)), "{text:?}");
         }
         let unreadable = [
             "",
@@ -150,7 +175,10 @@ mod tests {
     fn json_gives_an_integer_and_the_oldest_beside_it() {
         let body = r#"{"q": {"waiting": 12, "oldest_seconds": 90.5}}"#;
         let oldest = Some(Duration::from_millis(90_500));
-        assert_eq!(parse(body, Some("/q/waiting")), Ok(Depth { waiting: 12, oldest }));
+        assert_eq!(
+            parse(body, Some("/q/waiting")),
+            Ok(Depth { waiting: 12, oldest, work: Work::default() })
+        );
         let unreadable = [
             r#"{"n": -1}"#,
             r#"{"n": 1.5}"#,

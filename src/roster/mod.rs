@@ -6,6 +6,7 @@ mod breaker;
 mod note;
 mod phase;
 mod release;
+mod work;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,6 +28,8 @@ use crate::policy::{FleetPolicy, Policy};
 
 pub use self::note::note;
 use self::phase::Standing;
+pub use self::release::{Looks, by_time, paid_until};
+pub use self::work::learn;
 
 /// How long an instance may be missing from EC2's list before it counts as gone. AWS says up to
 /// five minutes for a new one; three times that, since replacing one too late is the lesser harm.
@@ -84,8 +87,14 @@ impl Desk<'_> {
         let now = self.seen.now;
         let memory = self.ledger.fleets.get(name).cloned().unwrap_or_default();
         let balancer = balancer_view(fleet, &memory, self.seen);
-        let standing = Standing {
+        let goal = fleet.and_then(FleetPolicy::goal);
+        let looks = Looks {
             tick: self.policy.tick,
+            reading: goal.map_or(Duration::ZERO, |(queue, _)| queue.every),
+        };
+        let standing = Standing {
+            looks,
+            busy: busy(&memory),
             fleet,
             balancer: &balancer,
             ledger: self.ledger,
@@ -115,6 +124,11 @@ impl Desk<'_> {
             balancer,
         }
     }
+}
+
+/// Who runs how many jobs, where the last reading told.
+fn busy(memory: &FleetMemory) -> Option<&BTreeMap<InstanceId, u32>> {
+    memory.last_reading()?.depth.as_ref().ok()?.work.busy.as_ref()
 }
 
 fn balancer_view(

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{VANISHED_AFTER, blindness, is_ours};
+use super::{VANISHED_AFTER, blindness, is_ours, learn};
 use crate::model::balancer::{Balancer, Membership};
+use crate::model::capacity::count;
+use crate::model::fleet::FleetName;
 use crate::model::instance::{Instance, InstanceId, Lifecycle};
 use crate::model::launch::Token;
 use crate::model::ledger::{Change, Event, EventKind, FleetMemory, Ledger};
@@ -32,7 +34,7 @@ pub fn note(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Change>
     for (fleet, reading) in &seen.readings {
         changes.push(Change::Reading(fleet.clone(), reading.clone()));
     }
-    let mut boots: BTreeMap<_, FleetMemory> = BTreeMap::new();
+    let mut memories = Memories { ledger, changed: BTreeMap::new() };
     if let Ok(listed) = &seen.instances {
         let by_token: BTreeMap<&str, &Instance> = listed
             .values()
@@ -47,7 +49,7 @@ pub fn note(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Change>
             };
             let noted = note.record(record, instance);
             if noted.in_service_at.is_some() && record.in_service_at.is_none() {
-                note.boot(&noted, &mut boots);
+                Note::boot(&noted, &mut memories);
             }
             if noted != *record {
                 changes.extend(story(record, &noted, seen.now).map(Change::Event));
@@ -56,9 +58,45 @@ pub fn note(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Change>
         }
         changes.extend(note.found(&by_token));
     }
-    changes.extend(boots.into_iter().map(|(name, memory)| Change::Fleet(name, Box::new(memory))));
-    changes.extend(balancers(policy, ledger));
+    balancers(policy, &mut memories);
+    teach(policy, seen, &mut memories);
+    changes.extend(memories.changes());
     changes
+}
+
+/// What fleets remember, each changed once however much there is to note.
+struct Memories<'a> {
+    ledger: &'a Ledger,
+    changed: BTreeMap<FleetName, FleetMemory>,
+}
+
+impl Memories<'_> {
+    fn known(&self, fleet: &FleetName) -> Option<&FleetMemory> {
+        self.changed.get(fleet).or_else(|| self.ledger.fleets.get(fleet))
+    }
+
+    fn change(&mut self, fleet: &FleetName) -> &mut FleetMemory {
+        let known = || self.ledger.fleets.get(fleet).cloned().unwrap_or_default();
+        self.changed.entry(fleet.clone()).or_insert_with(known)
+    }
+
+    fn changes(self) -> impl Iterator<Item = Change> {
+        self.changed.into_iter().map(|(name, memory)| Change::Fleet(name, Box::new(memory)))
+    }
+}
+
+/// Fleets with a goal learn from their readings.
+fn teach(policy: &Policy, seen: &Observation, memories: &mut Memories<'_>) {
+    for (name, reading) in &seen.readings {
+        let Some((_, goal)) = policy.fleets.get(name).and_then(FleetPolicy::goal) else { continue };
+        let of_fleet = memories.ledger.servers.values().filter(|r| r.fleet == *name && r.is_open());
+        let serving =
+            count(of_fleet.filter(|r| r.in_service_at.is_some() && r.retirement.is_none()));
+        let places = f64::from(serving.saturating_mul(goal.jobs_at_once));
+        let memory = memories.change(name);
+        let known = memory.work.take().unwrap_or_default();
+        memory.work = Some(Box::new(learn(&known, goal, reading, places)));
+    }
 }
 
 struct Note<'a> {
@@ -159,15 +197,9 @@ impl Note<'_> {
     }
 
     /// Launch to in service, for a launch of our own that was watched from the start.
-    fn boot(
-        &self,
-        noted: &ServerRecord,
-        boots: &mut BTreeMap<crate::model::fleet::FleetName, FleetMemory>,
-    ) {
+    fn boot(noted: &ServerRecord, memories: &mut Memories<'_>) {
         if let (Some(at), Some(_)) = (noted.in_service_at, &noted.request) {
-            let memory = boots.entry(noted.fleet.clone()).or_insert_with(|| {
-                self.ledger.fleets.get(&noted.fleet).cloned().unwrap_or_default()
-            });
+            let memory = memories.change(&noted.fleet);
             memory.boots.push_back(time::since(at, noted.planned_at));
         }
     }
@@ -228,17 +260,14 @@ fn how_it_ended(record: &ServerRecord, instance: &Instance) -> GoneHow {
 }
 
 /// Which balancer a fleet's servers are in, remembered for the day the fleet leaves the policy.
-fn balancers(policy: &Policy, ledger: &Ledger) -> Vec<Change> {
-    let mut changes = Vec::new();
+fn balancers(policy: &Policy, memories: &mut Memories<'_>) {
     for (name, fleet) in &policy.fleets {
         let now = fleet.balancer.as_ref().map(|entry| (entry.balancer.clone(), entry.drain));
-        let memory = ledger.fleets.get(name);
-        if now.is_some() && memory.and_then(|memory| memory.balancer.clone()) != now {
-            let memory = FleetMemory { balancer: now, ..memory.cloned().unwrap_or_default() };
-            changes.push(Change::Fleet(name.clone(), Box::new(memory)));
+        let known = memories.known(name).and_then(|memory| memory.balancer.as_ref());
+        if now.is_some() && known != now.as_ref() {
+            memories.change(name).balancer = now;
         }
     }
-    changes
 }
 
 /// What changed in a server's life, in one line.

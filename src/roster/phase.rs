@@ -1,10 +1,11 @@
 //! The phase of one server: a table over its record, EC2's state, its health and its balancer.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::release;
+use super::release::{self, Looks};
 use crate::model::balancer::Membership;
-use crate::model::instance::{Instance, Lifecycle};
+use crate::model::instance::{Instance, InstanceId, Lifecycle};
 use crate::model::ledger::{Ledger, OverrideKey};
 use crate::model::observation::Observation;
 use crate::model::roster::{BalancerView, Block, Phase, Server};
@@ -17,7 +18,9 @@ const PENDING_AT_MOST: Duration = Duration::from_mins(30);
 
 /// What a server's standing depends on besides its record.
 pub(super) struct Standing<'a> {
-    pub tick: Duration,
+    pub looks: Looks,
+    /// Jobs by server; one that is left out has none. `None`: not told.
+    pub busy: Option<&'a BTreeMap<InstanceId, u32>>,
     /// `None`: the fleet is not in the policy.
     pub fleet: Option<&'a FleetPolicy>,
     pub balancer: &'a BalancerView,
@@ -41,6 +44,8 @@ impl Standing<'_> {
             Some(Billing::Hour) => record.launched_at.map(|at| release::paid_until(at, now)),
             Some(Billing::Second) | None => None,
         };
+        let told = |id| self.busy.map(|busy| busy.get(id).copied().unwrap_or(0));
+        let busy = record.instance().and_then(told);
         let mut server = Server {
             record: record.clone(),
             release: Err(Block::NotCapacity),
@@ -50,6 +55,7 @@ impl Standing<'_> {
             ailing,
             uptime,
             paid_until,
+            busy,
         };
         if server.is_capacity() {
             server.release = self.release(&server);
@@ -57,7 +63,7 @@ impl Standing<'_> {
         server
     }
 
-    fn membership(&self, id: &crate::model::instance::InstanceId) -> Option<Membership> {
+    fn membership(&self, id: &InstanceId) -> Option<Membership> {
         let BalancerView::Readable(balancer) = self.balancer else { return None };
         self.seen.balancers.get(balancer)?.as_ref().ok()?.get(id).cloned()
     }
@@ -161,6 +167,13 @@ impl Standing<'_> {
         if matches!(self.balancer, BalancerView::Missing(..) | BalancerView::Unreadable(..)) {
             return Err(Block::NoDrain);
         }
-        release::by_time(fleet, self.tick, launched_at, now)
+        release::by_time(fleet, self.looks, launched_at, now)?;
+        if fleet.goal().is_some() && matches!(server.phase, Phase::Booting | Phase::Registering) {
+            return Err(Block::Coming);
+        }
+        match server.busy {
+            Some(jobs) if jobs > 0 => Err(Block::Busy { jobs }),
+            Some(_) | None => Ok(()),
+        }
     }
 }

@@ -12,26 +12,35 @@ const HOUR: Duration = Duration::from_hours(1);
 const CALLS: Duration = Duration::from_secs(30);
 
 /// The end of the hour that is being paid at `now`. A server exactly on the hour has begun another.
-pub(super) fn paid_until(launched_at: Timestamp, now: Timestamp) -> Timestamp {
+pub fn paid_until(launched_at: Timestamp, now: Timestamp) -> Timestamp {
     let up = time::since(now, launched_at);
     let hours = up.as_secs().checked_div(HOUR.as_secs()).unwrap_or(0).saturating_add(1);
     time::after(launched_at, HOUR.saturating_mul(u32::try_from(hours).unwrap_or(u32::MAX)))
 }
 
+/// How often there is occasion to release a server.
+#[derive(Debug, Clone, Copy)]
+pub struct Looks {
+    pub tick: Duration,
+    /// Where a server goes only upon a fresh reading, the time between two; else zero. The window
+    /// is wide enough for one.
+    pub reading: Duration,
+}
+
 /// The span at the end of each paid hour in which a retirement begins: early enough that drain and
 /// termination end within the hour, wide enough that three ticks fall into it, so that one that
 /// fails leaves two.
-fn window(fleet: &FleetPolicy, tick: Duration) -> (Duration, Duration) {
+fn window(fleet: &FleetPolicy, looks: Looks) -> (Duration, Duration) {
     let drain = fleet.balancer.as_ref().map_or(Duration::ZERO, |entry| entry.drain);
-    let latest = drain.saturating_add(CALLS).saturating_add(tick);
-    let opens = latest.saturating_add(tick.saturating_mul(3));
+    let latest = drain.saturating_add(CALLS).saturating_add(looks.tick);
+    let opens = latest.saturating_add(looks.tick.saturating_mul(3).max(looks.reading));
     (opens.min(HOUR), latest)
 }
 
 /// Whether time allows the server to go.
-pub(super) fn by_time(
+pub fn by_time(
     fleet: &FleetPolicy,
-    tick: Duration,
+    looks: Looks,
     launched_at: Timestamp,
     now: Timestamp,
 ) -> Result<(), Block> {
@@ -45,7 +54,7 @@ pub(super) fn by_time(
         Billing::Second => Ok(()),
         Billing::Hour => {
             let paid_until = paid_until(launched_at, now);
-            let (open, latest) = window(fleet, tick);
+            let (open, latest) = window(fleet, looks);
             let opens = time::before(paid_until, open);
             let closes = time::before(paid_until, latest);
             if now < opens {

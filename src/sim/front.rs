@@ -49,7 +49,8 @@ impl State {
         }
         if let Some((waiting, since)) = self.pinned.get(fleet) {
             let age = time::since(self.world.now(), *since);
-            return Ok(Depth { waiting: *waiting, oldest: (*waiting > 0).then_some(age) });
+            let oldest = (*waiting > 0).then_some(age);
+            return Ok(Depth { oldest, ..Depth::of(*waiting) });
         }
         self.queues.get(fleet).map(Queue::depth).ok_or_else(|| "HTTP 404".to_owned())
     }

@@ -130,8 +130,8 @@ impl Queue {
 
     pub fn depth(&self) -> Depth {
         Depth {
-            waiting: u64::try_from(self.waiting.len()).unwrap_or(u64::MAX),
             oldest: self.waiting.front().map(|arrived| time::since(self.now, *arrived)),
+            ..Depth::of(u64::try_from(self.waiting.len()).unwrap_or(u64::MAX))
         }
     }
 }

@@ -36,6 +36,18 @@ impl Rng {
         self.unit() < probability
     }
 
+    /// Uniform from 0 to `last`, both included.
+    #[expect(
+        clippy::as_conversions,
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "the product is below `last + 1`, and small"
+    )]
+    pub fn up_to(&mut self, last: usize) -> usize {
+        ((self.unit() * (last as f64 + 1.0)) as usize).min(last)
+    }
+
     /// Uniform between the two.
     pub fn between(&mut self, from: Duration, to: Duration) -> Duration {
         from + to.saturating_sub(from).mul_f64(self.unit())

@@ -9,7 +9,7 @@ use super::sqlite::{fault, stored};
 use crate::model::fleet::FleetName;
 use crate::model::instance::InstanceId;
 use crate::model::ledger::{Change, Event, EventKind, Ledger, OpenProblem, Override, OverrideKey};
-use crate::model::reading::{Depth, Reading};
+use crate::model::reading::{Depth, Reading, Work};
 use crate::model::time::{self, Timestamp};
 use crate::ports::StoreFault;
 
@@ -112,7 +112,7 @@ fn load_fleets(connection: &Connection, ledger: &mut Ledger) -> Result<(), Store
 fn load_readings(connection: &Connection, ledger: &mut Ledger) -> Result<(), StoreFault> {
     let mut query = connection
         .prepare(
-            "SELECT fleet, at, waiting, oldest_seconds, unreadable FROM (
+            "SELECT fleet, at, waiting, oldest_seconds, unreadable, running, arrived, completed FROM (
                  SELECT *, row_number() OVER (PARTITION BY fleet ORDER BY at DESC) AS nth
                  FROM readings)
              WHERE nth <= ?1 ORDER BY fleet, at",
@@ -123,8 +123,11 @@ fn load_readings(connection: &Connection, ledger: &mut Ledger) -> Result<(), Sto
             let number = |n: i64| u64::try_from(n).unwrap_or(0);
             let oldest =
                 row.get::<_, Option<i64>>(3)?.map(|secs| Duration::from_secs(number(secs)));
+            let told = |column| row.get::<_, Option<i64>>(column).map(|n| n.map(number));
+            let work =
+                Work { running: told(5)?, arrived: told(6)?, completed: told(7)?, busy: None };
             let depth = match row.get::<_, Option<i64>>(2)? {
-                Some(waiting) => Ok(Depth { waiting: number(waiting), oldest }),
+                Some(waiting) => Ok(Depth { waiting: number(waiting), oldest, work }),
                 None => Err(row.get::<_, Option<String>>(4)?.unwrap_or_default()),
             };
             let at = parsed(&row.get::<_, String>(1)?);

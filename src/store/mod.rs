@@ -8,6 +8,7 @@ mod load;
 pub mod memory;
 mod row;
 mod sqlite;
+mod work_row;
 mod write;
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::work_row::WorkRow;
 use crate::model::balancer::Balancer;
 use crate::model::capacity::Capacity;
 use crate::model::fault::{Fault, FaultKind};
@@ -123,6 +124,8 @@ pub(super) struct FleetRow {
     boots: Vec<Duration>,
     last_decision: Option<DecisionRow>,
     balancer: Option<BalancerRow>,
+    #[serde(default)]
+    work: Option<WorkRow>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -336,8 +339,15 @@ impl GoneRow {
 impl From<&FleetMemory> for FleetRow {
     fn from(memory: &FleetMemory) -> Self {
         // Readings have a table of their own.
-        let FleetMemory { target, stepped_at_reading, readings: _, boots, last_decision, balancer } =
-            memory.clone();
+        let FleetMemory {
+            target,
+            stepped_at_reading,
+            readings: _,
+            boots,
+            last_decision,
+            balancer,
+            work,
+        } = memory.clone();
         Self {
             target,
             stepped_at_reading,
@@ -356,6 +366,7 @@ impl From<&FleetMemory> for FleetRow {
                 };
                 BalancerRow { kind: kind.to_owned(), name, drain }
             }),
+            work: work.map(|work| WorkRow::from(*work)),
         }
     }
 }
@@ -386,6 +397,7 @@ impl FleetRow {
                 text: last.text,
             }),
             balancer,
+            work: self.work.map(|row| Box::new(row.into())),
         })
     }
 }

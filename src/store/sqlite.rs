@@ -18,7 +18,10 @@ use crate::ports::{Store, StoreFault};
 /// How long another reader, a backup say, may keep us from writing.
 const BUSY_FOR: Duration = Duration::from_secs(5);
 
-const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("migrations/0001_journal.sql"))];
+const MIGRATIONS: &[M<'static>] = &[
+    M::up(include_str!("migrations/0001_journal.sql")),
+    M::up(include_str!("migrations/0002_work.sql")),
+];
 
 /// The store on disk.
 #[derive(Debug)]

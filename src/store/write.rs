@@ -101,14 +101,18 @@ fn write_reading(
     let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     run(
         connection,
-        "INSERT OR REPLACE INTO readings (fleet, at, waiting, oldest_seconds, unreadable)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT OR REPLACE INTO readings
+         (fleet, at, waiting, oldest_seconds, unreadable, running, arrived, completed)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![
             fleet.as_str(),
             stored(reading.at),
             depth.map(|depth| number(depth.waiting)),
             depth.and_then(|depth| depth.oldest).map(|oldest| number(oldest.as_secs())),
             reading.depth.as_ref().err(),
+            depth.and_then(|depth| depth.work.running).map(number),
+            depth.and_then(|depth| depth.work.arrived).map(number),
+            depth.and_then(|depth| depth.work.completed).map(number),
         ],
     )
 }

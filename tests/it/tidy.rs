@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 
 /// Which modules a module may import. Arrows point inward only. Only `cli` joins everything, and
 /// tests may build what they need with anything.
-const MAY_IMPORT: [(&str, &[&str]); 18] = [
+const MAY_IMPORT: [(&str, &[&str]); 19] = [
     ("model", &[]),
     ("policy", &["model"]),
     ("roster", &["model", "policy"]),
     ("decide", &["model", "policy"]),
     ("plan", &["model", "policy", "roster"]),
+    ("filter", &["model", "policy", "roster", "decide"]),
     ("ports", &["model"]),
     ("observe", &["model", "policy", "ports", "decide"]),
     ("record", &["model", "policy", "ports"]),
@@ -37,7 +38,7 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
 const ONLY: [(&str, &str, &str); 2] =
     [("plan", "roster", "mostly_sick"), ("observe", "decide", "poll_due")];
 
-const PURE: [&str; 5] = ["model", "policy", "roster", "decide", "plan"];
+const PURE: [&str; 6] = ["model", "policy", "roster", "decide", "plan", "filter"];
 
 const LINES_AT_MOST: usize = 500;
 

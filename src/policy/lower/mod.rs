@@ -2,6 +2,7 @@
 
 mod compare;
 mod fleet;
+mod goal;
 mod health;
 mod launch;
 mod queue;

@@ -2,12 +2,15 @@
 
 use super::Context;
 use super::fleet::Limits;
+use super::goal;
 use super::health::url;
 use super::section::{Section, formed, text, whole};
 use crate::model::capacity::Capacity;
 use crate::policy::file::{self, Entry};
 use crate::policy::problem::{Problem, Problems, quote};
-use crate::policy::{IfUnreadable, QueuePolicy, QueueSource, ScaleIn, ScaleOut, SecretHeader};
+use crate::policy::{
+    IfUnreadable, QueuePolicy, QueueRule, QueueSource, ScaleIn, ScaleOut, SecretHeader,
+};
 
 /// A queue longer than this is a misreading.
 const JOBS_MAX: u64 = 1_000_000_000;
@@ -25,13 +28,39 @@ pub(super) fn read(
         if context.partial { None } else { section.need(key, remedy, out).map(|_| ()) }
     };
     need(&section, "read", "add `read: { http: \"http://HOST/queue/length\" }`", out);
-    need(&section, "scale_out", "add `scale_out: { above: 20 }`", out);
-    need(&section, "scale_in", "add `scale_in: { below: 5 }`", out);
     let every = section.span("every", "5m", "5s"..="1d", out);
     let source = section.section("read", file::READ_KEYS, out).and_then(|read| {
         need(&read, "http", "add `http: \"http://HOST/queue/length\"`", out);
         source(&read, out)
     });
+    let rule = if section.get("start_within").is_some() {
+        goal::read(&section, every, out).map(QueueRule::Goal)
+    } else {
+        goal::stray(&section, out);
+        need(
+            &section,
+            "scale_out",
+            "add `scale_out: { above: 20 }`, or a goal: `start_within: 15m`",
+            out,
+        );
+        need(&section, "scale_in", "add `scale_in: { below: 5 }`", out);
+        thresholds(&section, context, out)
+    };
+    let if_unreadable =
+        section.get("if_unreadable").and_then(|entry| if_unreadable(entry, limits, out));
+    Some(QueuePolicy {
+        source: source?,
+        every,
+        rule: rule?,
+        if_unreadable: if_unreadable.unwrap_or(IfUnreadable::Hold),
+    })
+}
+
+/// `scale_out` and `scale_in`, which must leave room between them.
+fn thresholds(section: &Section<'_>, context: &Context, out: &mut Problems) -> Option<QueueRule> {
+    let need = |section: &Section<'_>, key, remedy, out: &mut Problems| {
+        if context.partial { None } else { section.need(key, remedy, out).map(|_| ()) }
+    };
     let grow = section.section("scale_out", file::SCALE_OUT_KEYS, out);
     let shrink = section.section("scale_in", file::SCALE_IN_KEYS, out);
     let scale_out = grow.as_ref().and_then(|grow| {
@@ -58,15 +87,7 @@ pub(super) fn read(
             .remedy("keep `below` well under `above`, or the fleet never rests");
         out.push(problem);
     }
-    let if_unreadable =
-        section.get("if_unreadable").and_then(|entry| if_unreadable(entry, limits, out));
-    Some(QueuePolicy {
-        source: source?,
-        every,
-        scale_out: scale_out?,
-        scale_in: scale_in?,
-        if_unreadable: if_unreadable.unwrap_or(IfUnreadable::Hold),
-    })
+    Some(QueueRule::Thresholds(scale_out?, scale_in?))
 }
 
 fn source(read: &Section<'_>, out: &mut Problems) -> Option<QueueSource> {

@@ -1,14 +1,20 @@
 //! Decisions: how many, and why. Doing nothing is a decision too and has reasons like any other.
 
+mod goal;
+mod numbers;
+mod text;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::capacity::Capacity;
-use super::fleet::FleetName;
-use super::roster::Block;
-use super::time::{self, Timestamp};
+use crate::model::capacity::Capacity;
+use crate::model::fleet::FleetName;
+use crate::model::roster::Block;
+use crate::model::time::Timestamp;
+
+pub use self::goal::GoalReason;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
@@ -19,6 +25,8 @@ pub struct Decision {
     pub wanted: Capacity,
     /// What is aimed at now: `wanted`, less what scale-in may not take yet.
     pub desired: Capacity,
+    /// Draining servers to take back even where as many others are to go: their hour is paid.
+    pub take_back: Capacity,
     /// In the order the rules were applied; never empty.
     pub because: Vec<Reason>,
     /// The reading that this decision answers with a step, if it does.
@@ -111,6 +119,8 @@ pub enum Reason {
         after: Duration,
         until: Timestamp,
     },
+    /// What a waiting-time goal comes to.
+    Goal(GoalReason),
     /// Servers were lost and the queue does not ask for them back.
     LostNotMissed {
         lost: Capacity,
@@ -150,6 +160,7 @@ impl Reason {
             Self::QueueUnreadable { .. } => "queue_unreadable",
             Self::QueueUnread => "queue_unread",
             Self::Stabilising { .. } => "stabilising",
+            Self::Goal(goal) => goal.rule(),
             Self::LostNotMissed { .. } => "lost_not_missed",
             Self::Bounded { .. } => "bounded",
             Self::Kept { .. } => "kept",
@@ -179,77 +190,8 @@ impl Reason {
             | Self::QueueBetween { .. }
             | Self::QueueAnswered { .. }
             | Self::QueueUnread
+            | Self::Goal(_)
             | Self::LostNotMissed { .. } => None,
-        }
-    }
-
-    /// The reason in words, with times in `zone`.
-    pub fn text(&self, zone: &TimeZone) -> String {
-        let local = |at: &Timestamp| time::local(*at, zone);
-        match self {
-            Self::Hold { capacity, owner, reason, until } => {
-                format!("held at {capacity} by {owner} until {}: {reason}", local(until))
-            }
-            Self::Paused { owner, reason, until } => {
-                format!("paused by {owner} until {}: {reason}", local(until))
-            }
-            Self::Schedule { capacity, cron, line, early_by } => {
-                let early =
-                    early_by.map(|early| format!(", {} early to be ready", time::text(early)));
-                let early = early.unwrap_or_default();
-                format!("schedule \"{cron}\" asks for {capacity} (line {line}){early}")
-            }
-            Self::Floor { capacity, cron, line } => {
-                format!("schedule \"{cron}\" asks for at least {capacity} (line {line})")
-            }
-            Self::Minimum { min } => format!("no schedule and no queue: min is {min}"),
-            Self::Extra { add, owner, until } => {
-                format!("{add} more, launched by {owner} until {}", local(until))
-            }
-            Self::QueueAbove { waiting, above, add } => {
-                format!("{waiting} jobs waiting, over {above}: add {add}")
-            }
-            Self::QueueBelow { waiting, below, remove: 0 } => {
-                format!("{waiting} jobs waiting, under {below}: nothing to remove")
-            }
-            Self::QueueBelow { waiting, below, remove } => {
-                format!("{waiting} jobs waiting, under {below}: remove {remove}")
-            }
-            Self::QueueBetween { waiting, below, above } => {
-                format!("{waiting} jobs waiting, between {below} and {above}: no change")
-            }
-            Self::QueueAnswered { waiting, read_at } => {
-                format!("{waiting} jobs waiting at {}: answered with a step", local(read_at))
-            }
-            Self::QueueUnreadable { why, since, at_least } => {
-                let holds = match at_least {
-                    Some(n) => format!("at least {n}, and no scale-in"),
-                    None => "no change".to_owned(),
-                };
-                format!("queue unreadable since {} ({why}): {holds}", local(since))
-            }
-            Self::QueueUnread => "queue not read yet: no change".to_owned(),
-            Self::Stabilising { under_for, after, until } => format!(
-                "under the threshold for {} of {}, until {}",
-                time::text(*under_for),
-                time::text(*after),
-                local(until)
-            ),
-            Self::LostNotMissed { lost } => {
-                format!("{lost} lost meanwhile and not needed: not replaced")
-            }
-            Self::Bounded { asked, min, max } => format!(
-                "{asked} asked for, min {min} and max {max} allow {}",
-                (*asked).clamp(*min, *max)
-            ),
-            Self::Kept { surplus, free, first } => {
-                let first = first
-                    .as_ref()
-                    .map(|(server, block)| format!(" ({server}: {})", block.text(zone)));
-                let first = first.unwrap_or_default();
-                format!("{surplus} more than wanted, {free} may go now{first}")
-            }
-            Self::Frozen { why } => format!("nothing is changed: {why}"),
         }
     }
 }

@@ -1,0 +1,85 @@
+//! tidegate's own engine, by the same door as `tidegate decide`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tidegate::filter::{Filter, SightedServer, SightedState, Sighting};
+use tidegate::model::fleet::FleetName;
+use tidegate::model::instance::InstanceId;
+use tidegate::model::reading::{Depth, Reading, Work};
+use tidegate::model::time::Timestamp;
+use tidegate::policy;
+
+use crate::shop::{Autoscaler, Look, Orders, Seen, State, Terms};
+
+pub(crate) struct Tidegate {
+    filter: Filter,
+    /// Names of servers, so that each is made once.
+    ids: BTreeMap<usize, InstanceId>,
+    /// What the queue tells besides its length.
+    tells: bool,
+}
+
+impl Tidegate {
+    /// A policy file with the goal and nothing tuned; `tells`: the queue tells who is busy and its
+    /// running totals.
+    pub(crate) fn new(terms: Terms, tells: bool) -> Self {
+        let billing = if terms.by_the_hour { "hour" } else { "second" };
+        let Terms { poll, boot, goal, job_takes, jobs_at_once, max, .. } = terms;
+        let text = format!(
+            "version: 1\nfleets:\n  job:\n    launch: {{ template: job }}\n    max: {max}\n    billing: {billing}\n    queue:\n      read: {{ http: 'http://queue.example/' }}\n      every: {poll:.0}s\n      start_within: {goal:.0}s\n      job_takes: {:.0}s\n      jobs_at_once: {jobs_at_once}\n      boot_takes: {boot:.0}s\n",
+            job_takes.max(1.0)
+        );
+        let loaded = policy::load("bench.yaml", &text, Timestamp::UNIX_EPOCH);
+        let mut policy = loaded.policy.unwrap_or_else(|| panic!("{:?}", loaded.problems));
+        let name = FleetName::new("job").unwrap();
+        Self { filter: Filter::new(policy.fleets.remove(&name).unwrap()), ids: BTreeMap::new(), tells }
+    }
+
+    fn id(&mut self, seen: &Seen) -> InstanceId {
+        let id = || InstanceId::new(&format!("i-{:017x}", seen.number));
+        self.ids.entry(seen.number).or_insert_with(id).clone()
+    }
+}
+
+impl Autoscaler for Tidegate {
+    fn look(&mut self, look: &Look<'_>) -> Orders {
+        let at = |seconds: f64| Timestamp::UNIX_EPOCH + Duration::from_secs_f64(seconds);
+        let ids: Vec<InstanceId> = look.servers.iter().map(|seen| self.id(seen)).collect();
+        let total = |n: usize| u64::try_from(n).ok();
+        let busy = ids.iter().cloned().zip(look.servers.iter().map(|seen| seen.busy));
+        let work = Work {
+            running: total(look.running),
+            arrived: total(look.arrived),
+            completed: total(look.completed),
+            busy: Some(busy.collect()),
+        };
+        let depth = Depth {
+            waiting: total(look.waiting).unwrap_or(u64::MAX),
+            oldest: look.oldest.map(Duration::from_secs_f64).filter(|_| self.tells),
+            work: if self.tells { work } else { Work::default() },
+        };
+        let servers = ids.iter().zip(look.servers).map(|(id, seen)| SightedServer {
+            id: id.clone(),
+            launched_at: at(seen.launched),
+            state: match seen.state {
+                State::Booting => SightedState::Booting,
+                State::InService => SightedState::InService,
+                State::Draining => SightedState::Draining,
+            },
+        });
+        let servers = servers.collect();
+        let now = at(look.now);
+        let reading = Some(Reading { at: now, depth: Ok(depth) });
+        let answer = self.filter.look(&Sighting { now, reading, servers });
+        let number = |id: &InstanceId| {
+            let at = ids.iter().position(|known| known == id).unwrap();
+            look.servers[at].number
+        };
+        Orders {
+            launch: usize::try_from(answer.launch).unwrap(),
+            drain: answer.terminate.iter().map(number).collect(),
+            reclaim: answer.reclaim.iter().map(number).collect(),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! `tidegate decide`: the engine as a filter, one observation a line in, one decision a line out.
+
+use std::io::BufRead as _;
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::out::raw;
+use super::{Failure, USAGE, check};
+use crate::filter::{Answer, Filter, SightedServer, SightedState, Sighting};
+use crate::model::fault::printable;
+use crate::model::fleet::FleetName;
+use crate::model::instance::InstanceId;
+use crate::model::reading::{Depth, Reading, Work};
+use crate::model::time::Timestamp;
+use crate::policy::{FleetPolicy, Policy};
+use crate::settings::Settings;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+In, one JSON object a line; only `now`, `queue` and `instances` are needed, and a queue of null was \
+not readable:
+  {\"now\":\"2026-03-02T08:00:00Z\",\"queue\":37,\"running\":4,\"oldest_wait_s\":120,\"arrived\":9120,
+   \"completed\":9079,\"instances\":[{\"id\":\"i-1\",\"launched_at\":\"2026-03-02T07:40:00Z\",
+   \"state\":\"booting|in_service|draining\",\"busy\":2}]}
+Out, flushed at once:
+  {\"format_version\":1,\"desired\":3,\"launch\":1,\"terminate\":[],\"reclaim\":[],\"because\":[…],
+   \"next_look\":\"…\"}
+A line that cannot be understood is answered by {\"error\":…}, and the stream goes on.")]
+pub(crate) struct Decide {
+    /// The policy file; instead of --config
+    #[arg(long, value_name = "FILE")]
+    policy: Option<std::path::PathBuf>,
+    /// Which of its fleets
+    #[arg(long, value_name = "NAME")]
+    fleet: String,
+}
+
+pub(crate) fn run(args: &Decide, settings: &Settings) -> Result<(), Failure> {
+    let policy = check::usable(args.policy.as_ref().unwrap_or(&settings.config), settings)?;
+    let fleet = fleet(&policy, &args.fleet)?.clone();
+    let mut filter = Filter::new(fleet);
+    for line in std::io::stdin().lock().split(b'\n') {
+        let line = line.context("failed to read stdin")?;
+        if line.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        let said = match sighting(&line) {
+            Ok(seen) => told(&filter.look(&seen), &policy),
+            Err(why) => json!({ "format_version": 1, "error": why }),
+        };
+        raw(&format!("{said}\n"))?;
+    }
+    Ok(())
+}
+
+fn fleet<'a>(policy: &'a Policy, name: &str) -> Result<&'a FleetPolicy, Failure> {
+    let found = FleetName::new(name).and_then(|name| policy.fleets.get(&name));
+    found.ok_or_else(|| {
+        let known: Vec<&str> = policy.fleets.keys().map(FleetName::as_str).collect();
+        let name = printable(name, 64);
+        Failure::Error(
+            USAGE,
+            anyhow!("no fleet `{name}` in the policy; there are {}", known.join(", ")),
+        )
+    })
+}
+
+/// A line. Keys that are not known are left alone: the next version may know them.
+#[derive(Debug, Deserialize)]
+struct Line {
+    now: Timestamp,
+    /// Asked for by name, so that a misspelt one is not taken for an unreadable queue.
+    #[serde(deserialize_with = "present")]
+    queue: Option<u64>,
+    running: Option<u64>,
+    oldest_wait_s: Option<f64>,
+    arrived: Option<u64>,
+    completed: Option<u64>,
+    instances: Vec<Server>,
+}
+
+fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    Option::deserialize(from)
+}
+
+#[derive(Debug, Deserialize)]
+struct Server {
+    id: String,
+    launched_at: Timestamp,
+    state: State,
+    busy: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    Booting,
+    InService,
+    Draining,
+}
+
+fn sighting(line: &[u8]) -> Result<Sighting, String> {
+    let line: Line = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    let oldest = line.oldest_wait_s.map(std::time::Duration::try_from_secs_f64).transpose();
+    let oldest = oldest.map_err(|error| format!("oldest_wait_s: {error}"))?;
+    // One server without the number, and the others' would mislead.
+    let told = line
+        .instances
+        .iter()
+        .all(|server| server.busy.is_some() || matches!(server.state, State::Booting));
+    let busy = |server: &Server| (InstanceId::new(&server.id), server.busy.unwrap_or(0));
+    let busy = (told && line.instances.iter().any(|server| server.busy.is_some()))
+        .then(|| line.instances.iter().map(busy).collect());
+    let work =
+        Work { running: line.running, arrived: line.arrived, completed: line.completed, busy };
+    let reading = match line.queue {
+        Some(waiting) => Reading { at: line.now, depth: Ok(Depth { waiting, oldest, work }) },
+        None => Reading::unreadable(line.now, "not readable, by the observation"),
+    };
+    let servers = line.instances.into_iter().map(|server| SightedServer {
+        id: InstanceId::new(&server.id),
+        launched_at: server.launched_at,
+        state: match server.state {
+            State::Booting => SightedState::Booting,
+            State::InService => SightedState::InService,
+            State::Draining => SightedState::Draining,
+        },
+    });
+    Ok(Sighting { now: line.now, reading: Some(reading), servers: servers.collect() })
+}
+
+fn told(answer: &Answer, policy: &Policy) -> Value {
+    let ids = |ids: &[InstanceId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let because: Vec<Value> = answer
+        .decision
+        .because
+        .iter()
+        .map(|reason| {
+            let mut told = Map::new();
+            told.insert("rule".to_owned(), reason.rule().into());
+            told.insert("text".to_owned(), reason.text(&policy.zone).into());
+            for (name, number) in reason.numbers() {
+                told.insert(name.to_owned(), number.into());
+            }
+            Value::Object(told)
+        })
+        .collect();
+    json!({
+        "format_version": 1,
+        "desired": answer.decision.desired,
+        "launch": answer.launch,
+        "terminate": ids(&answer.terminate),
+        "reclaim": ids(&answer.reclaim),
+        "because": because,
+        "next_look": answer.next_look.to_string(),
+    })
+}

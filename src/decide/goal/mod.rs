@@ -1,0 +1,237 @@
+//! A waiting-time goal: 95 of 100 jobs start within a time, at the least cost. What the fleet has
+//! learned of its work and what its servers do now, put into numbers for [`size`]; and what came of
+//! it, put into reasons.
+
+mod size;
+
+use std::time::Duration;
+
+use self::size::{Due, Need, Supply, Terms};
+use super::{BOOT_UNMEASURED, Proposal};
+use crate::model::capacity::{Capacity, count};
+use crate::model::decision::{GoalReason, Reason};
+use crate::model::reading::{Depth, Reading};
+use crate::model::roster::{FleetView, Phase, Server};
+use crate::model::time::{self, Timestamp};
+use crate::model::work::WorkMemory;
+use crate::policy::{Billing, FleetPolicy, Goal, QueuePolicy};
+
+/// A draining server is taken back for the sake of its paid hour if that lasts beyond the next
+/// reading by this much.
+const HOUR_TO_SPARE: Duration = Duration::from_mins(1);
+
+/// A cohort's jobs arrived one after the other: its quarters fall due one after the other.
+const QUARTERS: f64 = 4.0;
+
+/// The fleet, its rule, and the reading to answer.
+pub(super) struct Ask<'a> {
+    pub fleet: &'a FleetPolicy,
+    pub queue: &'a QueuePolicy,
+    pub goal: &'a Goal,
+    pub view: &'a FleetView,
+    pub floor: Capacity,
+    pub reading: &'a Reading,
+    pub depth: &'a Depth,
+}
+
+impl Ask<'_> {
+    /// What the goal asks for, at least `floor`. Each reading is answered once.
+    pub(super) fn answer(&self) -> Proposal {
+        let unlearned = WorkMemory::default();
+        let work = self.view.memory.work.as_deref().unwrap_or(&unlearned);
+        let terms = self.terms(work);
+        let dues = dues(work, self.goal, self.reading.at, terms.earlier());
+        let mut at_work = AtWork::of(self, work, &terms);
+        let mut draining = self.reclaimable();
+        let mut reclaimed = 0;
+        if self.fleet.billing == Billing::Hour {
+            draining.retain(|server| {
+                let fresh = self.has_hour_to_spare(server);
+                if fresh {
+                    at_work.serve(server);
+                    reclaimed = Capacity::saturating_add(reclaimed, 1);
+                }
+                !fresh
+            });
+        }
+        let mut need = size::need(&terms, &dues, &at_work.supply);
+        while need.launch > 0
+            && let Some(server) = draining.pop()
+        {
+            at_work.serve(server);
+            reclaimed = Capacity::saturating_add(reclaimed, 1);
+            need = size::need(&terms, &dues, &at_work.supply);
+        }
+        let kept = self.view.capacity().saturating_add(reclaimed);
+        let spare = if need.launch == 0 { at_work.spare(&terms, &dues) } else { 0 };
+        let spare = spare.min(kept.saturating_sub(self.floor));
+        let asked = kept.saturating_add(need.launch).saturating_sub(spare);
+        let mut proposal =
+            Proposal::new(asked.max(self.floor), Reason::Goal(self.reason(need, kept, spare)));
+        if reclaimed > 0 {
+            proposal.take_back = reclaimed;
+            let back = GoalReason::TakenBack { servers: reclaimed };
+            proposal.because.push(Reason::Goal(back));
+        }
+        proposal.because.push(Reason::Goal(terms_told(&terms, work)));
+        proposal.steps_on = Some(self.reading.at);
+        proposal
+    }
+
+    fn terms(&self, work: &WorkMemory) -> Terms {
+        let measured = || self.view.memory.median_boot().unwrap_or(BOOT_UNMEASURED);
+        Terms {
+            boot: self.goal.boot_takes.unwrap_or_else(measured).as_secs_f64(),
+            every: self.queue.every.as_secs_f64(),
+            within: self.goal.start_within.as_secs_f64(),
+            job: work.job_takes(self.goal.job_takes),
+            places: f64::from(self.goal.jobs_at_once),
+            surprise: work.surprise,
+            late_share: work.late_share(),
+            started: work.started,
+            billing: self.fleet.billing,
+        }
+    }
+
+    /// Draining servers that can be taken back, the one with the most paid time left last.
+    fn reclaimable(&self) -> Vec<&Server> {
+        let mut draining: Vec<&Server> =
+            self.view.servers.iter().filter(|server| server.may_be_reclaimed()).collect();
+        draining.sort_by_key(|server| server.paid_until);
+        draining
+    }
+
+    fn has_hour_to_spare(&self, server: &Server) -> bool {
+        let enough = time::after(self.reading.at, self.queue.every.saturating_add(HOUR_TO_SPARE));
+        server.paid_until.is_some_and(|until| until > enough)
+    }
+
+    fn reason(&self, need: Need, capacity: Capacity, spare: Capacity) -> GoalReason {
+        let (waiting, within) = (self.depth.waiting, self.goal.start_within);
+        let late = size::ceil(need.late);
+        if need.launch > 0 {
+            GoalReason::Missed { waiting, late, within, capacity, add: need.launch }
+        } else if spare > 0 {
+            GoalReason::Spare { waiting, capacity, remove: spare }
+        } else if late > 0 {
+            GoalReason::CanWait { waiting, late, within, capacity }
+        } else {
+            GoalReason::Kept { waiting, within, capacity }
+        }
+    }
+}
+
+fn terms_told(terms: &Terms, work: &WorkMemory) -> GoalReason {
+    let span = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    GoalReason::Terms {
+        job_takes: span(terms.job.round()),
+        completed: size::ceil(work.completed),
+        boot: span(terms.boot.round()),
+        late_per_mille: size::ceil(terms.late_share * 1000.0),
+    }
+}
+
+/// When how many of the waiting jobs are due to have started, oldest first.
+fn dues(work: &WorkMemory, goal: &Goal, now: Timestamp, earlier: f64) -> Vec<Due> {
+    let within = goal.start_within.as_secs_f64();
+    let age = |at: Timestamp| now.duration_since(at).as_secs_f64();
+    let mut dues = Vec::new();
+    let mut jobs = 0.0;
+    for cohort in &work.cohorts {
+        let (first, last) = (age(cohort.from), age(cohort.to));
+        let pieces = cohort.jobs.ceil().clamp(1.0, QUARTERS);
+        let mut piece = 0.5;
+        while piece < pieces {
+            jobs += cohort.jobs / pieces;
+            let waited = first - (first - last) * piece / pieces;
+            dues.push(Due { by: within - waited - earlier, jobs });
+            piece += 1.0;
+        }
+    }
+    dues
+}
+
+/// What the servers at work offer.
+struct AtWork<'a> {
+    view: &'a FleetView,
+    billing: Billing,
+    supply: Supply,
+    /// Jobs that run on the servers in service.
+    running: f64,
+    places: f64,
+    /// Jobs on a server of which the queue does not say.
+    each: f64,
+}
+
+impl<'a> AtWork<'a> {
+    fn of(ask: &Ask<'a>, work: &WorkMemory, terms: &Terms) -> Self {
+        let servers: Vec<&Server> = ask.view.servers.iter().filter(|s| s.is_capacity()).collect();
+        let serves = |server: &&&Server| !is_coming(server);
+        let serving = f64::from(count(servers.iter().filter(serves)));
+        let told = work.last.map_or(0.0, |last| last.running);
+        let each = if serving > 0.0 { (told / serving).min(terms.places) } else { 0.0 };
+        let mut at_work = Self {
+            view: ask.view,
+            billing: ask.fleet.billing,
+            supply: Supply::default(),
+            running: 0.0,
+            places: terms.places,
+            each,
+        };
+        for server in servers {
+            if is_coming(server) {
+                let since = server.record.launched_at.unwrap_or(server.record.planned_at);
+                let up = time::since(ask.reading.at, since).as_secs_f64();
+                at_work.supply.booting.push((terms.boot - up).max(0.0));
+            } else {
+                at_work.serve(server);
+            }
+        }
+        at_work
+    }
+
+    fn busy(&self, server: &Server) -> f64 {
+        server.busy.map_or(self.each, f64::from)
+    }
+
+    fn serve(&mut self, server: &Server) {
+        let busy = self.busy(server);
+        self.supply.serving += 1.0;
+        self.supply.free += (self.places - busy).max(0.0);
+        self.running += busy;
+    }
+
+    /// How many servers the goal can do without.
+    fn spare(&self, terms: &Terms, dues: &[Due]) -> Capacity {
+        let eligible = self.view.eligible();
+        let at_work = eligible.into_iter().filter(|server| !is_coming(server));
+        match self.billing {
+            Billing::Hour => {
+                // Their hours end before the next reading: those go without which nobody is late.
+                let mut left = self.supply.clone();
+                let mut spare: Capacity = 0;
+                for server in at_work {
+                    left.serving -= 1.0;
+                    left.free -= (self.places - self.busy(server)).max(0.0);
+                    if size::need(terms, dues, &left).launch > 0 {
+                        break;
+                    }
+                    spare = spare.saturating_add(1);
+                }
+                spare
+            }
+            // Work off what waits before anything goes: a server that comes back pays its boot.
+            Billing::Second if !dues.is_empty() => 0,
+            Billing::Second => {
+                let needed = size::ceil(self.running / self.places);
+                let serving = size::ceil(self.supply.serving);
+                count(at_work).min(serving.saturating_sub(needed))
+            }
+        }
+    }
+}
+
+/// Launched and not in service yet.
+fn is_coming(server: &Server) -> bool {
+    matches!(server.phase, Phase::Launching | Phase::Booting | Phase::Registering)
+}

@@ -1,0 +1,241 @@
+//! The engine for one fleet without a world: sightings in, answers out, what was learned kept in
+//! between. For `tidegate decide`, and for measuring.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::decide::decide;
+use crate::model::decision::Decision;
+use crate::model::instance::{Instance, InstanceId, Lifecycle, OurTags};
+use crate::model::launch::Token;
+use crate::model::ledger::{Change, FleetMemory, Ledger};
+use crate::model::reading::Reading;
+use crate::model::roster::{BalancerView, Block, Breaker, FleetView, Phase, Server};
+use crate::model::server::{LaunchState, RetireReason, Retirement, ServerRecord};
+use crate::model::time::{self, Timestamp};
+use crate::policy::{Billing, FleetPolicy};
+use crate::roster::{Looks, by_time, learn, paid_until};
+
+/// What somebody sees of the fleet.
+#[derive(Debug, Clone)]
+pub struct Sighting {
+    pub now: Timestamp,
+    /// `None`: the queue was not read.
+    pub reading: Option<Reading>,
+    pub servers: Vec<SightedServer>,
+}
+
+#[derive(Debug, Clone)]
+pub struct SightedServer {
+    pub id: InstanceId,
+    pub launched_at: Timestamp,
+    pub state: SightedState,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SightedState {
+    Booting,
+    InService,
+    /// Out of service, with work to finish before it ends.
+    Draining,
+}
+
+/// What to do about it.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub decision: Decision,
+    pub launch: u32,
+    /// To be drained, and terminated when their work is done.
+    pub terminate: Vec<InstanceId>,
+    /// Draining servers to be put back into service.
+    pub reclaim: Vec<InstanceId>,
+    /// When to look again at the latest.
+    pub next_look: Timestamp,
+}
+
+/// One fleet, and what it remembers along the stream.
+#[derive(Debug)]
+pub struct Filter {
+    fleet: FleetPolicy,
+    ledger: Ledger,
+    /// Servers seen on their way, for the boot time.
+    coming: BTreeMap<InstanceId, Timestamp>,
+}
+
+impl Filter {
+    pub fn new(fleet: FleetPolicy) -> Self {
+        Self { fleet, ledger: Ledger::default(), coming: BTreeMap::new() }
+    }
+
+    /// Takes in a sighting, and answers it.
+    pub fn look(&mut self, seen: &Sighting) -> Answer {
+        self.take_in(seen);
+        let view = self.view(seen);
+        let decision = decide(&self.fleet, &view, None, seen.now);
+        let name = &self.fleet.name;
+        let memory = self.ledger.fleets.entry(name.clone()).or_default();
+        memory.target = Some(decision.desired);
+        memory.stepped_at_reading = decision.steps_on.or(memory.stepped_at_reading);
+        let every = self.fleet.queue.as_ref().map(|queue| time::after(seen.now, queue.every));
+        let regular = every.unwrap_or_else(|| time::after(seen.now, Duration::from_mins(5)));
+        let soonest = decision.next_look.filter(|at| *at > seen.now);
+        carry_out(&view, decision, soonest.map_or(regular, |at| at.min(regular)))
+    }
+
+    fn take_in(&mut self, seen: &Sighting) {
+        let name = self.fleet.name.clone();
+        let serving = |server: &&SightedServer| server.state == SightedState::InService;
+        let at_work = seen.servers.iter().filter(serving).count();
+        let memory = self.ledger.fleets.entry(name.clone()).or_default();
+        for server in &seen.servers {
+            match server.state {
+                SightedState::Booting => {
+                    self.coming.insert(server.id.clone(), server.launched_at);
+                }
+                SightedState::InService => {
+                    if let Some(launched_at) = self.coming.remove(&server.id) {
+                        memory.boots.push_back(time::since(seen.now, launched_at));
+                    }
+                }
+                SightedState::Draining => {
+                    self.coming.remove(&server.id);
+                }
+            }
+        }
+        while memory.boots.len() > BOOTS_KEPT {
+            memory.boots.pop_front();
+        }
+        let Some(reading) = &seen.reading else { return };
+        if let Some((_, goal)) = self.fleet.goal() {
+            let places = u32::try_from(at_work).unwrap_or(u32::MAX);
+            let places = f64::from(places.saturating_mul(goal.jobs_at_once));
+            let known = memory.work.take().unwrap_or_default();
+            memory.work = Some(Box::new(learn(&known, goal, reading, places)));
+        }
+        self.ledger.apply(&Change::Reading(name, reading.clone()));
+    }
+
+    fn view(&self, seen: &Sighting) -> FleetView {
+        let none = FleetMemory::default();
+        let memory = self.ledger.fleets.get(&self.fleet.name).unwrap_or(&none);
+        let mut servers: Vec<Server> =
+            seen.servers.iter().map(|server| self.server(server, memory, seen.now)).collect();
+        servers.sort_by_key(|server| server.record.launched_at);
+        FleetView {
+            name: self.fleet.name.clone(),
+            servers,
+            memory: memory.clone(),
+            balancer: BalancerView::None,
+            hold: None,
+            pause: None,
+            extra: None,
+            retire: None,
+            breaker: Breaker::Closed { failures: 0 },
+            cold: Vec::new(),
+        }
+    }
+
+    fn server(&self, seen: &SightedServer, memory: &FleetMemory, now: Timestamp) -> Server {
+        let phase = match seen.state {
+            SightedState::Booting => Phase::Booting,
+            SightedState::InService => Phase::InService,
+            SightedState::Draining => Phase::Draining,
+        };
+        let busy = memory.last_reading().and_then(|reading| {
+            let busy = reading.depth.as_ref().ok()?.work.busy.as_ref()?;
+            Some(busy.get(&seen.id).copied().unwrap_or(0))
+        });
+        let paid_until = match self.fleet.billing {
+            Billing::Hour => Some(paid_until(seen.launched_at, now)),
+            Billing::Second => None,
+        };
+        Server {
+            record: record(&self.fleet, seen),
+            instance: Some(instance(seen)),
+            membership: None,
+            ailing: None,
+            uptime: Some(time::since(now, seen.launched_at)),
+            paid_until,
+            busy,
+            release: self.release(seen, now),
+            phase,
+        }
+    }
+
+    /// Whoever asks drains what is to go, so that a busy server may be named too.
+    fn release(&self, seen: &SightedServer, now: Timestamp) -> Result<(), Block> {
+        let every = self.fleet.queue.as_ref().map_or(Duration::ZERO, |queue| queue.every);
+        match seen.state {
+            SightedState::Draining => Err(Block::NotCapacity),
+            SightedState::Booting if self.fleet.goal().is_some() => Err(Block::Coming),
+            SightedState::Booting | SightedState::InService => {
+                let looks = Looks { tick: Duration::ZERO, reading: every };
+                by_time(&self.fleet, looks, seen.launched_at, now)
+            }
+        }
+    }
+}
+
+/// As many as the ledger keeps.
+const BOOTS_KEPT: usize = 20;
+
+/// The decision's numbers as names: whom to take, whom to take back, and how many to launch.
+fn carry_out(view: &FleetView, decision: Decision, next_look: Timestamp) -> Answer {
+    let capacity = decision.capacity.saturating_add(decision.take_back);
+    let surplus = capacity.saturating_sub(decision.desired);
+    let missing = decision.desired.saturating_sub(decision.capacity).max(decision.take_back);
+    let some = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+    let id = |server: &Server| server.id().cloned();
+    let terminate: Vec<InstanceId> =
+        view.eligible().into_iter().filter_map(id).take(some(surplus)).collect();
+    let mut draining: Vec<&Server> =
+        view.servers.iter().filter(|server| server.may_be_reclaimed()).collect();
+    draining.sort_by_key(|server| std::cmp::Reverse(server.paid_until));
+    let reclaim: Vec<InstanceId> =
+        draining.into_iter().filter_map(id).take(some(missing)).collect();
+    let reclaimed = u32::try_from(reclaim.len()).unwrap_or(u32::MAX);
+    Answer { launch: missing.saturating_sub(reclaimed), terminate, reclaim, next_look, decision }
+}
+
+fn record(fleet: &FleetPolicy, seen: &SightedServer) -> ServerRecord {
+    let in_service = seen.state != SightedState::Booting;
+    let draining = seen.state == SightedState::Draining;
+    ServerRecord {
+        token: Token::from_stored(seen.id.as_str()),
+        fleet: fleet.name.clone(),
+        planned_at: seen.launched_at,
+        request: None,
+        launch: LaunchState::Launched(seen.id.clone()),
+        launched_at: Some(seen.launched_at),
+        private_ip: None,
+        healthy_at: in_service.then_some(seen.launched_at),
+        in_service_at: in_service.then_some(seen.launched_at),
+        sick_since: None,
+        absent_since: None,
+        retirement: draining.then_some(Retirement {
+            why: RetireReason::ScaleIn,
+            begun_at: seen.launched_at,
+            deregistered_at: None,
+            terminate_asked_at: None,
+            terminate_asks: 0,
+        }),
+        cleared_at: None,
+        gone: None,
+    }
+}
+
+fn instance(seen: &SightedServer) -> Instance {
+    Instance {
+        id: seen.id.clone(),
+        lifecycle: Lifecycle::Running,
+        launched_at: Some(seen.launched_at),
+        instance_type: None,
+        subnet: None,
+        private_ip: None,
+        public_ip: None,
+        private_dns: None,
+        token: None,
+        tags: OurTags::default(),
+        state_reason: None,
+    }
+}

@@ -1,0 +1,79 @@
+//! A reason in words, for people.
+
+use jiff::tz::TimeZone;
+
+use super::Reason;
+use crate::model::time::{self, Timestamp};
+
+impl Reason {
+    /// The reason in words, with times in `zone`.
+    pub fn text(&self, zone: &TimeZone) -> String {
+        let local = |at: &Timestamp| time::local(*at, zone);
+        match self {
+            Self::Hold { capacity, owner, reason, until } => {
+                format!("held at {capacity} by {owner} until {}: {reason}", local(until))
+            }
+            Self::Paused { owner, reason, until } => {
+                format!("paused by {owner} until {}: {reason}", local(until))
+            }
+            Self::Schedule { capacity, cron, line, early_by } => {
+                let early =
+                    early_by.map(|early| format!(", {} early to be ready", time::text(early)));
+                let early = early.unwrap_or_default();
+                format!("schedule \"{cron}\" asks for {capacity} (line {line}){early}")
+            }
+            Self::Floor { capacity, cron, line } => {
+                format!("schedule \"{cron}\" asks for at least {capacity} (line {line})")
+            }
+            Self::Minimum { min } => format!("no schedule and no queue: min is {min}"),
+            Self::Extra { add, owner, until } => {
+                format!("{add} more, launched by {owner} until {}", local(until))
+            }
+            Self::QueueAbove { waiting, above, add } => {
+                format!("{waiting} jobs waiting, over {above}: add {add}")
+            }
+            Self::QueueBelow { waiting, below, remove: 0 } => {
+                format!("{waiting} jobs waiting, under {below}: nothing to remove")
+            }
+            Self::QueueBelow { waiting, below, remove } => {
+                format!("{waiting} jobs waiting, under {below}: remove {remove}")
+            }
+            Self::QueueBetween { waiting, below, above } => {
+                format!("{waiting} jobs waiting, between {below} and {above}: no change")
+            }
+            Self::QueueAnswered { waiting, read_at } => {
+                format!("{waiting} jobs waiting at {}: answered with a step", local(read_at))
+            }
+            Self::QueueUnreadable { why, since, at_least } => {
+                let holds = match at_least {
+                    Some(n) => format!("at least {n}, and no scale-in"),
+                    None => "no change".to_owned(),
+                };
+                format!("queue unreadable since {} ({why}): {holds}", local(since))
+            }
+            Self::QueueUnread => "queue not read yet: no change".to_owned(),
+            Self::Stabilising { under_for, after, until } => format!(
+                "under the threshold for {} of {}, until {}",
+                time::text(*under_for),
+                time::text(*after),
+                local(until)
+            ),
+            Self::Goal(goal) => goal.text(),
+            Self::LostNotMissed { lost } => {
+                format!("{lost} lost meanwhile and not needed: not replaced")
+            }
+            Self::Bounded { asked, min, max } => format!(
+                "{asked} asked for, min {min} and max {max} allow {}",
+                (*asked).clamp(*min, *max)
+            ),
+            Self::Kept { surplus, free, first } => {
+                let first = first
+                    .as_ref()
+                    .map(|(server, block)| format!(" ({server}: {})", block.text(zone)));
+                let first = first.unwrap_or_default();
+                format!("{surplus} more than wanted, {free} may go now{first}")
+            }
+            Self::Frozen { why } => format!("nothing is changed: {why}"),
+        }
+    }
+}

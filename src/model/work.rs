@@ -1,0 +1,89 @@
+//! What a fleet has learned of its work from its queue's readings: who waits since when, how long a
+//! job takes, how far that can be relied on, and how many jobs started late.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::time::Timestamp;
+
+/// Learned from one reading to the next; see `roster::work`. Counts of jobs are estimates, hence
+/// not whole.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkMemory {
+    /// The jobs that wait, oldest first.
+    pub cohorts: VecDeque<Cohort>,
+    /// Time that jobs have spent running, in seconds, old ones fading.
+    pub busy_seconds: f64,
+    /// Jobs that ended in that time, fading alike.
+    pub completed: f64,
+    /// Variance of the number of completions between two readings, in multiples of what jobs of
+    /// exponential length would show. Over 1 where long and short jobs come in runs.
+    pub surprise: f64,
+    /// Jobs that started, fading, and those of them that waited longer than the goal.
+    pub started: f64,
+    pub late: f64,
+    /// The reading that was learned from last.
+    pub last: Option<Counts>,
+}
+
+/// Jobs that arrived between two readings and wait still.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cohort {
+    pub from: Timestamp,
+    pub to: Timestamp,
+    pub jobs: f64,
+}
+
+/// A reading's counts, for the difference to the next.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Counts {
+    pub at: Timestamp,
+    pub waiting: f64,
+    pub running: f64,
+    /// Running totals, where the queue offers them.
+    pub arrived: Option<u64>,
+    pub completed: Option<u64>,
+}
+
+/// What a job is taken to run for when neither the policy nor experience says.
+const JOB_UNKNOWN: Duration = Duration::from_mins(5);
+
+/// How many completions a declared run time weighs as much as: a wrong one is soon outvoted.
+const DECLARED_WEIGHS: f64 = 10.0;
+
+/// A guess weighs less than a declaration.
+const GUESS_WEIGHS: f64 = 2.0;
+
+/// Jobs that must have started before the share of late ones means anything.
+const SHARE_NEEDS: f64 = 30.0;
+
+impl Default for WorkMemory {
+    fn default() -> Self {
+        Self {
+            cohorts: VecDeque::new(),
+            busy_seconds: 0.0,
+            completed: 0.0,
+            surprise: 1.0,
+            started: 0.0,
+            late: 0.0,
+            last: None,
+        }
+    }
+}
+
+impl WorkMemory {
+    /// How long a job runs on average, in seconds: time spent running over jobs ended, which also
+    /// counts the running time of those that have not ended; with what the policy declares as the
+    /// first few.
+    pub fn job_takes(&self, declared: Option<Duration>) -> f64 {
+        let weight = if declared.is_some() { DECLARED_WEIGHS } else { GUESS_WEIGHS };
+        let prior = declared.unwrap_or(JOB_UNKNOWN).as_secs_f64();
+        let mean = (prior * weight + self.busy_seconds) / (weight + self.completed);
+        mean.clamp(1.0, 30.0 * 86_400.0)
+    }
+
+    /// The share of jobs that started late, between 0 and 1; cautious while few have started.
+    pub fn late_share(&self) -> f64 {
+        self.late / (self.started + SHARE_NEEDS)
+    }
+}

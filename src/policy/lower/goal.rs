@@ -1,0 +1,79 @@
+//! The waiting-time goal of a queue, which excludes its thresholds.
+
+use std::time::Duration;
+
+use super::section::{Section, bad_unit, text, whole};
+use crate::model::time;
+use crate::policy::file::{self, Entry};
+use crate::policy::problem::{Problem, Problems, quote};
+use crate::policy::{Goal, units};
+
+/// How long a boot is taken to last where neither the policy nor a measurement says.
+const BOOT_USUAL: Duration = Duration::from_mins(5);
+
+/// Reads the keys of a goal. `every`: how often the queue is read.
+pub(super) fn read(section: &Section<'_>, every: Duration, out: &mut Problems) -> Option<Goal> {
+    for threshold in ["scale_out", "scale_in"] {
+        if let (Some(theirs), Some(goal)) = (section.get(threshold), section.get("start_within")) {
+            let message = format!("both `start_within` and {}", quote(threshold));
+            let problem = Problem::error(theirs.at, message, "a threshold")
+                .also(goal.at, "and a goal, which needs none")
+                .remedy("keep the goal, or the two thresholds");
+            out.push(problem);
+        }
+    }
+    let start_within = section.span("start_within", "15m", "1m"..="1d", out);
+    let job_takes = auto(section, "job_takes", out);
+    let boot_takes = auto(section, "boot_takes", out);
+    let at_once =
+        section.need("jobs_at_once", "say how many jobs one server runs: `jobs_at_once: 2`", out);
+    let jobs_at_once = at_once.and_then(|entry| whole(entry, 1..=1_000, out));
+    let entry = section.get("start_within")?;
+    let boot = boot_takes.unwrap_or(BOOT_USUAL);
+    if every.saturating_add(boot) > start_within {
+        let label = format!("{} is too short", time::text(start_within));
+        let message = "a job that finds no server waits longer than the goal";
+        let why = format!(
+            "the queue is read every {} and a boot takes {}: raise `start_within` to {}, lower `every`, or keep a `min`",
+            time::text(every),
+            time::text(boot),
+            time::text(every.saturating_add(boot)),
+        );
+        out.push(Problem::warning(entry.value.at, message, label).remedy(why));
+    }
+    Some(Goal { start_within, job_takes, jobs_at_once: jobs_at_once?, boot_takes })
+}
+
+/// Keys of a goal where there is none.
+pub(super) fn stray(section: &Section<'_>, out: &mut Problems) {
+    let found = file::GOAL_KEYS.iter().find_map(|key| section.get(key));
+    if let Some(entry) = found {
+        let message = format!("{} without a goal", quote(&entry.key));
+        let problem = Problem::error(entry.at, message, "belongs to `start_within`");
+        out.push(problem.remedy("add `start_within: 15m`, or take this line out"));
+    }
+}
+
+/// A span of time, or `auto`; `None`: to be learned.
+fn auto(section: &Section<'_>, key: &str, out: &mut Problems) -> Option<Duration> {
+    let entry: &Entry = section.get(key)?;
+    let written = text(entry, out)?;
+    if written == "auto" {
+        return None;
+    }
+    match units::duration(written) {
+        Ok(span) if span >= Duration::from_secs(1) => Some(span),
+        Ok(_) => {
+            let message = format!("{} cannot be zero", quote(key));
+            out.push(
+                Problem::error(entry.value.at, message, "no time at all")
+                    .remedy("write `auto`, and it is learned"),
+            );
+            None
+        }
+        Err(error) => {
+            out.push(bad_unit(entry, written, &error));
+            None
+        }
+    }
+}

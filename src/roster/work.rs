@@ -1,0 +1,180 @@
+//! What a reading teaches about a fleet's work: arrivals and completions since the one before, and
+//! from them who waits since when, how long a job takes, and how many started late.
+
+use crate::model::reading::{Depth, Reading};
+use crate::model::time::{self, Timestamp};
+use crate::model::work::{Cohort, Counts, WorkMemory};
+use crate::policy::Goal;
+
+/// How many completions experience of run times reaches back: long enough for a mean of jobs whose
+/// lengths differ much, short enough to follow a change within a day of a small shop's work.
+const COMPLETIONS_REMEMBERED: f64 = 300.0;
+
+/// How many starts the share of late jobs reaches back.
+const STARTS_REMEMBERED: f64 = 2000.0;
+
+/// The part of the surprise that is renewed by one reading: two hundred of them, most of a day.
+const SURPRISE_RENEWED: f64 = 0.005;
+
+/// Fewer completions than this are too few to be surprised at.
+const SURPRISE_NEEDS: f64 = 0.3;
+
+/// Cohorts kept apart; beyond, the oldest are taken together.
+const COHORTS: usize = 300;
+
+/// What is known after `reading`. `serving`: jobs that the servers in service can run at once.
+pub fn learn(known: &WorkMemory, goal: &Goal, reading: &Reading, serving: f64) -> WorkMemory {
+    let mut memory = known.clone();
+    let Ok(depth) = &reading.depth else { return memory };
+    if known.last.is_some_and(|last| last.at >= reading.at) {
+        return memory;
+    }
+    let now = counts(known, goal, reading.at, depth, serving);
+    match known.last {
+        Some(last) => {
+            let flow = flow(known, goal, &last, &now);
+            experience(&mut memory, goal, &flow);
+            arrivals(&mut memory, last.at, now.at, flow.arrived);
+            starts(&mut memory, goal, (last.at, now.at), now.waiting);
+        }
+        // Since when they wait is not known; had they all waited long, the oldest would say so.
+        None => arrivals(&mut memory, reading.at, reading.at, now.waiting),
+    }
+    if let (Some(oldest), Some(first)) = (depth.oldest, memory.cohorts.front_mut()) {
+        first.from = time::before(reading.at, oldest);
+        first.to = first.to.max(first.from);
+    }
+    memory.last = Some(now);
+    memory
+}
+
+/// The reading's counts; what it does not tell is reckoned.
+fn counts(known: &WorkMemory, goal: &Goal, at: Timestamp, depth: &Depth, serving: f64) -> Counts {
+    let told = depth.work.running.map(whole);
+    let on_servers =
+        depth.work.busy.as_ref().map(|busy| busy.values().copied().map(f64::from).sum());
+    // While jobs wait every place is taken; otherwise as many run as arrive in a job's time.
+    let reckoned = || {
+        if depth.waiting > 0 {
+            return serving;
+        }
+        let last = known.last.map_or(0.0, |last| last.running);
+        let since = known.last.map_or(0.0, |last| time::since(at, last.at).as_secs_f64());
+        (last * (-since / known.job_takes(goal.job_takes)).exp()).min(serving)
+    };
+    Counts {
+        at,
+        waiting: whole(depth.waiting),
+        running: told.or(on_servers).unwrap_or_else(reckoned),
+        arrived: depth.work.arrived,
+        completed: depth.work.completed,
+    }
+}
+
+/// What happened between two readings.
+struct Flow {
+    arrived: f64,
+    completed: f64,
+    /// Whether `completed` was counted by somebody, not reckoned from what it would teach.
+    counted: bool,
+    /// Running time in between, in seconds.
+    busy: f64,
+}
+
+fn flow(known: &WorkMemory, goal: &Goal, last: &Counts, now: &Counts) -> Flow {
+    let span = time::since(now.at, last.at).as_secs_f64();
+    let busy = f64::midpoint(last.running, now.running) * span;
+    // A total that has become smaller was begun anew: it says nothing of this span.
+    let grown = |from: Option<u64>, to: Option<u64>| Some(whole(to?.checked_sub(from?)?));
+    let arrived = grown(last.arrived, now.arrived);
+    let completed = grown(last.completed, now.completed);
+    let more = now.waiting + now.running - last.waiting - last.running;
+    let ended = completed.or_else(|| Some((arrived? - more).max(0.0)));
+    let reckoned = busy / known.job_takes(goal.job_takes);
+    let completed = ended.unwrap_or(reckoned);
+    Flow {
+        arrived: arrived.unwrap_or_else(|| (completed + more).max(0.0)),
+        completed,
+        counted: ended.is_some(),
+        busy,
+    }
+}
+
+/// How long jobs take, and how unlike one another they are.
+fn experience(memory: &mut WorkMemory, goal: &Goal, flow: &Flow) {
+    if !flow.counted {
+        return;
+    }
+    let expected = flow.busy / memory.job_takes(goal.job_takes);
+    if expected > SURPRISE_NEEDS {
+        let square = (flow.completed - expected).powi(2) / expected;
+        memory.surprise += SURPRISE_RENEWED * (square - memory.surprise);
+    }
+    let kept = (-flow.completed / COMPLETIONS_REMEMBERED).exp();
+    memory.busy_seconds = memory.busy_seconds * kept + flow.busy;
+    memory.completed = memory.completed * kept + flow.completed;
+}
+
+fn arrivals(memory: &mut WorkMemory, from: Timestamp, to: Timestamp, jobs: f64) {
+    if jobs > 0.0 {
+        memory.cohorts.push_back(Cohort { from, to, jobs });
+    }
+    while memory.cohorts.len() > COHORTS
+        && let Some(oldest) = memory.cohorts.pop_front()
+        && let Some(next) = memory.cohorts.front_mut()
+    {
+        next.from = oldest.from;
+        next.jobs += oldest.jobs;
+    }
+}
+
+/// Takes the jobs that no longer wait from the front, at an even pace through the span, and counts
+/// those that had waited for longer than the goal.
+fn starts(memory: &mut WorkMemory, goal: &Goal, (from, to): (Timestamp, Timestamp), waiting: f64) {
+    let known: f64 = memory.cohorts.iter().map(|cohort| cohort.jobs).sum();
+    if known < waiting {
+        // More wait than ever arrived, by our count: the newest cohort had more.
+        arrivals(memory, from, to, waiting - known);
+        return;
+    }
+    let started = known - waiting;
+    let kept = (-started / STARTS_REMEMBERED).exp();
+    memory.started = memory.started * kept + started;
+    memory.late *= kept;
+    let span = time::since(to, from).as_secs_f64();
+    let allowed = goal.start_within.as_secs_f64();
+    let age = |at: Timestamp| to.duration_since(at).as_secs_f64();
+    let mut left = started;
+    while left > NOTHING
+        && let Some(first) = memory.cohorts.front_mut()
+    {
+        // A quarter of a cohort at a time, since its jobs did not arrive at once.
+        let take = left.min(first.jobs).min((first.jobs / 4.0).max(1.0));
+        let width = (age(first.from) - age(first.to)) * take / first.jobs;
+        let arrived = age(first.from) - width / 2.0;
+        let nth = started - left + take / 2.0;
+        let begun = (span * (1.0 - nth / started)).min(arrived);
+        if arrived - begun > allowed {
+            memory.late += take;
+        }
+        first.jobs -= take;
+        left -= take;
+        if first.jobs <= NOTHING {
+            memory.cohorts.pop_front();
+        } else {
+            first.from = time::after(first.from, seconds(width)).min(first.to);
+        }
+    }
+}
+
+/// What is left of a job in the arithmetic of fractions.
+const NOTHING: f64 = 1e-6;
+
+fn seconds(span: f64) -> std::time::Duration {
+    std::time::Duration::try_from_secs_f64(span.max(0.0)).unwrap_or_default()
+}
+
+/// Counts of jobs as numbers to reckon with; beyond what is exact they are misreadings anyway.
+fn whole(count: u64) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
