@@ -43,8 +43,8 @@ pub async fn observe(
     Observation { now, instances, balancers, health, readings }
 }
 
-/// Each balancer once, however many fleets share it; of fleets that left the policy as long as
-/// they have servers.
+/// Each balancer once, however many fleets share it; also those that servers were registered with
+/// before the policy changed, as long as there are servers.
 async fn members(
     ports: &Ports,
     policy: &Policy,
@@ -53,11 +53,8 @@ async fn members(
     let named = policy.fleets.values().filter_map(|fleet| fleet.balancer.as_ref());
     let mut balancers: BTreeSet<Balancer> = named.map(|entry| entry.balancer.clone()).collect();
     let open = ledger.servers.values().filter(|record| record.is_open());
-    let orphans: BTreeSet<&FleetName> = open
-        .map(|record| &record.fleet)
-        .filter(|name| !policy.fleets.contains_key(*name))
-        .collect();
-    for name in orphans {
+    let at_work: BTreeSet<&FleetName> = open.map(|record| &record.fleet).collect();
+    for name in at_work {
         if let Some((balancer, _)) = ledger.fleets.get(name).and_then(|m| m.balancer.clone()) {
             balancers.insert(balancer);
         }

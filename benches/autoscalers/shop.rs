@@ -147,12 +147,12 @@ pub(crate) fn run(jobs: &[Job], terms: Terms, scaler: &mut dyn Autoscaler) -> Re
         waits: Vec::with_capacity(jobs.len()),
         whims: Rng::new(1, "dispatch"),
     };
-    // An autoscaler that keeps servers for ever is not waited for longer than a day.
+    // An autoscaler that keeps servers or leaves jobs for ever is not waited for longer than a day.
     let over = jobs.last().map_or(0.0, |job| job.submit) + 86_400.0;
     loop {
         shop.poll(scaler);
-        let idle = shop.completed == jobs.len();
-        if idle && (shop.alive.is_empty() || shop.now > over) {
+        let idle = shop.completed == jobs.len() && shop.alive.is_empty();
+        if idle || shop.now > over {
             return shop.result();
         }
         shop.until(shop.now + terms.poll);
@@ -239,9 +239,11 @@ impl Shop<'_> {
     /// Jobs start in the order they came, on any server that has a place.
     fn dispatch(&mut self) {
         while !self.waiting.is_empty() {
-            let free: Vec<usize> = self.alive.iter().copied().filter(|n| self.has_place(*n)).collect();
-            let Some(last) = free.len().checked_sub(1) else { return };
-            let number = free[self.whims.up_to(last)];
+            let free = self.alive.iter().filter(|n| self.has_place(**n)).count();
+            let Some(last) = free.checked_sub(1) else { return };
+            let nth = self.whims.up_to(last);
+            let mut free = self.alive.iter().copied().filter(|n| self.has_place(*n));
+            let Some(number) = free.nth(nth) else { return };
             let Some(job) = self.waiting.pop_front() else { return };
             let Job { submit, runtime } = self.jobs[job];
             self.waits.push(self.now - submit);
@@ -256,6 +258,9 @@ impl Shop<'_> {
     }
 
     fn result(mut self) -> Result {
+        // Who has not started yet has waited so far.
+        let waiting = self.waiting.iter().map(|job| self.now - self.jobs[*job].submit);
+        self.waits.extend(waiting);
         let paid = self.servers.iter().map(|server| {
             let span = server.ended.unwrap_or(self.now) - server.launched;
             // An hour begins with its first second; a part of a microsecond is rounding.
@@ -271,7 +276,11 @@ impl Shop<'_> {
             cost: paid * f64::from(self.terms.jobs_at_once) / work,
             late: share(late, jobs),
             longest: self.waits.last().copied().unwrap_or(0.0),
-            p95: self.waits.get(jobs * 95 / 100).copied().unwrap_or(0.0),
+            p95: self
+                .waits
+                .get((jobs * 95).div_ceil(100).saturating_sub(1))
+                .copied()
+                .unwrap_or(0.0),
             launches: self.servers.len(),
         }
     }

@@ -33,7 +33,11 @@ impl Tidegate {
         let loaded = policy::load("bench.yaml", &text, Timestamp::UNIX_EPOCH);
         let mut policy = loaded.policy.unwrap_or_else(|| panic!("{:?}", loaded.problems));
         let name = FleetName::new("job").unwrap();
-        Self { filter: Filter::new(policy.fleets.remove(&name).unwrap()), ids: BTreeMap::new(), tells }
+        Self {
+            filter: Filter::new(policy.fleets.remove(&name).unwrap()),
+            ids: BTreeMap::new(),
+            tells,
+        }
     }
 
     fn id(&mut self, seen: &Seen) -> InstanceId {

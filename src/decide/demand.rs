@@ -47,6 +47,7 @@ pub(super) fn demand(fleet: &FleetPolicy, view: &FleetView, now: Timestamp) -> P
         proposal.look_at(at);
     }
     if let Some(extra) = &view.extra {
+        proposal.extra = Some((proposal.capacity, extra.capacity));
         proposal.capacity = proposal.capacity.saturating_add(extra.capacity);
         proposal.because.push(Reason::Extra {
             add: extra.capacity,

@@ -34,6 +34,8 @@ struct Proposal {
     bounded: bool,
     /// Whether servers may be taken at all.
     may_release: bool,
+    /// The number before a person's extra servers came on top, and how many those are.
+    extra: Option<(Capacity, Capacity)>,
     /// See `Decision::take_back`.
     take_back: Capacity,
     because: Vec<Reason>,
@@ -47,10 +49,20 @@ impl Proposal {
             capacity,
             bounded: true,
             may_release: true,
+            extra: None,
             take_back: 0,
             because: vec![reason],
             steps_on: None,
             next_look: None,
+        }
+    }
+
+    fn target(&self) -> Capacity {
+        match self.extra {
+            Some((before, extra)) if self.capacity > before => {
+                self.capacity.saturating_sub(extra).max(before)
+            }
+            Some(_) | None => self.capacity,
         }
     }
 
@@ -123,6 +135,7 @@ fn conclude(
         capacity: view.capacity(),
         wanted,
         desired: proposal.capacity,
+        target: proposal.target(),
         take_back: proposal.take_back,
         because: proposal.because,
         steps_on: proposal.steps_on,

@@ -163,9 +163,16 @@ impl Ask<'_> {
     /// Since when the readings, up to the one at `latest`, have been under the threshold without a
     /// break. A gap is a break: nobody knows what the queue did meanwhile.
     fn under_since(&self, latest: Timestamp, below: u64) -> Timestamp {
-        let under =
-            |reading: &&Reading| reading.depth.as_ref().is_ok_and(|depth| depth.waiting < below);
-        let readings = self.view.memory.readings.iter().rev();
-        readings.take_while(under).last().map_or(latest, |reading| reading.at)
+        let stale = stale_after(self.queue);
+        let mut since = latest;
+        for reading in self.view.memory.readings.iter().rev() {
+            let under = reading.depth.as_ref().is_ok_and(|depth| depth.waiting < below);
+            // Nobody looked in between: that is a gap too.
+            if !under || time::since(since, reading.at) > stale {
+                break;
+            }
+            since = reading.at;
+        }
+        since
     }
 }

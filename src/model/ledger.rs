@@ -50,6 +50,8 @@ pub struct FleetMemory {
     /// The balancer its servers were last registered with, and its drain time: known even after
     /// the fleet has left the policy.
     pub balancer: Option<(Balancer, Duration)>,
+    /// Whether it acted, or only observed, when it was in the policy last.
+    pub acting: Option<bool>,
     /// What its queue's readings have taught; only for a fleet with a goal.
     pub work: Option<Box<WorkMemory>>,
 }

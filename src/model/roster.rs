@@ -164,6 +164,8 @@ pub struct Server {
     pub paid_until: Option<Timestamp>,
     /// Jobs that it runs, by the last reading; `None`: not told.
     pub busy: Option<u32>,
+    /// Who protects it, a person or a tag, whatever its phase.
+    pub kept: Option<Block>,
     /// Whether scale-in may take it now.
     pub release: Result<(), Block>,
 }

@@ -121,9 +121,7 @@ fn retired<'a>(view: &'a FleetView, steps: &[&'a Step]) -> Vec<(&'a Server, &'a 
 /// A server that a person or a tag protects is not retired, whatever the reason.
 fn no_kept_server(view: &FleetView, steps: &[&Step]) -> Option<String> {
     retired(view, steps).into_iter().find_map(|(server, _)| {
-        let tags = server.instance.as_ref().map(|instance| &instance.tags);
-        let kept = tags.is_some_and(|tags| tags.keep || tags.auto_scaling_group);
-        kept.then(|| format!("{} is kept", server.label()))
+        server.kept.is_some().then(|| format!("{} is kept", server.label()))
     })
 }
 

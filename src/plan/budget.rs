@@ -12,6 +12,7 @@ use crate::policy::{Policy, Rate};
 /// New launches in one tick. EC2 lets RunInstances through in bursts of five, two a second after.
 const LAUNCHES_PER_TICK: Capacity = 5;
 
+#[derive(Clone)]
 pub(super) struct Budget {
     instances: Option<Capacity>,
     alive: Capacity,

@@ -42,23 +42,31 @@ pub fn plan(
         let (Some(fleet), Some(decision)) = (policy.fleets.get(name), decisions.get(name)) else {
             continue;
         };
+        // What is only told takes nothing from those that act.
+        let mut told = budget.clone();
+        let budget = if fleet.mode == Mode::Act { &mut budget } else { &mut told };
         let mut draft = Draft::new(view, Some(fleet), roster.now);
         draft.finish();
         draft.clear_leftovers(roster);
-        retire::by_hand(&mut draft, &mut budget, asked);
-        retire::broken(&mut draft, &mut budget, decision);
-        retire::surplus(&mut draft, &mut budget, decision);
+        retire::by_hand(&mut draft, budget, asked);
+        retire::broken(&mut draft, budget, decision);
+        retire::surplus(&mut draft, budget, decision);
         draft.register();
         launch::reclaim(&mut draft, decision);
         launch::replay(&mut draft, decision);
-        launch::launch(&mut draft, &mut budget, policy, decision);
+        launch::launch(&mut draft, budget, policy, decision);
         draft.conclude(fleet.mode, &mut plan);
     }
     for view in roster.unmanaged.values() {
+        // In the mode it had in the file, so that a retirement under way comes to its end.
+        let acting = view.memory.acting.unwrap_or(policy.mode == Mode::Act);
+        let mode = if acting { Mode::Act } else { Mode::Observe };
+        let mut told = budget.clone();
+        let budget = if acting { &mut budget } else { &mut told };
         let mut draft = Draft::new(view, None, roster.now);
         draft.finish();
-        retire::by_hand(&mut draft, &mut budget, asked);
-        draft.conclude(policy.mode, &mut plan);
+        retire::by_hand(&mut draft, budget, asked);
+        draft.conclude(mode, &mut plan);
     }
     plan
 }

@@ -9,7 +9,7 @@ use crate::model::capacity::{Capacity, count};
 use crate::model::decision::Decision;
 use crate::model::ledger::OverrideKey;
 use crate::model::plan::{Act, LeftOut, Limit, OutOfService, Ranked};
-use crate::model::roster::{BalancerView, Block, FleetView, Phase, Server};
+use crate::model::roster::{BalancerView, FleetView, Phase, Server};
 use crate::model::server::{RetireReason, Retirement};
 use crate::model::time::{self, Timestamp};
 use crate::roster::mostly_sick;
@@ -25,10 +25,16 @@ const DRAIN_MARGIN: Duration = Duration::from_secs(10);
 const ASK_AGAIN: Duration = Duration::from_mins(1);
 const ASK_AGAIN_AT_MOST: Duration = Duration::from_hours(1);
 
+/// After so many requests to terminate a sick server, the next sick one is not kept waiting for it.
+const PATIENT_ASKS: u32 = 3;
+
 /// The next call of a retirement, if one is due.
 pub(super) fn advance(view: &FleetView, server: &Server, now: Timestamp) -> Option<Act> {
     let retirement = server.record.retirement.as_ref()?;
     let instance = server.id()?.clone();
+    if server.kept.is_some() {
+        return None;
+    }
     let ending = server.instance.as_ref().is_some_and(|i| i.lifecycle.is_ending());
     if ending || !ask_due(retirement, now) {
         return None;
@@ -86,7 +92,7 @@ pub(super) fn by_hand(draft: &mut Draft<'_>, budget: &mut Budget, asked: &Termin
         let single = asked.get(&OverrideKey::Terminate(id.clone()));
         let whole = draft.view.retire.as_ref().filter(|_| draft.fleet.is_none());
         let Some(order) = single.or(whole) else { continue };
-        if matches!(server.release, Err(Block::Keep { .. })) {
+        if server.kept.is_some() {
             continue;
         }
         let why = RetireReason::Operator { who: order.owner.clone(), why: order.reason.clone() };
@@ -105,7 +111,7 @@ pub(super) fn broken(draft: &mut Draft<'_>, budget: &mut Budget, decision: &Deci
         return;
     }
     for server in &view.servers {
-        if server.phase == Phase::Overdue && !is_kept(server) {
+        if server.phase == Phase::Overdue && server.kept.is_none() {
             let waited = time::since(now, server.record.planned_at);
             let pending = server
                 .instance
@@ -124,11 +130,6 @@ pub(super) fn broken(draft: &mut Draft<'_>, budget: &mut Budget, decision: &Deci
     sick(draft, budget, decision);
 }
 
-fn is_kept(server: &Server) -> bool {
-    server.instance.as_ref().is_some_and(|i| i.tags.keep || i.tags.auto_scaling_group)
-        || matches!(server.release, Err(Block::Keep { .. }))
-}
-
 /// One sick server at a time, once others serve in its place or there is no room for a replacement
 /// beside it, and never when most of the fleet looks sick.
 fn sick(draft: &mut Draft<'_>, budget: &mut Budget, decision: &Decision) {
@@ -138,25 +139,49 @@ fn sick(draft: &mut Draft<'_>, budget: &mut Budget, decision: &Decision) {
         view.servers.iter().filter(|server| matches!(server.phase, Phase::Sick { .. })).collect();
     let serving = view.servers.iter().filter(|server| server.record.in_service_at.is_some());
     let of = count(serving.filter(|server| server.record.retirement.is_none()));
-    let Some(first) = sick.first() else { return };
-    if mostly_sick(count(&sick), of) {
+    if sick.is_empty() {
+        return;
+    }
+    let no_room = draft.fleet.is_some_and(|fleet| view.alive() >= fleet.bounds.max());
+    // The one server of a fleet that may have one: there is nobody to compare it with, and nobody
+    // to put beside it.
+    let alone = of == 1 && no_room;
+    if mostly_sick(count(&sick), of) && !alone {
         let why = Limit::MostlySick { sick: count(&sick), of };
         draft.left_out.push(LeftOut { fleet: view.name.clone(), count: count(&sick), why });
         return;
     }
     let replaced = view.in_service() >= decision.desired;
-    let no_room = draft.fleet.is_some_and(|fleet| view.alive() >= fleet.bounds.max());
+    // One that EC2 does not let go is told of; the others do not wait for it.
     let leaving = view.servers.iter().any(|server| {
-        let why = server.record.retirement.as_ref().map(|r| &r.why);
-        matches!(why, Some(RetireReason::Sick { .. }))
+        let retirement = server.record.retirement.as_ref();
+        retirement.is_some_and(|r| {
+            matches!(r.why, RetireReason::Sick { .. }) && r.terminate_asks <= PATIENT_ASKS
+        })
     });
-    if let Phase::Sick { since } = first.phase
-        && time::since(now, since) >= REPLACE_AFTER
-        && (replaced || no_room)
-        && !leaving
-        && !is_kept(first)
-    {
-        retire(draft, budget, first, RetireReason::Sick { since }, Vec::new());
+    if leaving || !(replaced || no_room) {
+        return;
+    }
+    let next = sick.into_iter().find_map(|server| match server.phase {
+        Phase::Sick { since }
+            if server.kept.is_none() && time::since(now, since) >= REPLACE_AFTER =>
+        {
+            Some((server, since))
+        }
+        Phase::Launching
+        | Phase::Booting
+        | Phase::Registering
+        | Phase::InService
+        | Phase::Disputed
+        | Phase::Unclear
+        | Phase::Overdue
+        | Phase::Sick { .. }
+        | Phase::Draining
+        | Phase::Terminating
+        | Phase::Stopped => None,
+    });
+    if let Some((server, since)) = next {
+        retire(draft, budget, server, RetireReason::Sick { since }, Vec::new());
     }
 }
 

@@ -13,7 +13,7 @@ use crate::model::plan::{Limit, Plan};
 use crate::model::roster::{BalancerView, Breaker, FleetView, Phase, Roster, Server};
 use crate::model::server::LaunchState;
 use crate::model::time::{self, Timestamp};
-use crate::policy::Policy;
+use crate::policy::{FleetPolicy, Policy};
 
 /// How long a launch may stay unanswered, or a termination without effect, before a person is told.
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -59,6 +59,7 @@ pub fn concerns(
     }
     for (name, view) in &roster.fleets {
         found.extend(balancer(view));
+        found.extend(balancer_changed(view, policy.fleets.get(name)));
         found.extend(breaker(view));
         found.extend(decisions.get(name).and_then(|decision| queue(name, decision)));
         for server in &view.servers {
@@ -123,6 +124,22 @@ fn breaker(view: &FleetView) -> Option<Concern> {
         "launches stopped after {failures} failures, the last: {last}; one is tried every 15m"
     );
     Some(Concern::new(format!("launches-stopped:{}", view.name), Some(&view.name), text))
+}
+
+/// The file names another balancer than the servers are in.
+fn balancer_changed(view: &FleetView, fleet: Option<&FleetPolicy>) -> Option<Concern> {
+    let asked = fleet?.balancer.as_ref().map(|entry| &entry.balancer);
+    let (BalancerView::Readable(held) | BalancerView::Unreadable(held, _)) = &view.balancer else {
+        return None;
+    };
+    if asked == Some(held) {
+        return None;
+    }
+    let asked = asked.map_or_else(|| "no load balancer".to_owned(), ToString::to_string);
+    let text = format!(
+        "the policy names {asked}, and its servers are in {held}: there they stay and are drained; to move, give {asked} to a new fleet and retire this one"
+    );
+    Some(Concern::new(format!("balancer-changed:{}", view.name), Some(&view.name), text))
 }
 
 fn balancer(view: &FleetView) -> Option<Concern> {

@@ -32,7 +32,7 @@ impl News<'_> {
         let mut memory = self.known.clone();
         let held_still = |rule| matches!(rule, "frozen" | "paused");
         if !decision.because.iter().any(|reason| held_still(reason.rule())) {
-            memory.target = Some(decision.desired);
+            memory.target = Some(decision.target);
             memory.stepped_at_reading = decision.steps_on.or(self.known.stepped_at_reading);
         }
         let told =

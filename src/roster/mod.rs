@@ -6,12 +6,14 @@ mod breaker;
 mod note;
 mod phase;
 mod release;
+#[cfg(test)]
+mod tests;
 mod work;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::model::balancer::Membership;
+use crate::model::balancer::{Balancer, Membership};
 use crate::model::capacity::{Capacity, count, half_floor};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::fleet::FleetName;
@@ -86,7 +88,8 @@ impl Desk<'_> {
     ) -> FleetView {
         let now = self.seen.now;
         let memory = self.ledger.fleets.get(name).cloned().unwrap_or_default();
-        let balancer = balancer_view(fleet, &memory, self.seen);
+        let open = records.iter().any(|record| record.is_open());
+        let balancer = balancer_view(fleet, &memory, open, self.seen);
         let goal = fleet.and_then(FleetPolicy::goal);
         let looks = Looks {
             tick: self.policy.tick,
@@ -131,16 +134,34 @@ fn busy(memory: &FleetMemory) -> Option<&BTreeMap<InstanceId, u32>> {
     memory.last_reading()?.depth.as_ref().ok()?.work.busy.as_ref()
 }
 
+/// The balancer that a fleet's servers are in: the policy's; but the one they were registered with,
+/// `held`, for as long as there is a server and that balancer exists, since only there can it be
+/// proven that a server is out of service.
+fn balancer_of<'a>(
+    fleet: Option<&'a FleetPolicy>,
+    held: Option<&'a Balancer>,
+    open: bool,
+    seen: &Observation,
+) -> Option<&'a Balancer> {
+    let Some(fleet) = fleet else { return held };
+    let asked = fleet.balancer.as_ref().map(|entry| &entry.balancer);
+    let missing = |balancer| {
+        let said = seen.balancers.get(balancer).and_then(|said| said.as_ref().err());
+        said.is_some_and(|fault| fault.kind == FaultKind::BalancerNotFound)
+    };
+    held.filter(|held| open && !missing(*held)).or(asked)
+}
+
 fn balancer_view(
     fleet: Option<&FleetPolicy>,
     memory: &FleetMemory,
+    open: bool,
     seen: &Observation,
 ) -> BalancerView {
-    let balancer = match fleet {
-        Some(fleet) => fleet.balancer.as_ref().map(|entry| entry.balancer.clone()),
-        None => memory.balancer.as_ref().map(|(balancer, _)| balancer.clone()),
+    let held = memory.balancer.as_ref().map(|(held, _)| held);
+    let Some(balancer) = balancer_of(fleet, held, open, seen).cloned() else {
+        return BalancerView::None;
     };
-    let Some(balancer) = balancer else { return BalancerView::None };
     match seen.balancers.get(&balancer) {
         Some(Ok(_)) => BalancerView::Readable(balancer),
         Some(Err(fault)) if fault.kind == FaultKind::BalancerNotFound => {
@@ -163,7 +184,9 @@ fn blindness(ledger: &Ledger, seen: &Observation) -> Option<Blind> {
         Err(fault) => return Some(Blind::Unlisted(fault.clone())),
     };
     let settled = ledger.servers.values().filter(|record| {
-        record.is_open() && time::since(seen.now, record.planned_at) >= VANISHED_AFTER
+        // One whose termination was asked may be gone from the list for good.
+        let asked = record.retirement.as_ref().is_some_and(|r| r.terminate_asks > 0);
+        record.is_open() && !asked && time::since(seen.now, record.planned_at) >= VANISHED_AFTER
     });
     let ids: Vec<&InstanceId> = settled.filter_map(ServerRecord::instance).collect();
     let expected = count(&ids);

@@ -1,9 +1,10 @@
 //! Durable facts from one observation: which launch became which instance, who became healthy or
 //! sick, who is gone. Facts only; nothing is judged here that a later tick could not see again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use super::{VANISHED_AFTER, blindness, is_ours, learn};
+use super::{VANISHED_AFTER, balancer_of, blindness, is_ours, learn};
 use crate::model::balancer::{Balancer, Membership};
 use crate::model::capacity::count;
 use crate::model::fleet::FleetName;
@@ -13,7 +14,7 @@ use crate::model::ledger::{Change, Event, EventKind, FleetMemory, Ledger};
 use crate::model::observation::Observation;
 use crate::model::server::{Asked, Gone, GoneHow, LaunchState, ServerRecord};
 use crate::model::time::{self, Timestamp};
-use crate::policy::{FleetPolicy, Policy};
+use crate::policy::{FleetPolicy, Mode, Policy};
 
 /// How many health checks in a row must fail before a server that was healthy counts as sick: one
 /// lost packet is not an illness.
@@ -21,12 +22,12 @@ const SICK_AFTER_FAILURES: u32 = 3;
 
 /// How long a launch without an answer is watched for before it is given up: EC2 refuses a request
 /// that is stamped more than 15 minutes ago, and a new instance may take minutes to be listed.
-pub(super) const UNANSWERED_HORIZON: std::time::Duration = std::time::Duration::from_mins(25);
+pub(super) const UNANSWERED_HORIZON: Duration = Duration::from_mins(25);
 
 /// How long even an implausible list must say the same before it is believed: lists with missing
 /// pages have been seen to last minutes, while a fleet that somebody ended during a weekend's pause
 /// of the daemon stays gone.
-const BELIEVED_AFTER: std::time::Duration = std::time::Duration::from_hours(1);
+const BELIEVED_AFTER: Duration = Duration::from_hours(1);
 
 /// What `seen` adds to the journal. Applying the changes and noting the same again gives nothing.
 pub fn note(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Change> {
@@ -34,6 +35,7 @@ pub fn note(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Change>
     for (fleet, reading) in &seen.readings {
         changes.push(Change::Reading(fleet.clone(), reading.clone()));
     }
+    let balancers = in_use(policy, ledger, seen);
     let mut memories = Memories { ledger, changed: BTreeMap::new() };
     if let Ok(listed) = &seen.instances {
         let by_token: BTreeMap<&str, &Instance> = listed
@@ -41,7 +43,8 @@ pub fn note(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Change>
             .filter(|instance| is_ours(policy, instance))
             .filter_map(|instance| Some((instance.token.as_deref()?, instance)))
             .collect();
-        let note = Note { policy, ledger, seen, trusted: blindness(ledger, seen).is_none() };
+        let trusted = blindness(ledger, seen).is_none();
+        let note = Note { policy, ledger, seen, balancers: &balancers, trusted };
         for record in ledger.servers.values() {
             let instance = match record.instance() {
                 Some(id) => listed.get(id),
@@ -49,7 +52,8 @@ pub fn note(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Change>
             };
             let noted = note.record(record, instance);
             if noted.in_service_at.is_some() && record.in_service_at.is_none() {
-                Note::boot(&noted, &mut memories);
+                let grace = policy.fleets.get(&noted.fleet).map(|fleet| fleet.grace);
+                Note::boot(&noted, grace.unwrap_or_default(), &mut memories);
             }
             if noted != *record {
                 changes.extend(story(record, &noted, seen.now).map(Change::Event));
@@ -58,7 +62,7 @@ pub fn note(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Change>
         }
         changes.extend(note.found(&by_token));
     }
-    balancers(policy, &mut memories);
+    fleets(policy, &balancers, &mut memories);
     teach(policy, seen, &mut memories);
     changes.extend(memories.changes());
     changes
@@ -103,6 +107,8 @@ struct Note<'a> {
     policy: &'a Policy,
     ledger: &'a Ledger,
     seen: &'a Observation,
+    /// The balancer that each fleet's servers are in.
+    balancers: &'a BTreeMap<FleetName, Balancer>,
     /// Whether absence from EC2's list soon counts as evidence.
     trusted: bool,
 }
@@ -116,12 +122,13 @@ impl Note<'_> {
             return noted;
         };
         if !record.is_open() {
-            // A launch that was given up and appears after all: it is ours, and back in the books.
-            if instance.lifecycle.is_alive() && matches!(record.launch, LaunchState::Asked(_)) {
-                noted.gone = None;
-            } else {
+            // Given up, or long missing from the list, and there after all: it is ours, it is paid,
+            // and it is back in the books.
+            if !instance.lifecycle.is_alive() || !is_ours(self.policy, instance) {
                 return noted;
             }
+            noted.gone = None;
+            noted.cleared_at = None;
         }
         noted.absent_since = None;
         noted.launch = LaunchState::Launched(instance.id.clone());
@@ -149,6 +156,11 @@ impl Note<'_> {
             LaunchState::Launched(_) => {
                 let since = *noted.absent_since.get_or_insert(now);
                 let known_since = noted.launched_at.unwrap_or(noted.planned_at).max(since);
+                let member = noted.instance().and_then(|id| self.membership(&noted.fleet, id));
+                if member == Some(&Membership::InService) {
+                    // Its balancer sees it at work: the list is wrong.
+                    return;
+                }
                 let enough = if self.trusted { VANISHED_AFTER } else { BELIEVED_AFTER };
                 if time::since(now, known_since) >= enough {
                     let asked = noted.retirement.as_ref().is_some_and(|r| r.terminate_asks > 0);
@@ -181,26 +193,28 @@ impl Note<'_> {
             }
             Some(false) | None => {}
         }
-        let serving = match &fleet.balancer {
+        let serving = match self.balancers.get(&fleet.name) {
             None => true,
-            Some(entry) => {
-                self.membership(&entry.balancer, &instance.id) == Some(&Membership::InService)
-            }
+            Some(_) => self.membership(&fleet.name, &instance.id) == Some(&Membership::InService),
         };
         if serving && noted.healthy_at.is_some() && noted.sick_since.is_none() {
             noted.in_service_at.get_or_insert(now);
         }
     }
 
-    fn membership(&self, balancer: &Balancer, id: &InstanceId) -> Option<&Membership> {
+    fn membership(&self, fleet: &FleetName, id: &InstanceId) -> Option<&Membership> {
+        let balancer = self.balancers.get(fleet)?;
         self.seen.balancers.get(balancer)?.as_ref().ok()?.get(id)
     }
 
     /// Launch to in service, for a launch of our own that was watched from the start.
-    fn boot(noted: &ServerRecord, memories: &mut Memories<'_>) {
+    fn boot(noted: &ServerRecord, grace: Duration, memories: &mut Memories<'_>) {
         if let (Some(at), Some(_)) = (noted.in_service_at, &noted.request) {
-            let memory = memories.change(&noted.fleet);
-            memory.boots.push_back(time::since(at, noted.planned_at));
+            let took = time::since(at, noted.launched_at.unwrap_or(noted.planned_at));
+            // Longer than any launch is given: the daemon was away, or the balancer, not the boot.
+            if took <= grace {
+                memories.change(&noted.fleet).boots.push_back(took);
+            }
         }
     }
 
@@ -259,13 +273,35 @@ fn how_it_ended(record: &ServerRecord, instance: &Instance) -> GoneHow {
     }
 }
 
-/// Which balancer a fleet's servers are in, remembered for the day the fleet leaves the policy.
-fn balancers(policy: &Policy, memories: &mut Memories<'_>) {
+/// The balancer that each fleet's servers are in.
+fn in_use(policy: &Policy, ledger: &Ledger, seen: &Observation) -> BTreeMap<FleetName, Balancer> {
+    let open = ledger.servers.values().filter(|record| record.is_open());
+    let at_work: BTreeSet<&FleetName> = open.map(|record| &record.fleet).collect();
+    let names = policy.fleets.keys().chain(ledger.fleets.keys());
+    names
+        .filter_map(|name| {
+            let memory = ledger.fleets.get(name);
+            let held = memory.and_then(|memory| memory.balancer.as_ref()).map(|(held, _)| held);
+            let balancer = balancer_of(policy.fleets.get(name), held, at_work.contains(name), seen);
+            Some((name.clone(), balancer?.clone()))
+        })
+        .collect()
+}
+
+/// What is remembered of each fleet for the day it leaves the policy, or changes in it: the balancer
+/// its servers are in, and whether it acts.
+fn fleets(policy: &Policy, in_use: &BTreeMap<FleetName, Balancer>, memories: &mut Memories<'_>) {
     for (name, fleet) in &policy.fleets {
-        let now = fleet.balancer.as_ref().map(|entry| (entry.balancer.clone(), entry.drain));
+        let entry = fleet.balancer.as_ref();
+        let asked = entry.map(|entry| (entry.balancer.clone(), entry.drain));
         let known = memories.known(name).and_then(|memory| memory.balancer.as_ref());
-        if now.is_some() && known != now.as_ref() {
-            memories.change(name).balancer = now;
+        let follows = in_use.get(name) == entry.map(|entry| &entry.balancer);
+        if follows && known != asked.as_ref() {
+            memories.change(name).balancer = asked;
+        }
+        let acting = Some(fleet.mode == Mode::Act);
+        if memories.known(name).and_then(|memory| memory.acting) != acting {
+            memories.change(name).acting = acting;
         }
     }
 }

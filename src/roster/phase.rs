@@ -46,6 +46,7 @@ impl Standing<'_> {
         };
         let told = |id| self.busy.map(|busy| busy.get(id).copied().unwrap_or(0));
         let busy = record.instance().and_then(told);
+        let kept = record.instance().and_then(|id| self.kept(id, instance.as_ref()));
         let mut server = Server {
             record: record.clone(),
             release: Err(Block::NotCapacity),
@@ -56,6 +57,7 @@ impl Standing<'_> {
             uptime,
             paid_until,
             busy,
+            kept,
         };
         if server.is_capacity() {
             server.release = self.release(&server);
@@ -86,7 +88,8 @@ impl Standing<'_> {
             LaunchState::Asked(_) | LaunchState::Refused(_) => return Phase::Launching,
             LaunchState::Launched(_) => {}
         }
-        let age = time::since(now, record.planned_at);
+        // By EC2's clock for it: a launch that was answered late has had no time yet.
+        let age = time::since(now, record.launched_at.unwrap_or(record.planned_at));
         match instance.map(|instance| instance.lifecycle) {
             None if record.in_service_at.is_none() => Phase::Booting,
             None | Some(Lifecycle::Unknown) => Phase::Unclear,
@@ -140,24 +143,29 @@ impl Standing<'_> {
         over && checked && !serving && record.request.is_some()
     }
 
+    /// Who protects it: a person, its tag, or an Auto Scaling group that has it.
+    fn kept(&self, id: &InstanceId, instance: Option<&Instance>) -> Option<Block> {
+        let keep = self.ledger.overrides.get(&OverrideKey::Keep(id.clone()));
+        if let Some(keep) = keep.filter(|keep| keep.until > self.seen.now) {
+            let by = format!("{}: {}", keep.owner, keep.reason);
+            return Some(Block::Keep { by, until: Some(keep.until) });
+        }
+        let tags = &instance?.tags;
+        let by = match (tags.keep, tags.auto_scaling_group) {
+            (true, _) => "tag tidegate:keep",
+            (false, true) => "an Auto Scaling group owns it",
+            (false, false) => return None,
+        };
+        Some(Block::Keep { by: by.to_owned(), until: None })
+    }
+
     fn release(&self, server: &Server) -> Result<(), Block> {
         let now = self.seen.now;
-        let Some(id) = server.id() else { return Err(Block::Unsettled) };
-        if let Some(keep) = self.ledger.overrides.get(&OverrideKey::Keep(id.clone()))
-            && keep.until > now
-        {
-            let by = format!("{}: {}", keep.owner, keep.reason);
-            return Err(Block::Keep { by, until: Some(keep.until) });
+        if server.id().is_none() {
+            return Err(Block::Unsettled);
         }
-        let tags = server.instance.as_ref().map(|instance| &instance.tags);
-        if tags.is_some_and(|tags| tags.keep) {
-            return Err(Block::Keep { by: "tag tidegate:keep".to_owned(), until: None });
-        }
-        if tags.is_some_and(|tags| tags.auto_scaling_group) {
-            return Err(Block::Keep {
-                by: "an Auto Scaling group owns it".to_owned(),
-                until: None,
-            });
+        if let Some(kept) = &server.kept {
+            return Err(kept.clone());
         }
         let (Some(fleet), Some(launched_at), Some(_), true) =
             (self.fleet, server.record.launched_at, server.uptime, server.phase != Phase::Unclear)

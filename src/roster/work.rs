@@ -40,6 +40,9 @@ pub fn learn(known: &WorkMemory, goal: &Goal, reading: &Reading, serving: f64) -
         // Since when they wait is not known; had they all waited long, the oldest would say so.
         None => arrivals(&mut memory, reading.at, reading.at, now.waiting),
     }
+    if now.waiting == 0.0 {
+        memory.cohorts.clear();
+    }
     if let (Some(oldest), Some(first)) = (depth.oldest, memory.cohorts.front_mut()) {
         first.from = time::before(reading.at, oldest);
         first.to = first.to.max(first.from);
@@ -60,7 +63,8 @@ fn counts(known: &WorkMemory, goal: &Goal, at: Timestamp, depth: &Depth, serving
         }
         let last = known.last.map_or(0.0, |last| last.running);
         let since = known.last.map_or(0.0, |last| time::since(at, last.at).as_secs_f64());
-        (last * (-since / known.job_takes(goal.job_takes)).exp()).min(serving)
+        let left = (last * (-since / known.job_takes(goal.job_takes)).exp()).min(serving);
+        if left < HARDLY_ONE { 0.0 } else { left }
     };
     Counts {
         at,
@@ -116,7 +120,7 @@ fn experience(memory: &mut WorkMemory, goal: &Goal, flow: &Flow) {
 }
 
 fn arrivals(memory: &mut WorkMemory, from: Timestamp, to: Timestamp, jobs: f64) {
-    if jobs > 0.0 {
+    if jobs > NOTHING {
         memory.cohorts.push_back(Cohort { from, to, jobs });
     }
     while memory.cohorts.len() > COHORTS
@@ -131,6 +135,9 @@ fn arrivals(memory: &mut WorkMemory, from: Timestamp, to: Timestamp, jobs: f64) 
 /// Takes the jobs that no longer wait from the front, at an even pace through the span, and counts
 /// those that had waited for longer than the goal.
 fn starts(memory: &mut WorkMemory, goal: &Goal, (from, to): (Timestamp, Timestamp), waiting: f64) {
+    if waiting == 0.0 && memory.cohorts.is_empty() {
+        return;
+    }
     let known: f64 = memory.cohorts.iter().map(|cohort| cohort.jobs).sum();
     if known < waiting {
         // More wait than ever arrived, by our count: the newest cohort had more.
@@ -166,6 +173,9 @@ fn starts(memory: &mut WorkMemory, goal: &Goal, (from, to): (Timestamp, Timestam
         }
     }
 }
+
+/// Of a job that is only reckoned to run, what counts as none.
+const HARDLY_ONE: f64 = 0.01;
 
 /// What is left of a job in the arithmetic of fractions.
 const NOTHING: f64 = 1e-6;

@@ -125,6 +125,8 @@ pub(super) struct FleetRow {
     last_decision: Option<DecisionRow>,
     balancer: Option<BalancerRow>,
     #[serde(default)]
+    acting: Option<bool>,
+    #[serde(default)]
     work: Option<WorkRow>,
 }
 
@@ -346,6 +348,7 @@ impl From<&FleetMemory> for FleetRow {
             boots,
             last_decision,
             balancer,
+            acting,
             work,
         } = memory.clone();
         Self {
@@ -366,6 +369,7 @@ impl From<&FleetMemory> for FleetRow {
                 };
                 BalancerRow { kind: kind.to_owned(), name, drain }
             }),
+            acting,
             work: work.map(|work| WorkRow::from(*work)),
         }
     }
@@ -397,6 +401,7 @@ impl FleetRow {
                 text: last.text,
             }),
             balancer,
+            acting: self.acting,
             work: self.work.map(|row| Box::new(row.into())),
         })
     }

@@ -12,10 +12,11 @@ use crate::model::launch::{Image, LaunchRequest, Token};
 use crate::model::ledger::{
     Change, Event, EventKind, FleetMemory, LastDecision, Ledger, OpenProblem, Override, OverrideKey,
 };
-use crate::model::reading::{Depth, Reading};
+use crate::model::reading::{Depth, Reading, Work};
 use crate::model::server::{
     Asked, Gone, GoneHow, LaunchState, RetireReason, Retirement, ServerRecord,
 };
+use crate::model::work::{Cohort, Counts, WorkMemory};
 use crate::ports::Store as _;
 
 /// A folder of its own for each test, gone with it.
@@ -132,6 +133,21 @@ fn memory() -> FleetMemory {
             text: "because".to_owned(),
         }),
         balancer: Some((Balancer::TargetGroup("web".to_owned()), Duration::from_secs(30))),
+        work: Some(Box::new(WorkMemory {
+            cohorts: [Cohort { from: now(), to: now(), jobs: 2.5 }].into(),
+            busy_seconds: 1234.5,
+            completed: 3.25,
+            surprise: 1.5,
+            started: 17.0,
+            late: 0.5,
+            last: Some(Counts {
+                at: now(),
+                waiting: 7.0,
+                running: 4.0,
+                arrived: Some(9120),
+                completed: None,
+            }),
+        })),
         ..FleetMemory::default()
     }
 }
@@ -154,7 +170,8 @@ fn changes() -> Vec<Change> {
         instance: Some(id.clone()),
         text: "launched".to_owned(),
     };
-    let oldest = Depth { waiting: 7, oldest: Some(Duration::from_secs(61)) };
+    let work = Work { running: Some(4), arrived: Some(9120), completed: Some(9079), busy: None };
+    let oldest = Depth { waiting: 7, oldest: Some(Duration::from_secs(61)), work };
     let mut changes: Vec<Change> =
         records().into_iter().map(|r| Change::Server(Box::new(r))).collect();
     changes.extend([

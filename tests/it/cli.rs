@@ -1,5 +1,6 @@
 //! The command line as a person or a script meets it: closed pipes, missing daemons, slips.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
 
 use crate::support::binary::Daemon;
@@ -61,4 +62,44 @@ fn the_demo_takes_ones_own_policy() {
     let said = daemon.order(&["demo"]);
     assert!(said.contains("policies.yaml, on an imagined EC2"), "{said}");
     assert!(said.contains("The day in short"), "{said}");
+}
+
+/// `tidegate decide`: a line is answered before the next is written, and a bad one does not end it.
+#[test]
+fn the_filter_answers_line_by_line() {
+    let goal = "version: 1\nfleets:\n  job:\n    launch: { template: job }\n    max: 5\n    billing: hour\n    queue: { read: { http: 'http://127.0.0.1:9/' }, start_within: 15m, jobs_at_once: 2 }\n";
+    let daemon = Daemon::new(NOWHERE, goal);
+    let mut command = daemon.command(&["decide", "--fleet", "job"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut answers = BufReader::new(stdout).lines();
+    let mut ask = |line: &str| -> serde_json::Value {
+        writeln!(stdin, "{line}").unwrap();
+        serde_json::from_str(&answers.next().unwrap().unwrap()).unwrap()
+    };
+    let idle = ask(r#"{"now":"2026-03-02T08:00:00Z","queue":0,"instances":[]}"#);
+    assert_eq!((&idle["desired"], &idle["launch"]), (&0.into(), &0.into()), "{idle}");
+    for bad in [
+        "{",
+        "7",
+        r#"{"now":"today","queue":0,"instances":[]}"#,
+        r#"{"now":"2026-03-02T08:05:00Z","instances":[]}"#,
+        r#"{"now":"2026-03-02T08:05:00Z","queue":-1,"instances":[]}"#,
+    ] {
+        let answer = ask(bad);
+        assert!(answer["error"].is_string(), "{bad}: {answer}");
+    }
+    let busy = ask(
+        r#"{"now":"2026-03-02T08:05:00Z","queue":37,"running":0,"arrived":37,"completed":0,"instances":[]}"#,
+    );
+    assert_eq!(busy["launch"], 5, "{busy}");
+    assert_eq!(busy["because"][0]["rule"], "goal_missed");
+    assert_eq!(busy["because"][0]["waiting"], 37);
+    assert_eq!(busy["next_look"], "2026-03-02T08:10:00Z");
+    let gap = ask(
+        r#"{"now":"2026-03-02T08:59:00Z","queue":null,"instances":[{"id":"i-1","launched_at":"2026-03-02T08:03:00Z","state":"in_service","busy":0}]}"#,
+    );
+    assert_eq!(gap["terminate"], serde_json::json!([]), "{gap}");
+    drop(stdin);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }

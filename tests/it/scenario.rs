@@ -68,9 +68,20 @@ struct Cue {
     edit: Option<Edit>,
     /// Somebody holds a fleet.
     hold: Option<Hold>,
+    /// Somebody launches servers on top of the rules.
+    launch: Option<Hold>,
+    /// Somebody keeps the oldest server of a fleet.
+    keep: Option<Keep>,
     /// Every trouble ends.
     #[serde(default)]
     calm: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keep {
+    fleet: String,
+    lasts: String,
 }
 
 #[derive(Deserialize)]
@@ -167,17 +178,25 @@ fn follow(cue: &Cue, simulation: &mut Simulation, text: &mut String) {
         *text = text.replace(from.as_str(), to);
         simulation.policy = policy(text, now);
     }
-    if let Some(hold) = &cue.hold {
-        let entry = Override {
-            key: OverrideKey::Hold(name(&hold.fleet)),
-            capacity: hold.capacity,
-            owner: "ann".to_owned(),
-            reason: "launch day".to_owned(),
-            since: now,
-            until: time::after(now, units::duration(&hold.lasts).unwrap()),
-        };
-        simulation.journal.commit(&[Change::Override(entry)]).unwrap();
-    }
+    let order = |key, capacity, lasts: &str| Override {
+        key,
+        capacity,
+        owner: "ann".to_owned(),
+        reason: "launch day".to_owned(),
+        since: now,
+        until: time::after(now, units::duration(lasts).unwrap()),
+    };
+    let hold = cue.hold.as_ref();
+    let hold = hold.map(|h| order(OverrideKey::Hold(name(&h.fleet)), h.capacity, &h.lasts));
+    let launch = cue.launch.as_ref();
+    let launch = launch.map(|h| order(OverrideKey::Launch(name(&h.fleet)), h.capacity, &h.lasts));
+    let keep = cue.keep.as_ref().map(|keep| {
+        let oldest = alive(&simulation.front.state().world, &keep.fleet).remove(0);
+        order(OverrideKey::Keep(oldest), 0, &keep.lasts)
+    });
+    let orders: Vec<Change> =
+        [hold, launch, keep].into_iter().flatten().map(Change::Override).collect();
+    simulation.journal.commit(&orders).unwrap();
     if let Some(down) = &cue.down {
         simulation.advance(time::after(now, units::duration(down).unwrap()));
     }

@@ -62,7 +62,9 @@ impl Ask<'_> {
             reclaimed = Capacity::saturating_add(reclaimed, 1);
             need = size::need(&terms, &dues, &at_work.supply);
         }
-        let kept = self.view.capacity().saturating_add(reclaimed);
+        // What a person added on top helps, and is not the goal's to count on or to let go.
+        let extra = self.view.extra.as_ref().map_or(0, |extra| extra.capacity);
+        let kept = self.view.capacity().saturating_add(reclaimed).saturating_sub(extra);
         let spare = if need.launch == 0 { at_work.spare(&terms, &dues) } else { 0 };
         let spare = spare.min(kept.saturating_sub(self.floor));
         let asked = kept.saturating_add(need.launch).saturating_sub(spare);

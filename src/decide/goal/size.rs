@@ -78,6 +78,9 @@ const LATE_JOBS_START_WITHIN: f64 = 3.0;
 /// worth having no allowance left tomorrow.
 const SPENT_AT_ONCE: f64 = 0.1;
 
+/// What is left of a job in the arithmetic of fractions.
+const NOTHING: f64 = 1e-6;
+
 /// Launches are reckoned up to here.
 const LAUNCHES_AT_MOST: Capacity = 10_000;
 
@@ -158,7 +161,7 @@ fn lacks(terms: &Terms, dues: &[Due], supply: &Supply) -> Vec<Lack> {
         // Sooner than after a boot nothing can be mended.
         let by = due.by.max(terms.boot + 1.0);
         let jobs = due.jobs - terms.starts(supply, by, pace);
-        if jobs > 1e-9 {
+        if jobs > NOTHING {
             lacks.push(Lack { by, jobs, pace });
         }
     }
@@ -173,7 +176,7 @@ fn fewest(terms: &Terms, lacks: &[Lack], urgent: Capacity, all: Capacity) -> Cap
         let open = lacks.iter().filter(|lack| lack.by >= next);
         let servers = open.map(|lack| {
             let left = lack.jobs - f64::from(now) * terms.one_launched(0.0, lack.by, lack.pace);
-            ceil((left - 1e-9).max(0.0) / terms.one_launched(terms.every, lack.by, lack.pace))
+            ceil((left - NOTHING).max(0.0) / terms.one_launched(terms.every, lack.by, lack.pace))
         });
         servers.max().unwrap_or(0)
     };

@@ -25,6 +25,8 @@ pub struct Decision {
     pub wanted: Capacity,
     /// What is aimed at now: `wanted`, less what scale-in may not take yet.
     pub desired: Capacity,
+    /// `desired` without what a person added on top: where the rules go on from.
+    pub target: Capacity,
     /// Draining servers to take back even where as many others are to go: their hour is paid.
     pub take_back: Capacity,
     /// In the order the rules were applied; never empty.

@@ -1,11 +1,14 @@
 //! The queue's part of a fleet.
 
+use std::time::Duration;
+
 use super::Context;
 use super::fleet::Limits;
 use super::goal;
 use super::health::url;
 use super::section::{Section, formed, text, whole};
 use crate::model::capacity::Capacity;
+use crate::model::time;
 use crate::policy::file::{self, Entry};
 use crate::policy::problem::{Problem, Problems, quote};
 use crate::policy::{
@@ -14,6 +17,9 @@ use crate::policy::{
 
 /// A queue longer than this is a misreading.
 const JOBS_MAX: u64 = 1_000_000_000;
+
+/// How many readings back a fleet can look; a few fewer than are kept.
+const READINGS_LOOKED_BACK: u32 = 280;
 
 /// Reads `queue`; `None` when there is none, or it cannot be understood.
 pub(super) fn read(
@@ -44,7 +50,7 @@ pub(super) fn read(
             out,
         );
         need(&section, "scale_in", "add `scale_in: { below: 5 }`", out);
-        thresholds(&section, context, out)
+        thresholds(&section, every, context, out)
     };
     let if_unreadable =
         section.get("if_unreadable").and_then(|entry| if_unreadable(entry, limits, out));
@@ -57,7 +63,12 @@ pub(super) fn read(
 }
 
 /// `scale_out` and `scale_in`, which must leave room between them.
-fn thresholds(section: &Section<'_>, context: &Context, out: &mut Problems) -> Option<QueueRule> {
+fn thresholds(
+    section: &Section<'_>,
+    every: Duration,
+    context: &Context,
+    out: &mut Problems,
+) -> Option<QueueRule> {
     let need = |section: &Section<'_>, key, remedy, out: &mut Problems| {
         if context.partial { None } else { section.need(key, remedy, out).map(|_| ()) }
     };
@@ -73,6 +84,13 @@ fn thresholds(section: &Section<'_>, context: &Context, out: &mut Problems) -> O
         need(shrink, "below", "say under how many waiting jobs: `below: 5`", out);
         let remove = shrink.get("remove").and_then(|entry| whole(entry, 1..=1_000, out));
         let after = shrink.span("after", "0s", "0s"..="1d", out);
+        let longest = every.saturating_mul(READINGS_LOOKED_BACK);
+        if let Some(entry) = shrink.get("after").filter(|_| after > longest) {
+            let message = "`after` looks back further than readings are kept at hand";
+            let label = format!("{} of readings every {}", time::text(after), time::text(every));
+            let remedy = format!("write at most {}, or raise `every`", time::text(longest));
+            out.push(Problem::error(entry.value.at, message, label).remedy(remedy));
+        }
         let below = shrink.get("below").and_then(|entry| whole(entry, 0..=JOBS_MAX, out))?;
         Some(ScaleIn { below, remove: remove.unwrap_or(1), after })
     });

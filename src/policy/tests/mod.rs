@@ -114,7 +114,8 @@ fn the_shipped_file_is_the_article_s_system() {
     assert_eq!(app.schedule.as_ref().unwrap().standing(at_noon).unwrap().capacity, 3);
     let job = fleet(&policy, "job");
     let queue = job.queue.as_ref().unwrap();
-    assert_eq!((queue.scale_out.above, queue.scale_in.below), (20, 5));
+    let QueueRule::Thresholds(out, inn) = queue.rule else { panic!("{:?}", queue.rule) };
+    assert_eq!((out.above, inn.below), (20, 5));
     assert_eq!(queue.if_unreadable, IfUnreadable::Hold);
     assert_eq!((job.minimum_uptime, job.billing), (Duration::from_mins(45), Billing::Hour));
     assert_eq!(policy.limits.terminate, Some(Rate { count: 5, per: Duration::from_mins(10) }));

@@ -82,6 +82,39 @@ fn one_problem_in_a_fleet() {
 }
 
 #[test]
+fn one_problem_in_a_goal() {
+    let cases = [
+        (
+            "queue: { read: { http: \"http://h/\" }, start_within: 15m, jobs_at_once: 2, scale_out: { above: 5 } }",
+            "8:79 error both `start_within` and `scale_out` | a threshold",
+        ),
+        (
+            "queue: { read: { http: \"http://h/\" }, start_within: 15m }",
+            "8:5 error `queue` has no `jobs_at_once` | needs `jobs_at_once`",
+        ),
+        (
+            "queue: { read: { http: \"http://h/\" }, start_within: 15m, jobs_at_once: 2, job_takes: 40 }",
+            "8:90 error `job_takes` cannot be `40` | a number without a unit",
+        ),
+        (
+            "queue: { read: { http: \"http://h/\" }, start_within: 5m, jobs_at_once: 2, boot_takes: 10m }",
+            "8:57 warning a job that finds no server waits longer than the goal | 5m is too short",
+        ),
+        (
+            "queue: { read: { http: \"http://h/\" }, job_takes: 1m, scale_out: { above: 5 }, scale_in: { below: 1 } }",
+            "8:43 error `job_takes` without a goal | belongs to `start_within`",
+        ),
+        (
+            "queue: { read: { http: \"http://h/\" }, every: 1m, scale_out: { above: 5 }, scale_in: { below: 1, after: 6h } }",
+            "8:108 error `after` looks back further than readings are kept at hand | 6h of readings every 1m",
+        ),
+    ];
+    for (added, expected) in cases {
+        check(added, expected);
+    }
+}
+
+#[test]
 fn a_file_as_a_whole() {
     let cases: &[(&str, &str)] = &[
         ("", "1:1 error the file is empty | nothing here"),

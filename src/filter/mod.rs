@@ -1,6 +1,9 @@
 //! The engine for one fleet without a world: sightings in, answers out, what was learned kept in
 //! between. For `tidegate decide`, and for measuring.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -74,7 +77,7 @@ impl Filter {
         let decision = decide(&self.fleet, &view, None, seen.now);
         let name = &self.fleet.name;
         let memory = self.ledger.fleets.entry(name.clone()).or_default();
-        memory.target = Some(decision.desired);
+        memory.target = Some(decision.target);
         memory.stepped_at_reading = decision.steps_on.or(memory.stepped_at_reading);
         let every = self.fleet.queue.as_ref().map(|queue| time::after(seen.now, queue.every));
         let regular = every.unwrap_or_else(|| time::after(seen.now, Duration::from_mins(5)));
@@ -157,6 +160,7 @@ impl Filter {
             uptime: Some(time::since(now, seen.launched_at)),
             paid_until,
             busy,
+            kept: None,
             release: self.release(seen, now),
             phase,
         }
