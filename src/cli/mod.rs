@@ -1,6 +1,7 @@
 //! The command line. Results go to stdout, talk to stderr; every command has `--json`.
 #![expect(clippy::print_stderr, reason = "the command line is where things are printed")]
 
+mod backtest;
 mod check;
 #[cfg(feature = "aws")]
 mod client;
@@ -75,6 +76,8 @@ enum Command {
     /// The fleets and their servers now, from the daemon
     #[cfg(feature = "aws")]
     Status(status::Status),
+    /// What would a policy have cost, and who would have waited? Over a load trace
+    Backtest(backtest::Backtest),
     /// The engine as a filter: one observation a line in, one decision a line out
     Decide(decide::Decide),
     /// A day of an imagined EC2 on the real engine: no AWS account, no network
@@ -177,6 +180,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     let json = cli.global.json;
     match cli.command {
         Command::Check(check) => check::run(&check, &settings, json),
+        Command::Backtest(args) => backtest::run(&args, &settings, json),
         Command::Decide(args) => decide::run(&args, &settings),
         Command::Demo(demo) => demo::run(&demo, own_policy.as_deref(), &settings, json),
         #[cfg(feature = "aws")]
@@ -208,7 +212,6 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 /// An instant on the command line.
-#[cfg(feature = "aws")]
 fn instant(text: &str) -> Result<crate::model::time::Timestamp, String> {
     text.parse().map_err(|_| "write an instant in full: 2026-03-02T13:50:00Z".to_owned())
 }
@@ -229,7 +232,6 @@ fn while_it_lasts(text: &str) -> Result<std::time::Duration, String> {
 }
 
 /// A span of time on the command line, spelled as in the policy file.
-#[cfg(feature = "aws")]
 fn span(text: &str) -> Result<std::time::Duration, String> {
     crate::policy::units::duration(text).map_err(|error| format!("{error}: {}", error.remedy()))
 }

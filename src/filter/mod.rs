@@ -73,10 +73,11 @@ impl Filter {
     /// Takes in a sighting, and answers it.
     pub fn look(&mut self, seen: &Sighting) -> Answer {
         self.take_in(seen);
-        let view = self.view(seen);
+        let mut view = self.view(seen);
         let decision = decide(&self.fleet, &view, None, seen.now);
         let name = &self.fleet.name;
         let memory = self.ledger.fleets.entry(name.clone()).or_default();
+        *memory = std::mem::take(&mut view.memory);
         memory.target = Some(decision.target);
         memory.stepped_at_reading = decision.steps_on.or(memory.stepped_at_reading);
         let every = self.fleet.queue.as_ref().map(|queue| time::after(seen.now, queue.every));
@@ -118,16 +119,16 @@ impl Filter {
         self.ledger.apply(&Change::Reading(name, reading.clone()));
     }
 
-    fn view(&self, seen: &Sighting) -> FleetView {
-        let none = FleetMemory::default();
-        let memory = self.ledger.fleets.get(&self.fleet.name).unwrap_or(&none);
+    /// Lends the view the memory, which is long, instead of a copy.
+    fn view(&mut self, seen: &Sighting) -> FleetView {
+        let memory = self.ledger.fleets.remove(&self.fleet.name).unwrap_or_default();
         let mut servers: Vec<Server> =
-            seen.servers.iter().map(|server| self.server(server, memory, seen.now)).collect();
+            seen.servers.iter().map(|server| self.server(server, &memory, seen.now)).collect();
         servers.sort_by_key(|server| server.record.launched_at);
         FleetView {
             name: self.fleet.name.clone(),
             servers,
-            memory: memory.clone(),
+            memory,
             balancer: BalancerView::None,
             hold: None,
             pause: None,

@@ -182,6 +182,10 @@ impl Ledger {
             Change::Reading(name, reading) => {
                 let known = self.fleets.entry(name.clone()).or_default();
                 if known.readings.back().is_none_or(|last| last.at != reading.at) {
+                    // Who was busy is out of date, and a thousand names long.
+                    if let Some(Reading { depth: Ok(depth), .. }) = known.readings.back_mut() {
+                        depth.work.busy = None;
+                    }
                     known.readings.push_back(reading.clone());
                 }
                 while known.readings.len() > READINGS_KEPT {

@@ -1,12 +1,14 @@
 //! A driver: the daemon's own spine over an imagined EC2 and ELB in virtual time. The demo runs on
 //! it, and whatever asks "what would happen".
 
+pub mod backtest;
 pub mod faults;
 pub mod front;
 pub mod load;
 mod members;
 pub mod report;
 pub mod rng;
+pub mod trace;
 pub mod wire;
 pub mod world;
 

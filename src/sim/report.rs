@@ -85,7 +85,7 @@ pub fn report(policy: &Policy, state: &State) -> BTreeMap<FleetName, FleetReport
         entry.cost += hours * price(machine.request.pool.instance_type.as_deref());
     }
     for (name, queue) in &state.queues {
-        let mut waits = queue.waits.clone();
+        let mut waits: Vec<Duration> = queue.started.iter().map(|job| job.waited).collect();
         waits.sort_unstable();
         fleets.entry(name.clone()).or_default().jobs = Some(JobReport {
             done: queue.done,

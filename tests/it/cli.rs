@@ -103,3 +103,85 @@ fn the_filter_answers_line_by_line() {
     drop(stdin);
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
+
+const GOAL: &str = "version: 1\nfleets:\n  job:\n    launch: { template: job, types: [t3.small] }\n    max: 10\n    billing: second\n    queue: { read: { http: 'http://127.0.0.1:9/' }, start_within: 15m, job_takes: 2m, jobs_at_once: 2 }\n";
+
+/// Two hundred jobs of two minutes within an hour.
+fn trace(daemon: &Daemon) -> String {
+    let mut text = "submit_s,runtime_s\n".to_owned();
+    for n in 0..200 {
+        text += &format!("{},120\n", n * 18);
+    }
+    let path = daemon.folder.path().join("load.csv");
+    std::fs::write(&path, text).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn a_backtest_says_what_it_cost_and_who_waited() {
+    let daemon = Daemon::new(NOWHERE, GOAL);
+    let trace = trace(&daemon);
+    let told = daemon.order(&["--json", "backtest", "--trace", &trace]);
+    let said: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let row = &said["policies"][0];
+    assert_eq!(row["jobs"]["started"], 200, "{row}");
+    assert_eq!(row["jobs"]["unfinished"], 0);
+    assert_eq!(row["jobs"]["interrupted"], 0, "none is cut off that is known to run");
+    assert!(row["jobs"]["waited_over"].as_f64().unwrap() <= 0.05, "{row}");
+    // The work itself: two hundred times two minutes, two at once.
+    let server_seconds = row["server_seconds"].as_u64().unwrap();
+    assert!((12_000..36_000).contains(&server_seconds), "{row}");
+    let dollars = row["cost_by_second_dollars"].as_f64().unwrap();
+    let hours = f64::from(u32::try_from(server_seconds).unwrap()) / 3600.0;
+    assert!((dollars - hours * 0.0208).abs() < 0.01, "{row}");
+    assert!(row["cost_by_hour_dollars"].as_f64().unwrap() >= dollars);
+    assert!(row["worst"]["decision"].as_str().unwrap().contains("waiting"), "{row}");
+    assert_eq!(daemon.order(&["--json", "backtest", "--trace", &trace]), told, "the same again");
+}
+
+#[test]
+fn backtests_compare_policies_and_fail_on_asking() {
+    let daemon = Daemon::new(NOWHERE, GOAL);
+    let trace = trace(&daemon);
+    let slow = daemon.folder.path().join("slow.yaml").display().to_string();
+    std::fs::write(&slow, GOAL.replace("max: 10", "max: 1")).unwrap();
+    let own = daemon.policy().display().to_string();
+    let both = ["backtest", "--trace", &trace, "--policy", &own, "--policy", &slow];
+    let said = daemon.order(&both);
+    assert!(said.contains("policies.yaml") && said.contains("slow.yaml"), "{said}");
+    let strict = [&both[..], &["--fail-if", "waited_over > 5%"]].concat();
+    assert_eq!(daemon.ask(&strict).status.code(), Some(3));
+    let one = ["backtest", "--trace", &trace, "--policy", &own, "--fail-if", "waited_over > 5%"];
+    assert_eq!(daemon.ask(&one).status.code(), Some(0));
+}
+
+#[test]
+fn a_backtest_that_cannot_be_run_says_why() {
+    let daemon = Daemon::new(NOWHERE, GOAL);
+    let file = |name: &str, text: &str| {
+        let path = daemon.folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let lengths =
+        file("lengths.csv", "time,waiting\n2026-03-02T08:00:00Z,40\n2026-03-02T10:00:00Z,0\n");
+    let said = daemon.order(&["--json", "backtest", "--trace", &lengths]);
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(said["policies"][0]["jobs"], serde_json::Value::Null);
+    assert!(said["policies"][0]["launches"].as_u64().unwrap() > 0, "{said}");
+    let torn = file("torn.csv", "submit_s,runtime_s\n1,2\n3\n");
+    let good = trace(&daemon);
+    let slips: [(&[&str], &str, i32); 5] = [
+        (&["--trace", &torn], "torn.csv: line 3: column 2 is missing", 1),
+        (&["--trace", "/nowhere.csv"], "/nowhere.csv", 1),
+        (&["--trace", &good, "--fleet", "web"], "no fleet `web`; with a queue: job", 2),
+        (&["--trace", &good, "--fail-if", "cost > 5"], "waited_over > 5%", 2),
+        (&["--trace", &lengths, "--fail-if", "waited_over > 5%"], "--fail-if needs jobs", 2),
+    ];
+    for (args, remedy, code) in slips {
+        let output = daemon.ask(&[&["backtest"], args].concat());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(remedy), "{args:?}: {said}");
+        assert_eq!(output.status.code(), Some(code), "{args:?}");
+    }
+}

@@ -1,0 +1,89 @@
+//! How fast the engine is: `cargo bench --no-default-features --bench speed`.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a program of figures")]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use divan::Bencher;
+use tidegate::filter::{Filter, SightedServer, SightedState, Sighting};
+use tidegate::model::fleet::FleetName;
+use tidegate::model::instance::InstanceId;
+use tidegate::model::reading::{Depth, Reading, Work};
+use tidegate::model::time::Timestamp;
+use tidegate::policy;
+
+fn main() {
+    divan::main();
+}
+
+const GOAL: &str = "start_within: 15m, job_takes: 4m, jobs_at_once: 2, boot_takes: 5m";
+const THRESHOLDS: &str = "scale_out: { above: 20 }, scale_in: { below: 5 }";
+
+fn filter(rule: &str) -> Filter {
+    let text = format!(
+        "version: 1\nfleets:\n  job:\n    launch: {{ template: job }}\n    max: 100\n    queue: {{ read: {{ http: 'http://q.example/' }}, {rule} }}\n"
+    );
+    let loaded = policy::load("bench.yaml", &text, Timestamp::UNIX_EPOCH);
+    let mut policy = loaded.policy.unwrap_or_else(|| panic!("{:?}", loaded.problems));
+    Filter::new(policy.fleets.remove(&FleetName::new("job").unwrap()).unwrap())
+}
+
+/// So many servers, each with a job, and a queue that breathes.
+struct Shop {
+    filter: Filter,
+    servers: Vec<SightedServer>,
+    busy: BTreeMap<InstanceId, u32>,
+    polls: u64,
+}
+
+impl Shop {
+    fn new(rule: &str, servers: usize) -> Self {
+        let ids: Vec<InstanceId> =
+            (0..servers).map(|n| InstanceId::new(&format!("i-{n:017x}"))).collect();
+        let server = |id: &InstanceId| SightedServer {
+            id: id.clone(),
+            launched_at: Timestamp::UNIX_EPOCH,
+            state: SightedState::InService,
+        };
+        Self {
+            filter: filter(rule),
+            servers: ids.iter().map(server).collect(),
+            busy: ids.into_iter().map(|id| (id, 2)).collect(),
+            polls: 0,
+        }
+    }
+
+    fn poll(&mut self) -> u32 {
+        self.polls += 1;
+        let now = Timestamp::UNIX_EPOCH + Duration::from_secs(self.polls * 300);
+        let arrived = self.polls * 40 + self.polls % 7;
+        let waiting = 6 + self.polls % 7;
+        let running = u64::try_from(self.servers.len()).unwrap() * 2;
+        let work = Work {
+            running: Some(running),
+            arrived: Some(arrived + waiting + running),
+            completed: Some(arrived),
+            busy: Some(self.busy.clone()),
+        };
+        let depth = Ok(Depth { waiting, oldest: Some(Duration::from_mins(3)), work });
+        let reading = Some(Reading { at: now, depth });
+        let servers = self.servers.clone();
+        self.filter.look(&Sighting { now, reading, servers }).decision.desired
+    }
+}
+
+/// A poll of one fleet, from the sighting to the answer.
+#[divan::bench(args = [0, 20, 200], consts = [true, false])]
+fn a_poll<const TO_A_GOAL: bool>(bencher: Bencher<'_, '_>, servers: usize) {
+    let mut shop = Shop::new(if TO_A_GOAL { GOAL } else { THRESHOLDS }, servers);
+    bencher.bench_local(|| shop.poll());
+}
+
+/// A year of polls of one fleet of three servers, every five minutes.
+#[divan::bench(sample_count = 5)]
+fn a_year_of_polls(bencher: Bencher<'_, '_>) {
+    bencher.bench_local(|| {
+        let mut shop = Shop::new(GOAL, 3);
+        (0..105_120).map(|_| u64::from(shop.poll())).sum::<u64>()
+    });
+}

@@ -1,0 +1,321 @@
+//! `tidegate backtest`: what a policy would have cost over a trace, and who would have waited.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::out::say;
+use super::{FINDING, Failure, USAGE, check, runtime};
+use crate::model::fault::printable;
+use crate::model::fleet::FleetName;
+use crate::model::time::{self, Timestamp};
+use crate::policy::{Billing, FleetPolicy, Policy};
+use crate::settings::Settings;
+use crate::sim::backtest::{Backtest as Run, Outcome, Setting};
+use crate::sim::trace::{self, Trace};
+
+/// What a job is held against where the policy names no goal.
+const GOAL_USUAL: Duration = Duration::from_mins(15);
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Traces are CSV with one of these headings: submit_s,runtime_s (a job a line, seconds since --start); \
+time,arrivals or time,arrivals,mean_runtime_s (jobs in each bin); time,waiting (what the queue said; \
+nobody's wait is known then). Times are instants like 2026-03-02T08:00:00Z or seconds since 1970.")]
+pub(crate) struct Backtest {
+    /// A policy file; several are compared. Instead of --config
+    #[arg(long, value_name = "FILE")]
+    policy: Vec<PathBuf>,
+    /// The load, as CSV
+    #[arg(long, value_name = "FILE")]
+    trace: PathBuf,
+    /// The fleet that works it off [default: the only one with a queue]
+    #[arg(long, value_name = "NAME")]
+    fleet: Option<String>,
+    /// When second 0 of submit_s is
+    #[arg(long, value_name = "INSTANT", value_parser = super::instant, default_value = "2026-03-02T00:00:00Z")]
+    start: Timestamp,
+    /// From launch to in service
+    #[arg(long, value_name = "SPAN", value_parser = super::span, default_value = "5m")]
+    boot: Duration,
+    /// Jobs that one server runs at once [default: the policy's `jobs_at_once`, else 2]
+    #[arg(long, value_name = "N")]
+    jobs_at_once: Option<u32>,
+    /// How long a job of a bin without mean_runtime_s runs
+    #[arg(long, value_name = "SPAN", value_parser = super::span, default_value = "2m")]
+    job_takes: Duration,
+    /// The wait that jobs are held against [default: the policy's `start_within`, else 15m]
+    #[arg(long, value_name = "SPAN", value_parser = super::span)]
+    goal: Option<Duration>,
+    /// The queue tells its length and the oldest wait, and not who is busy
+    #[arg(long)]
+    length_only: bool,
+    /// Exit with 3 if more jobs than this wait longer than the goal: \"waited_over > 5%\"
+    #[arg(long, value_name = "RULE", value_parser = rule)]
+    fail_if: Option<f64>,
+    /// The same seed gives the same run
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// `waited_over > 5%`, as a share.
+fn rule(text: &str) -> Result<f64, String> {
+    let percent = text
+        .split_once('>')
+        .filter(|(name, _)| name.trim() == "waited_over")
+        .and_then(|(_, limit)| limit.trim().strip_suffix('%'))
+        .and_then(|limit| limit.trim().parse::<f64>().ok())
+        .filter(|limit| (0.0..=100.0).contains(limit));
+    let share = percent.map(|percent| percent / 100.0);
+    share.ok_or_else(|| "write it as \"waited_over > 5%\"".to_owned())
+}
+
+/// One column: a policy and what it came to.
+struct Column {
+    name: String,
+    goal: Duration,
+    jobs_at_once: usize,
+    outcome: Outcome,
+}
+
+pub(crate) fn run(args: &Backtest, settings: &Settings, json: bool) -> Result<(), Failure> {
+    let trace = load(args)?;
+    let files = if args.policy.is_empty() {
+        std::slice::from_ref(&settings.config)
+    } else {
+        args.policy.as_slice()
+    };
+    let mut columns = Vec::new();
+    for file in files {
+        let policy = check::usable(file, settings)?;
+        let fleet = fleet(&policy, args.fleet.as_deref(), file)?;
+        columns.push(column(args, file, &policy, fleet, &trace)?);
+    }
+    if json {
+        let rows: Vec<Value> = columns.iter().map(Column::json).collect();
+        say!("{}", json!({ "format_version": 1, "policies": rows }))?;
+    } else {
+        print(args, &columns)?;
+    }
+    let over = |column: &Column| args.fail_if.is_some_and(|limit| column.share_over() > limit);
+    if columns.iter().any(over) { Err(Failure::Told(FINDING)) } else { Ok(()) }
+}
+
+fn load(args: &Backtest) -> Result<Trace, Failure> {
+    let shown = args.trace.display();
+    let text = std::fs::read_to_string(&args.trace)
+        .with_context(|| format!("failed to read the trace {shown}"))?;
+    let how = trace::Reading { start: args.start, job_takes: args.job_takes, seed: args.seed };
+    let trace = trace::read(&text, how).map_err(|fault| anyhow!("{shown}: {fault}"))?;
+    if args.fail_if.is_some() && matches!(trace, Trace::Lengths(_)) {
+        let why = "a trace of `time,waiting` does not tell who waited: --fail-if needs jobs";
+        return Err(Failure::Error(USAGE, anyhow!(why)));
+    }
+    Ok(trace)
+}
+
+fn fleet<'a>(
+    policy: &'a Policy,
+    named: Option<&str>,
+    file: &Path,
+) -> Result<&'a FleetPolicy, Failure> {
+    let with_queue: Vec<&FleetPolicy> =
+        policy.fleets.values().filter(|fleet| fleet.queue.is_some()).collect();
+    let names = || {
+        let names: Vec<&str> = with_queue.iter().map(|fleet| fleet.name.as_str()).collect();
+        names.join(", ")
+    };
+    let why = match (named, with_queue.as_slice()) {
+        (None, [one]) => return Ok(one),
+        (None, []) => "no fleet of it has a queue".to_owned(),
+        (None, _) => format!("several fleets have a queue: pick one with --fleet ({})", names()),
+        (Some(name), _) => {
+            let found = FleetName::new(name).and_then(|name| policy.fleets.get(&name));
+            match found {
+                Some(fleet) if fleet.queue.is_some() => return Ok(fleet),
+                Some(_) => format!("fleet {} has no queue", printable(name, 64)),
+                None => {
+                    format!("it has no fleet `{}`; with a queue: {}", printable(name, 64), names())
+                }
+            }
+        }
+    };
+    Err(Failure::Error(USAGE, anyhow!("{}: {why}", file.display())))
+}
+
+fn column(
+    args: &Backtest,
+    file: &Path,
+    policy: &Policy,
+    fleet: &FleetPolicy,
+    trace: &Trace,
+) -> Result<Column, Failure> {
+    let named = fleet.goal().map(|(_, goal)| goal);
+    let goal = args.goal.or(named.map(|goal| goal.start_within)).unwrap_or(GOAL_USUAL);
+    let at_once = args.jobs_at_once.or(named.map(|goal| goal.jobs_at_once)).unwrap_or(2);
+    let jobs_at_once = usize::try_from(at_once.max(1)).unwrap_or(usize::MAX);
+    let setting =
+        Setting { seed: args.seed, boot: args.boot, jobs_at_once, tells: !args.length_only, goal };
+    let bar = std::io::stderr().is_terminal();
+    let name = file.display().to_string();
+    let mut shown = None;
+    let mut progress = |share: f64| {
+        let percent = format!("{:3.0}", share * 100.0);
+        if bar && shown.as_ref() != Some(&percent) {
+            // A bar that cannot be drawn is no reason to stop.
+            write!(std::io::stderr(), "\r{name}: {percent} %").ok();
+            shown = Some(percent);
+        }
+    };
+    let backtest = Run { policy, fleet: &fleet.name, trace, setting: &setting };
+    let outcome = runtime()?.block_on(backtest.run(&mut progress)).map_err(anyhow::Error::new)?;
+    if bar {
+        write!(std::io::stderr(), "\r\u{1b}[K").ok();
+    }
+    Ok(Column { name, goal, jobs_at_once, outcome })
+}
+
+impl Column {
+    /// The share of the jobs that waited longer than the goal; who never started did.
+    fn share_over(&self) -> f64 {
+        let Some(jobs) = &self.outcome.jobs else { return 0.0 };
+        let float = |n: u64| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
+        float(jobs.over_goal) / float(jobs.started.max(1))
+    }
+
+    fn json(&self) -> Value {
+        let Outcome { from, to, server_time, idle, launches, reversals, at_max, .. } =
+            &self.outcome;
+        let jobs = self.outcome.jobs.as_ref().map(|jobs| {
+            json!({
+                "started": jobs.started,
+                "unfinished": jobs.unfinished,
+                "interrupted": jobs.interrupted,
+                "wait_mean_s": jobs.mean.as_secs(),
+                "wait_p50_s": jobs.wait(50).as_secs(),
+                "wait_p95_s": jobs.wait(95).as_secs(),
+                "wait_p99_s": jobs.wait(99).as_secs(),
+                "wait_max_s": jobs.wait(100).as_secs(),
+                "waited_over": self.share_over(),
+            })
+        });
+        let worst = self.outcome.worst.as_ref().map(|worst| {
+            json!({
+                "arrived": worst.arrived.to_string(),
+                "waited_s": worst.waited.as_secs(),
+                "decided_at": worst.decided.as_ref().map(|(at, _)| at.to_string()),
+                "decision": worst.decided.as_ref().map(|(_, text)| text.clone()),
+            })
+        });
+        json!({
+            "policy": self.name,
+            "from": from.to_string(),
+            "to": to.to_string(),
+            "goal_s": self.goal.as_secs(),
+            "jobs_at_once": self.jobs_at_once,
+            "cost_by_hour_dollars": cents(self.outcome.cost_by_hour),
+            "cost_by_second_dollars": cents(self.outcome.cost_by_second),
+            "server_seconds": server_time.as_secs(),
+            "idle_seconds": idle.as_secs(),
+            "launches": launches,
+            "reversals": reversals,
+            "at_max_seconds": at_max.as_secs(),
+            "jobs": jobs,
+            "worst": worst,
+        })
+    }
+
+    fn cell(&self, row: &str) -> String {
+        let outcome = &self.outcome;
+        let mark = |billing| if outcome.billing == billing { " *" } else { "" };
+        let jobs = outcome.jobs.as_ref();
+        let wait =
+            |percent| jobs.map_or_else(|| "-".to_owned(), |jobs| time::text(jobs.wait(percent)));
+        let count = |n: Option<u64>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
+        match row {
+            "cost, by the hour" => format!("${:.2}{}", outcome.cost_by_hour, mark(Billing::Hour)),
+            "cost, by the second" => {
+                format!("${:.2}{}", outcome.cost_by_second, mark(Billing::Second))
+            }
+            "server-hours" => format!("{:.1}", outcome.server_time.as_secs_f64() / 3600.0),
+            "in service, idle" => format!("{:.1} h", outcome.idle.as_secs_f64() / 3600.0),
+            "launches" => outcome.launches.to_string(),
+            "undone within 30m" => outcome.reversals.to_string(),
+            "at max" => format!("{:.1} h", outcome.at_max.as_secs_f64() / 3600.0),
+            "jobs started" => count(jobs.map(|jobs| jobs.started)),
+            "jobs unfinished" => count(jobs.map(|jobs| jobs.unfinished)),
+            "jobs cut off" => count(jobs.map(|jobs| jobs.interrupted)),
+            "wait, mean" => jobs.map_or_else(|| "-".to_owned(), |jobs| time::text(jobs.mean)),
+            "wait, 50 of 100" => wait(50),
+            "wait, 95 of 100" => wait(95),
+            "wait, 99 of 100" => wait(99),
+            "wait, longest" => wait(100),
+            _ => format!("{:.1} % over {}", self.share_over() * 100.0, time::text(self.goal)),
+        }
+    }
+}
+
+fn cents(dollars: f64) -> f64 {
+    (dollars * 100.0).round() / 100.0
+}
+
+const ROWS: [&str; 16] = [
+    "cost, by the hour",
+    "cost, by the second",
+    "server-hours",
+    "in service, idle",
+    "launches",
+    "undone within 30m",
+    "at max",
+    "jobs started",
+    "jobs unfinished",
+    "jobs cut off",
+    "wait, mean",
+    "wait, 50 of 100",
+    "wait, 95 of 100",
+    "wait, 99 of 100",
+    "wait, longest",
+    "waited over",
+];
+
+fn print(args: &Backtest, columns: &[Column]) -> Result<(), Failure> {
+    let width = |column: &Column| {
+        ROWS.iter().map(|row| column.cell(row).len()).max().unwrap_or(0).max(column.name.len())
+    };
+    let line = |head: &str, cells: &dyn Fn(&Column) -> String| {
+        let cells = columns.iter().map(|c| format!("  {:>width$}", cells(c), width = width(c)));
+        format!("{head:<20}{}", cells.collect::<String>())
+    };
+    say!("{}", line("", &|column| printable(&column.name, 200)))?;
+    for row in ROWS {
+        say!("{}", line(row, &|column| column.cell(row)))?;
+    }
+    for column in columns {
+        if let Some(worst) = &column.outcome.worst {
+            say!(
+                "\n{}: the longest wait was of a job that came at {} and waited {}.",
+                column.name,
+                worst.arrived,
+                time::text(worst.waited)
+            )?;
+            if let Some((at, text)) = &worst.decided {
+                say!("  Decided last, at {at}: {text}")?;
+            }
+        }
+    }
+    let at_once: Vec<String> = columns.iter().map(|c| c.jobs_at_once.to_string()).collect();
+    say!(
+        "\nAssumed: list prices of us-east-1, * as the policy bills; a boot of {}; {} jobs at once on a server; EC2 gives what is asked; {}; the daemon looks once a minute. A job that is cut off begins again.",
+        time::text(args.boot),
+        at_once.join(", "),
+        if args.length_only {
+            "the queue tells its length alone"
+        } else {
+            "the queue tells who is busy, and running totals"
+        }
+    )
+}

@@ -1,0 +1,299 @@
+//! One fleet of a policy over a load trace, in virtual time: the daemon's own spine over the imagined
+//! cloud, with what it cost and who waited.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::Simulation;
+use super::load::{Load, Queue};
+use super::report::{paid, price};
+use super::trace::Trace;
+use super::world::Settings;
+use crate::model::fleet::FleetName;
+use crate::model::ledger::{Change, EventKind, Ledger};
+use crate::model::roster::Phase;
+use crate::model::time::{self, Timestamp};
+use crate::policy::{Billing, Mode, Policy};
+use crate::ports::{Store, StoreFault};
+
+/// What is imagined.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    pub seed: u64,
+    /// From launch to in service.
+    pub boot: Duration,
+    pub jobs_at_once: usize,
+    /// Whether the queue tells more than its length.
+    pub tells: bool,
+    /// The wait that jobs are held against.
+    pub goal: Duration,
+}
+
+/// A fleet of a policy, to be run over a trace.
+#[derive(Debug)]
+pub struct Backtest<'a> {
+    pub policy: &'a Policy,
+    pub fleet: &'a FleetName,
+    pub trace: &'a Trace,
+    pub setting: &'a Setting,
+}
+
+/// What it came to.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    pub from: Timestamp,
+    pub to: Timestamp,
+    /// Dollars at list prices, if hours are billed, and if seconds are.
+    pub cost_by_hour: f64,
+    pub cost_by_second: f64,
+    /// What the policy itself says.
+    pub billing: Billing,
+    pub server_time: Duration,
+    /// In service without a job.
+    pub idle: Duration,
+    pub launches: u64,
+    /// Launches within half an hour of an end, and ends within half an hour of a launch.
+    pub reversals: u64,
+    pub at_max: Duration,
+    /// `None`: the trace has lengths, not jobs.
+    pub jobs: Option<Jobs>,
+    /// The latest decision before the job that waited longest began to wait.
+    pub worst: Option<Worst>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Jobs {
+    pub started: u64,
+    pub unfinished: u64,
+    pub interrupted: u64,
+    pub mean: Duration,
+    /// Sorted.
+    pub waits: Vec<Duration>,
+    pub over_goal: u64,
+}
+
+#[derive(Debug, Clone)]
+pub struct Worst {
+    pub arrived: Timestamp,
+    pub waited: Duration,
+    pub decided: Option<(Timestamp, String)>,
+}
+
+/// After the last arrival, work may take so much longer before it is left unfinished.
+const AFTERWARDS: Duration = Duration::from_hours(48);
+
+/// Undone within this time, a change had better not been made.
+const REVERSED_WITHIN: Duration = Duration::from_mins(30);
+
+/// Ticks of a simulation that looks at months need not be closer.
+const TICK: Duration = Duration::from_mins(1);
+
+impl Jobs {
+    /// The wait that so many of 100 jobs did not exceed.
+    pub fn wait(&self, percent: usize) -> Duration {
+        let nth = (self.waits.len() * percent).div_ceil(100).saturating_sub(1);
+        self.waits.get(nth).copied().unwrap_or_default()
+    }
+}
+
+impl Backtest<'_> {
+    /// Runs it to its end; `progress` hears how far it is, between 0 and 1.
+    pub async fn run(&self, progress: &mut (dyn FnMut(f64) + Send)) -> Result<Outcome, StoreFault> {
+        let Self { policy, fleet, trace, setting } = *self;
+        let (first, last) = trace.span();
+        let from = time::before(first, Duration::from_mins(1));
+        let store = Arc::new(Decisions::default());
+        let mut simulation = self.imagine(from, store.clone())?;
+        let mut at_max = Duration::ZERO;
+        let max = policy.fleets.get(fleet).map_or(0, |fleet| fleet.bounds.max());
+        let whole = time::since(last, from).as_secs_f64().max(1.0);
+        let end = time::after(last, AFTERWARDS);
+        let mut lengths = lengths(trace);
+        loop {
+            let now = simulation.now();
+            while let Some((_, waiting)) = lengths.next_if(|(at, _)| *at <= now) {
+                simulation.front.state().pin(fleet.clone(), waiting);
+            }
+            let record = simulation.tick().await?;
+            let view = record.survey.roster.fleets.get(fleet);
+            let over = now >= end || (now >= last && is_over(&simulation, fleet));
+            if over && view.is_none_or(|view| view.servers.is_empty() || now >= end) {
+                break;
+            }
+            let full = view.is_some_and(|view| view.capacity() >= max);
+            let next = lengths.peek().map_or(record.next, |(at, _)| (*at).min(record.next));
+            if full {
+                at_max += time::since(next, now);
+            }
+            // A fleet that keeps a minimum never empties: an hour after the last job is enough.
+            if over && now >= time::after(last, Duration::from_hours(1)) && !draining(view) {
+                break;
+            }
+            simulation.advance(next);
+            progress((time::since(now, from).as_secs_f64() / whole).min(1.0));
+        }
+        Ok(sum_up(&simulation, fleet, setting, &store, (from, at_max)))
+    }
+
+    /// The one fleet, set to act, alone in its world.
+    fn imagine(&self, from: Timestamp, store: Arc<Decisions>) -> Result<Simulation, StoreFault> {
+        let Self { policy, fleet, trace, setting } = *self;
+        let mut policy = policy.clone();
+        policy.mode = Mode::Act;
+        policy.tick = policy.tick.max(TICK);
+        policy.fleets.retain(|name, _| name == fleet);
+        for fleet in policy.fleets.values_mut() {
+            fleet.mode = Mode::Act;
+        }
+        let world = Settings {
+            seed: setting.seed,
+            start: (setting.boot, setting.boot),
+            deploy: (Duration::ZERO, Duration::ZERO),
+            ..Settings::default()
+        };
+        let none = Load {
+            per_hour: vec![0.0],
+            start: from,
+            job_takes: Duration::from_mins(1),
+            jobs_at_once: setting.jobs_at_once,
+        };
+        let loads = BTreeMap::from([(fleet.clone(), none)]);
+        let simulation = Simulation::new(policy, world, loads, store, from)?;
+        if let Trace::Jobs(jobs) = trace {
+            let queue =
+                Queue::given(jobs.iter().copied(), setting.jobs_at_once, setting.tells, from);
+            simulation.front.state().queues.insert(fleet.clone(), queue);
+        }
+        Ok(simulation)
+    }
+}
+
+fn draining(view: Option<&crate::model::roster::FleetView>) -> bool {
+    let going = |phase: &Phase| matches!(phase, Phase::Draining | Phase::Terminating);
+    view.is_some_and(|view| view.servers.iter().any(|server| going(&server.phase)))
+}
+
+fn is_over(simulation: &Simulation, fleet: &FleetName) -> bool {
+    simulation.front.state().queues.get(fleet).is_none_or(Queue::is_over)
+}
+
+fn lengths(trace: &Trace) -> std::iter::Peekable<std::vec::IntoIter<(Timestamp, u64)>> {
+    let lengths = match trace {
+        Trace::Lengths(lengths) => lengths.clone(),
+        Trace::Jobs(_) => Vec::new(),
+    };
+    lengths.into_iter().peekable()
+}
+
+fn sum_up(
+    simulation: &Simulation,
+    fleet: &FleetName,
+    setting: &Setting,
+    store: &Decisions,
+    (from, at_max): (Timestamp, Duration),
+) -> Outcome {
+    let state = simulation.front.state();
+    let now = state.world.now();
+    let billing = simulation.policy.fleets.get(fleet).map_or(Billing::Second, |f| f.billing);
+    let mut outcome = Outcome {
+        from,
+        to: now,
+        cost_by_hour: 0.0,
+        cost_by_second: 0.0,
+        billing,
+        server_time: Duration::ZERO,
+        idle: Duration::ZERO,
+        launches: 0,
+        reversals: 0,
+        at_max,
+        jobs: None,
+        worst: None,
+    };
+    let (mut begun, mut ended) = (Vec::new(), Vec::new());
+    for machine in state.world.machines() {
+        let billed = machine.billed(now);
+        let dollars = price(machine.request.pool.instance_type.as_deref());
+        let cost = |billing| paid(billed, billing).as_secs_f64() / 3600.0 * dollars;
+        outcome.cost_by_hour += cost(Billing::Hour);
+        outcome.cost_by_second += cost(Billing::Second);
+        outcome.server_time += billed;
+        outcome.launches += 1;
+        begun.push(machine.launched_at);
+        ended.extend(machine.ends.as_ref().map(|(at, _)| *at).filter(|at| *at <= now));
+    }
+    outcome.reversals = reversals(&mut begun, &mut ended);
+    if let Some(queue) = state.queues.get(fleet).filter(|queue| queue.arrived > 0) {
+        outcome.idle = queue.idle;
+        let longest = queue.started.iter().max_by_key(|job| job.waited);
+        outcome.worst = longest.map(|job| Worst {
+            arrived: job.arrived,
+            waited: job.waited,
+            decided: store.before(time::after(job.arrived, job.waited)),
+        });
+        outcome.jobs = Some(jobs(queue, setting.goal));
+    }
+    outcome
+}
+
+fn jobs(queue: &Queue, goal: Duration) -> Jobs {
+    let mut waits: Vec<Duration> = queue.started.iter().map(|job| job.waited).collect();
+    waits.sort_unstable();
+    let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    let all: Duration = waits.iter().sum();
+    let mean = all.checked_div(u32::try_from(waits.len()).unwrap_or(u32::MAX)).unwrap_or_default();
+    Jobs {
+        started: count(waits.len()),
+        unfinished: queue.arrived.saturating_sub(queue.done),
+        interrupted: queue.interrupted,
+        mean,
+        over_goal: count(waits.iter().filter(|wait| **wait > goal).count()),
+        waits,
+    }
+}
+
+/// Ends that follow a launch, and launches that follow an end, within half an hour; each end is
+/// held against the launch of another server, the latest before it.
+fn reversals(begun: &mut [Timestamp], ended: &mut [Timestamp]) -> u64 {
+    let close = |earlier: &[Timestamp], later: &[Timestamp]| {
+        let follows = later.iter().filter(|at| {
+            let before = earlier.partition_point(|other| other < *at);
+            let latest = before.checked_sub(1).and_then(|nth| earlier.get(nth));
+            latest.is_some_and(|latest| time::since(**at, *latest) <= REVERSED_WITHIN)
+        });
+        u64::try_from(follows.count()).unwrap_or(u64::MAX)
+    };
+    begun.sort_unstable();
+    ended.sort_unstable();
+    close(begun, ended) + close(ended, begun)
+}
+
+/// A store that remembers what was decided, for the worst moment, and nothing else: nobody restarts.
+#[derive(Debug, Default)]
+struct Decisions(Mutex<Vec<(Timestamp, String)>>);
+
+impl Decisions {
+    fn before(&self, at: Timestamp) -> Option<(Timestamp, String)> {
+        let told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = told.partition_point(|(decided, _)| *decided <= at);
+        told.get(before.checked_sub(1)?).cloned()
+    }
+}
+
+impl Store for Decisions {
+    fn load(&self, _: Timestamp) -> Result<Ledger, StoreFault> {
+        Ok(Ledger::default())
+    }
+
+    fn commit(&self, changes: &[Change]) -> Result<(), StoreFault> {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for change in changes {
+            if let Change::Event(event) = change
+                && event.kind == EventKind::Decision
+            {
+                told.push((event.at, event.text.clone()));
+            }
+        }
+        Ok(())
+    }
+}

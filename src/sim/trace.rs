@@ -1,0 +1,237 @@
+//! Load traces: a CSV file to jobs, or to the length of a queue.
+
+use std::time::Duration;
+
+use super::load::Job;
+use super::rng::Rng;
+use crate::model::fault::printable;
+use crate::model::time::{self, Timestamp};
+
+/// What a trace tells.
+#[derive(Debug, Clone)]
+pub enum Trace {
+    /// `submit_s,runtime_s`, or jobs spread over the bins of `time,arrivals[,mean_runtime_s]`.
+    Jobs(Vec<Job>),
+    /// `time,waiting`: what the queue said; who waited for how long is not known.
+    Lengths(Vec<(Timestamp, u64)>),
+}
+
+/// What a trace does not say of itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Reading {
+    /// When second 0 of `submit_s` is.
+    pub start: Timestamp,
+    /// How long a job of a bin without `mean_runtime_s` runs.
+    pub job_takes: Duration,
+    pub seed: u64,
+}
+
+/// Why a trace cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {why}")]
+pub struct TraceFault {
+    pub line: usize,
+    pub why: String,
+}
+
+/// No trace goes on for longer: something is wrong with its units.
+const LONGEST: f64 = 400.0 * 86_400.0;
+
+/// A bin of more jobs is a misreading.
+const JOBS_IN_A_BIN: u64 = 1_000_000;
+
+/// Reads a trace by its heading.
+pub fn read(text: &str, how: Reading) -> Result<Trace, TraceFault> {
+    let mut lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
+    let heading = lines.next().map_or("", |(_, line)| line).trim_start_matches('\u{feff}');
+    let names: Vec<&str> = heading.split(',').map(str::trim).collect();
+    let rows = lines.filter(|(_, line)| !line.is_empty());
+    let rows: Vec<Row<'_>> = rows
+        .map(|(at, line)| Row { at, fields: line.split(',').map(str::trim).collect() })
+        .collect();
+    match names.as_slice() {
+        ["submit_s", "runtime_s"] => jobs(rows, how),
+        ["time", "arrivals"] | ["time", "arrivals", "mean_runtime_s"] => bins(rows, how),
+        ["time", "waiting"] => lengths(rows),
+        _ => Err(TraceFault {
+            line: 1,
+            why: format!(
+                "the heading is `{}`; it should be `submit_s,runtime_s`, `time,arrivals`, `time,arrivals,mean_runtime_s` or `time,waiting`",
+                printable(heading, 80)
+            ),
+        }),
+    }
+}
+
+struct Row<'a> {
+    at: usize,
+    fields: Vec<&'a str>,
+}
+
+impl Row<'_> {
+    fn fault(&self, why: String) -> TraceFault {
+        TraceFault { line: self.at, why }
+    }
+
+    fn text(&self, nth: usize) -> Result<&str, TraceFault> {
+        let found = self.fields.get(nth).filter(|text| !text.is_empty());
+        found.copied().ok_or_else(|| self.fault(format!("column {} is missing", nth + 1)))
+    }
+
+    fn number(&self, nth: usize, most: f64) -> Result<f64, TraceFault> {
+        let text = self.text(nth)?;
+        let number = text.parse().ok().filter(|n: &f64| (0.0..=most).contains(n));
+        number.ok_or_else(|| {
+            self.fault(format!("`{}` is not a number from 0 to {most}", printable(text, 40)))
+        })
+    }
+
+    fn count(&self, nth: usize, most: u64) -> Result<u64, TraceFault> {
+        let text = self.text(nth)?;
+        let count = text.parse().ok().filter(|n| *n <= most);
+        count.ok_or_else(|| {
+            self.fault(format!("`{}` is not a whole number up to {most}", printable(text, 40)))
+        })
+    }
+
+    /// An instant in full, or seconds since 1970.
+    fn time(&self) -> Result<Timestamp, TraceFault> {
+        let text = self.text(0)?;
+        let seconds = || Timestamp::from_second(text.parse().ok()?).ok();
+        text.parse().ok().or_else(seconds).ok_or_else(|| {
+            let shown = printable(text, 40);
+            self.fault(format!(
+                "`{shown}` is no instant like 2026-03-02T08:00:00Z, nor seconds since 1970"
+            ))
+        })
+    }
+}
+
+fn seconds(span: f64) -> Duration {
+    Duration::try_from_secs_f64(span).unwrap_or_default()
+}
+
+fn jobs(rows: Vec<Row<'_>>, how: Reading) -> Result<Trace, TraceFault> {
+    let mut jobs = Vec::new();
+    for row in rows {
+        let arrives = time::after(how.start, seconds(row.number(0, LONGEST)?));
+        jobs.push(Job { arrives, takes: seconds(row.number(1, LONGEST)?) });
+    }
+    sorted(jobs)
+}
+
+/// The jobs of a bin come at any time in it; the last bin is as long as the one before.
+fn bins(rows: Vec<Row<'_>>, how: Reading) -> Result<Trace, TraceFault> {
+    let mut bins: Vec<(Timestamp, u64, Duration)> = Vec::new();
+    for row in rows {
+        let takes =
+            if row.fields.len() > 2 { seconds(row.number(2, LONGEST)?) } else { how.job_takes };
+        let begins = row.time()?;
+        if bins.last().is_some_and(|(last, ..)| *last >= begins) {
+            return Err(row.fault("bins go forward in time; this one does not".to_owned()));
+        }
+        bins.push((begins, row.count(1, JOBS_IN_A_BIN)?, takes));
+    }
+    let mut whims = Rng::new(how.seed, "arrivals within bins");
+    let mut jobs = Vec::new();
+    let mut length = Duration::from_mins(5);
+    for (nth, (begins, count, takes)) in bins.iter().enumerate() {
+        if let Some((next, ..)) = bins.get(nth + 1) {
+            length = time::since(*next, *begins);
+        }
+        for _ in 0..*count {
+            let arrives = time::after(*begins, whims.between(Duration::ZERO, length));
+            jobs.push(Job { arrives, takes: *takes });
+        }
+    }
+    sorted(jobs)
+}
+
+fn sorted(mut jobs: Vec<Job>) -> Result<Trace, TraceFault> {
+    if jobs.is_empty() {
+        return Err(TraceFault { line: 2, why: "there are no jobs".to_owned() });
+    }
+    jobs.sort_by_key(|job| job.arrives);
+    Ok(Trace::Jobs(jobs))
+}
+
+fn lengths(rows: Vec<Row<'_>>) -> Result<Trace, TraceFault> {
+    let mut lengths: Vec<(Timestamp, u64)> = Vec::new();
+    for row in rows {
+        let at = row.time()?;
+        if lengths.last().is_some_and(|(last, _)| *last >= at) {
+            return Err(row.fault("readings go forward in time; this one does not".to_owned()));
+        }
+        lengths.push((at, row.count(1, 1_000_000_000_000)?));
+    }
+    if lengths.is_empty() {
+        return Err(TraceFault { line: 2, why: "there are no readings".to_owned() });
+    }
+    Ok(Trace::Lengths(lengths))
+}
+
+impl Trace {
+    /// From the first thing in it to the last.
+    pub fn span(&self) -> (Timestamp, Timestamp) {
+        let ends = match self {
+            Self::Jobs(jobs) => jobs.first().zip(jobs.last()).map(|(a, b)| (a.arrives, b.arrives)),
+            Self::Lengths(lengths) => lengths.first().zip(lengths.last()).map(|(a, b)| (a.0, b.0)),
+        };
+        ends.unwrap_or((Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn how() -> Reading {
+        let start = "2026-03-02T00:00:00Z".parse().unwrap();
+        Reading { start, job_takes: Duration::from_mins(2), seed: 1 }
+    }
+
+    fn jobs_of(text: &str) -> Vec<Job> {
+        match read(text, how()).unwrap() {
+            Trace::Jobs(jobs) => jobs,
+            Trace::Lengths(_) => panic!("lengths"),
+        }
+    }
+
+    #[test]
+    fn jobs_bins_and_lengths() {
+        let jobs = jobs_of("submit_s,runtime_s\n60.5,10\n1,3600\n\n");
+        let at: Vec<String> = jobs.iter().map(|job| job.arrives.to_string()).collect();
+        assert_eq!(at, ["2026-03-02T00:00:01Z", "2026-03-02T00:01:00.5Z"]);
+        assert_eq!(jobs[0].takes, Duration::from_hours(1));
+        let bins =
+            "time,arrivals,mean_runtime_s\n2026-03-02T08:00:00Z,3,60\n2026-03-02T08:30:00Z,2,30\n";
+        let jobs = jobs_of(bins);
+        assert_eq!(jobs.len(), 5);
+        assert!(jobs[..3].iter().all(|job| job.takes == Duration::from_mins(1)));
+        let last: Timestamp = "2026-03-02T09:00:00Z".parse().unwrap();
+        assert!(jobs.iter().all(|job| job.arrives <= last));
+        assert_eq!(jobs_of("time,arrivals\n1700000000,1\n")[0].takes, Duration::from_mins(2));
+        let read = read("time,waiting\n1700000000,7\n1700000300,0\n", how()).unwrap();
+        assert!(matches!(read, Trace::Lengths(lengths) if lengths.len() == 2));
+    }
+
+    #[test]
+    fn a_bad_trace_names_the_line() {
+        let bad = [
+            ("", 1),
+            ("submit,runtime\n1,2\n", 1),
+            ("submit_s,runtime_s\n", 2),
+            ("submit_s,runtime_s\n1,2\n3\n", 3),
+            ("submit_s,runtime_s\n1,-2\n", 2),
+            ("submit_s,runtime_s\nNaN,2\n", 2),
+            ("submit_s,runtime_s\n1e300,2\n", 2),
+            ("time,arrivals\n2026-03-02T08:00:00Z,1.5\n", 2),
+            ("time,arrivals\nyesterday,1\n", 2),
+            ("time,arrivals\n1700000300,1\n1700000000,1\n", 3),
+            ("time,waiting\n1700000000,-1\n", 2),
+        ];
+        for (text, line) in bad {
+            assert_eq!(read(text, how()).unwrap_err().line, line, "{text:?}");
+        }
+    }
+}
