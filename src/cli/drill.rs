@@ -194,7 +194,9 @@ fn imagine(drill: &Drill, policy: &Policy, now: Timestamp) -> Front {
     let with_queue = policy.fleets.values().filter(|fleet| fleet.queue.is_some());
     let queues: BTreeMap<FleetName, Queue> = with_queue
         .map(|fleet| {
-            (fleet.name.clone(), Queue::new(load.clone(), drill.seed, fleet.name.as_str()))
+            let queue = Queue::new(load.clone(), drill.seed, fleet.name.as_str());
+            let queue = if fleet.goal().is_some() { queue.telling() } else { queue };
+            (fleet.name.clone(), queue)
         })
         .collect();
     Front::new(world, queues)
@@ -224,9 +226,14 @@ fn stage(policy: &mut Policy, port: u16) -> Vec<String> {
             health.expect = health.expect.take().map(|_| "welcome".to_owned());
             said.push(format!("drill: pages of {} are asked at {}", fleet.name, health.url));
         }
+        let to_a_goal = fleet.goal().is_some();
         if let Some(queue) = &mut fleet.queue {
             queue.source.url = format!("http://127.0.0.1:{port}/queue/{}", fleet.name);
             queue.source.json = None;
+            if to_a_goal {
+                queue.source.url.push_str(".json");
+                queue.source.json = Some("/waiting".to_owned());
+            }
             queue.source.header = None;
             said.push(format!(
                 "drill: the queue of {} is read at {}",

@@ -11,6 +11,7 @@ mod demo;
 mod drill;
 #[cfg(feature = "aws")]
 mod hand;
+mod export;
 mod out;
 #[cfg(feature = "aws")]
 mod plan;
@@ -78,6 +79,8 @@ enum Command {
     Status(status::Status),
     /// What would a policy have cost, and who would have waited? Over a load trace
     Backtest(backtest::Backtest),
+    /// The recorded load of a fleet as CSV, for `backtest`
+    Export(export::Export),
     /// The engine as a filter: one observation a line in, one decision a line out
     Decide(decide::Decide),
     /// A day of an imagined EC2 on the real engine: no AWS account, no network
@@ -181,6 +184,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Check(check) => check::run(&check, &settings, json),
         Command::Backtest(args) => backtest::run(&args, &settings, json),
+        Command::Export(args) => export::run(&args, &settings),
         Command::Decide(args) => decide::run(&args, &settings),
         Command::Demo(demo) => demo::run(&demo, own_policy.as_deref(), &settings, json),
         #[cfg(feature = "aws")]

@@ -116,6 +116,12 @@ impl Queue {
         Self::of(arrivals, jobs_at_once, false, start)
     }
 
+    /// Tells all there is to tell: who is busy, and running totals.
+    pub fn telling(mut self) -> Self {
+        self.tells = true;
+        self
+    }
+
     /// A queue whose jobs are known beforehand; `tells`: more than its length and the oldest wait.
     pub fn given(
         jobs: impl IntoIterator<Item = Job>,

@@ -51,7 +51,11 @@ impl Simulation {
         }
         let queues = loads
             .into_iter()
-            .map(|(name, load)| (name.clone(), Queue::new(load, seed, name.as_str())))
+            .map(|(name, load)| {
+                let queue = Queue::new(load, seed, name.as_str());
+                let to_a_goal = policy.fleets.get(&name).is_some_and(|f| f.goal().is_some());
+                (name, if to_a_goal { queue.telling() } else { queue })
+            })
             .collect();
         let front = Front::new(world, queues);
         let journal = Journal::open(store.clone(), start)?;

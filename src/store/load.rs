@@ -119,20 +119,7 @@ fn load_readings(connection: &Connection, ledger: &mut Ledger) -> Result<(), Sto
         )
         .map_err(|e| fault(&e))?;
     let found = query
-        .query_map([READINGS_LOADED], |row| {
-            let number = |n: i64| u64::try_from(n).unwrap_or(0);
-            let oldest =
-                row.get::<_, Option<i64>>(3)?.map(|secs| Duration::from_secs(number(secs)));
-            let told = |column| row.get::<_, Option<i64>>(column).map(|n| n.map(number));
-            let work =
-                Work { running: told(5)?, arrived: told(6)?, completed: told(7)?, busy: None };
-            let depth = match row.get::<_, Option<i64>>(2)? {
-                Some(waiting) => Ok(Depth { waiting: number(waiting), oldest, work }),
-                None => Err(row.get::<_, Option<String>>(4)?.unwrap_or_default()),
-            };
-            let at = parsed(&row.get::<_, String>(1)?);
-            Ok((row.get::<_, String>(0)?, Reading { at, depth }))
-        })
+        .query_map([READINGS_LOADED], |row| Ok((row.get::<_, String>(0)?, reading(row)?)))
         .map_err(|e| fault(&e))?;
     for row in found {
         let (fleet, reading) = row.map_err(|e| fault(&e))?;
@@ -141,6 +128,19 @@ fn load_readings(connection: &Connection, ledger: &mut Ledger) -> Result<(), Sto
         }
     }
     Ok(())
+}
+
+/// One row of the readings: fleet, at, waiting, oldest_seconds, unreadable, running, arrived,
+/// completed.
+pub(super) fn reading(row: &Row<'_>) -> rusqlite::Result<Reading> {
+    let number = |n: i64| u64::try_from(n).unwrap_or(0);
+    let told = |column| row.get::<_, Option<i64>>(column).map(|n| n.map(number));
+    let work = Work { running: told(5)?, arrived: told(6)?, completed: told(7)?, busy: None };
+    let depth = match told(2)? {
+        Some(waiting) => Ok(Depth { waiting, oldest: told(3)?.map(Duration::from_secs), work }),
+        None => Err(row.get::<_, Option<String>>(4)?.unwrap_or_default()),
+    };
+    Ok(Reading { at: parsed(&row.get::<_, String>(1)?), depth })
 }
 
 fn key_of(kind: &str, subject: &str) -> Option<OverrideKey> {

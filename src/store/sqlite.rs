@@ -8,10 +8,11 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 use rusqlite_migration::{M, Migrations};
 
-use super::load::{event, load};
+use super::load::{event, load, reading};
 use super::write::write;
 use crate::model::fleet::FleetName;
 use crate::model::ledger::{Change, Event, Ledger};
+use crate::model::reading::Reading;
 use crate::model::time::{self, Timestamp};
 use crate::ports::{Store, StoreFault};
 
@@ -61,13 +62,28 @@ impl SqliteStore {
 
     /// A look at the file as it is, for commands that change nothing. `None` when there is none.
     pub fn peek(path: &Path, now: Timestamp) -> Result<Option<Ledger>, StoreFault> {
-        if !path.exists() {
-            return Ok(None);
-        }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(|e| fault(&e))?;
-        connection.busy_timeout(BUSY_FOR).map_err(|e| fault(&e))?;
+        let Some(connection) = looked_at(path)? else { return Ok(None) };
         load(&connection, now).map(Some)
+    }
+
+    /// The readings of a fleet from `since` on, oldest first, from the file as it is. `None` when
+    /// there is no file.
+    pub fn readings(
+        path: &Path,
+        fleet: &FleetName,
+        since: Timestamp,
+    ) -> Result<Option<Vec<Reading>>, StoreFault> {
+        let Some(connection) = looked_at(path)? else { return Ok(None) };
+        let mut query = connection
+            .prepare(
+                "SELECT fleet, at, waiting, oldest_seconds, unreadable, running, arrived, completed
+                 FROM readings WHERE fleet = ?1 AND at >= ?2 ORDER BY at",
+            )
+            .map_err(|e| fault(&e))?;
+        let rows = query
+            .query_map(params![fleet.as_str(), stored(since)], reading)
+            .map_err(|e| fault(&e))?;
+        rows.collect::<Result<_, _>>().map(Some).map_err(|e| fault(&e))
     }
 
     /// Events from `since` on, oldest first, of one fleet or of all.
@@ -129,6 +145,25 @@ impl Store for SqliteStore {
         }
         transaction.commit().map_err(|e| fault(&e))
     }
+}
+
+/// The file, opened to be read only.
+fn looked_at(path: &Path) -> Result<Option<Connection>, StoreFault> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(|e| fault(&e))?;
+    connection.busy_timeout(BUSY_FOR).map_err(|e| fault(&e))?;
+    let version: u32 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(|e| fault(&e))?;
+    if usize::try_from(version).unwrap_or(usize::MAX) < MIGRATIONS.len() {
+        let why =
+            "it was written by an older tidegate: restart the daemon, which brings it up to date";
+        return Err(StoreFault(why.to_owned()));
+    }
+    Ok(Some(connection))
 }
 
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {

@@ -5,11 +5,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tidegate::model::balancer::Balancer;
+use tidegate::model::time::Timestamp;
 use tidegate::sim::faults::{Trouble, Troubles};
+use tidegate::sim::front::State;
+use tidegate::sim::load::{Job, Queue};
 use tidegate::sim::rng::Rng;
 
 use crate::support::binary::Daemon;
-use crate::support::cloud::Cloud;
+use crate::support::cloud::{Cloud, name};
 use crate::support::{EDGE, edges, wait_for};
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -257,6 +260,37 @@ fn a_queue_that_cannot_be_read_is_told_once_and_never_scales_in() {
     daemon.write_policy(&policy);
     daemon.wait_log("over after");
     wait_for("then it scales in", PATIENCE, || cloud.alive("job").is_empty().then_some(()));
+}
+
+/// Twelve jobs with a goal, in the real daemon: served by servers that go when they are idle, and
+/// none of the jobs is cut off. What was read can be exported.
+#[test]
+fn a_goal_is_kept_and_no_job_is_cut_off() {
+    let cloud = Cloud::new(Troubles::new());
+    let policy = cloud.policy("classic", (1, 3)).replace(
+        "/queue/job\" }, every: 5s, scale_out: { above: 20 }, scale_in: { below: 5 } }",
+        "/queue/job.json\", json: /waiting }, every: 5s, start_within: 1m, job_takes: 15s, jobs_at_once: 2, boot_takes: 10s }",
+    );
+    assert!(policy.contains("start_within"));
+    let now = Timestamp::now();
+    let job = Job { arrives: now + Duration::from_secs(8), takes: Duration::from_secs(15) };
+    let queue = Queue::given([job; 12], 2, true, now);
+    cloud.front.state().queues.insert(name("job"), queue);
+    let mut daemon = Daemon::new(&cloud.endpoint, &policy);
+    daemon.start();
+    let done = |state: &State| state.queues[&name("job")].done;
+    let patience = Duration::from_secs(150);
+    wait_for("all are done", patience, || (done(&cloud.front.state()) == 12).then_some(()));
+    wait_for("idle servers go", PATIENCE, || cloud.alive("job").is_empty().then_some(()));
+    assert_eq!(cloud.front.state().queues[&name("job")].interrupted, 0);
+    assert!(daemon.log().contains("would not start within 1m"), "{}", daemon.log());
+    let told = daemon.order(&["export", "--fleet", "job"]);
+    let mut lines = told.lines();
+    assert_eq!(lines.next(), Some("time,arrivals,mean_runtime_s"));
+    let arrived = lines.map(|line| line.split(',').nth(1).unwrap().parse::<u64>().unwrap());
+    assert_eq!(arrived.sum::<u64>(), 12, "{told}");
+    let nobody = daemon.ask(&["export", "--fleet", "nobody"]);
+    assert_eq!(nobody.status.code(), Some(1));
 }
 
 /// Observe mode and `plan` tell, and touch nothing; `run --once` does one tick.

@@ -33,7 +33,7 @@ pub(super) async fn page(State(wire): State<WireWorld>, Path(id): Path<String>) 
 }
 
 /// `GET /queue/{fleet}`: the depth as a number; with `.json` behind the name as
-/// `{"waiting":N,"oldest_seconds":S}`.
+/// `{"waiting":N,"oldest_seconds":S,…}`, with what else the queue tells.
 pub(super) async fn queue(State(wire): State<WireWorld>, Path(name): Path<String>) -> Response {
     let (name, as_json) = match name.strip_suffix(".json") {
         Some(name) => (name, true),
@@ -45,8 +45,25 @@ pub(super) async fn queue(State(wire): State<WireWorld>, Path(name): Path<String
     };
     match depth {
         Ok(depth) if as_json => {
-            let oldest = depth.oldest.map(|age| age.as_secs());
-            Json(json!({ "waiting": depth.waiting, "oldest_seconds": oldest })).into_response()
+            let mut told = json!({
+                "waiting": depth.waiting,
+                "oldest_seconds": depth.oldest.map(|age| age.as_secs()),
+            });
+            let work = depth.work;
+            let totals = [
+                ("running", work.running),
+                ("arrived", work.arrived),
+                ("completed", work.completed),
+            ];
+            for (key, count) in totals {
+                if let Some(count) = count {
+                    told[key] = count.into();
+                }
+            }
+            for (id, jobs) in work.busy.into_iter().flatten() {
+                told["busy"][id.as_str()] = jobs.into();
+            }
+            Json(told).into_response()
         }
         Ok(depth) => format!("{}\n", depth.waiting).into_response(),
         Err(why) if why == "HTTP 404" => (StatusCode::NOT_FOUND, "no such queue\n").into_response(),
