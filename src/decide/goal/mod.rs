@@ -62,9 +62,7 @@ impl Ask<'_> {
             reclaimed = Capacity::saturating_add(reclaimed, 1);
             need = size::need(&terms, &dues, &at_work.supply);
         }
-        // What a person added on top helps, and is not the goal's to count on or to let go.
-        let extra = self.view.extra.as_ref().map_or(0, |extra| extra.capacity);
-        let kept = self.view.capacity().saturating_add(reclaimed).saturating_sub(extra);
+        let kept = self.own_capacity().saturating_add(reclaimed);
         let spare = if need.launch == 0 { at_work.spare(&terms, &dues) } else { 0 };
         let spare = spare.min(kept.saturating_sub(self.floor));
         let asked = kept.saturating_add(need.launch).saturating_sub(spare);
@@ -78,6 +76,15 @@ impl Ask<'_> {
         proposal.because.push(Reason::Goal(terms_told(&terms, work)));
         proposal.steps_on = Some(self.reading.at);
         proposal
+    }
+
+    /// Servers without those that a person added on top, as far as they are there already: they
+    /// help, and are not the goal's to let go.
+    fn own_capacity(&self) -> Capacity {
+        let capacity = self.view.capacity();
+        let extra = self.view.extra.as_ref().map_or(0, |extra| extra.capacity);
+        let own = self.view.memory.target.unwrap_or(capacity);
+        capacity.saturating_sub(extra.min(capacity.saturating_sub(own)))
     }
 
     fn terms(&self, work: &WorkMemory) -> Terms {
