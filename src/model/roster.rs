@@ -231,6 +231,8 @@ pub enum Block {
     NoDrain,
     /// It runs jobs.
     Busy { jobs: u32 },
+    /// Whether it runs jobs is asked with the next reading of the queue.
+    Unasked,
     /// It was launched for jobs that wait, and is on its way.
     Coming,
     /// It is not capacity: on its way out, sick or stopped.
@@ -246,6 +248,7 @@ impl Block {
             Self::Unsettled
             | Self::NoDrain
             | Self::Busy { .. }
+            | Self::Unasked
             | Self::Coming
             | Self::NotCapacity => None,
         }
@@ -266,6 +269,7 @@ impl Block {
             Self::Unsettled => "its launch is not settled".to_owned(),
             Self::NoDrain => "its load balancer cannot be asked".to_owned(),
             Self::Busy { jobs } => format!("runs {jobs} jobs"),
+            Self::Unasked => "whether it runs jobs is not known until the queue is read".to_owned(),
             Self::Coming => "launched for jobs that wait".to_owned(),
             Self::NotCapacity => "not capacity".to_owned(),
         }

@@ -1,5 +1,6 @@
 //! One reading of a queue. Whatever is not plainly a count is unreadable, with its cause.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,9 +18,6 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// A count takes a dozen bytes; a JSON answer may name a thousand servers.
 const BODY_AT_MOST: usize = 65_536;
-
-/// Servers in `busy` beyond which it is not read on.
-const SERVERS_AT_MOST: usize = 10_000;
 
 /// More digits are no count of jobs.
 const DIGITS_AT_MOST: usize = 12;
@@ -75,7 +73,7 @@ fn parse(text: &str, pointer: Option<&str>) -> Result<Depth, String> {
     if waiting >= 10_u64.pow(12) {
         return Err(not_a_count(&found.to_string()));
     }
-    Ok(Depth { waiting, oldest: oldest(&document, pointer), work: work(&document, pointer) })
+    Ok(Depth { waiting, oldest: oldest(&document, pointer), work: work(&document, pointer)? })
 }
 
 fn not_a_count(text: &str) -> String {
@@ -97,21 +95,30 @@ fn oldest(document: &Value, pointer: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// `running`, `arrived`, `completed` and `busy`, each left out unless it is what it should be: the
-/// count alone decides whether a reading is one.
-fn work(document: &Value, pointer: &str) -> Work {
+/// `running`, `arrived` and `completed` are left out unless they are counts.
+fn work(document: &Value, pointer: &str) -> Result<Work, String> {
     let count = |key| beside(document, pointer, key).and_then(Value::as_u64);
-    let busy = beside(document, pointer, "busy").and_then(Value::as_object).map(|busy| {
-        let jobs = |jobs: &Value| u32::try_from(jobs.as_u64()?).ok();
-        let entry = |(id, n): (&String, &Value)| Some((InstanceId::new(id), jobs(n)?));
-        busy.iter().take(SERVERS_AT_MOST).filter_map(entry).collect()
-    });
-    Work {
+    Ok(Work {
         running: count("running"),
         arrived: count("arrived"),
         completed: count("completed"),
-        busy,
-    }
+        busy: beside(document, pointer, "busy").map(busy).transpose()?,
+    })
+}
+
+/// Jobs by server. One entry that is no count makes the whole answer unreadable: a server that is
+/// left out counts as idle, and may be terminated.
+fn busy(told: &Value) -> Result<BTreeMap<InstanceId, u32>, String> {
+    let told = told.as_object().ok_or("`busy` is not an object of job counts by instance id")?;
+    let entry = |(id, jobs): (&String, &Value)| {
+        let count = jobs.as_u64().and_then(|jobs| u32::try_from(jobs).ok());
+        let count = count.ok_or_else(|| {
+            let (id, jobs) = (printable(id, 40), printable(&jobs.to_string(), 40));
+            format!("`busy` of {id} is not a count of jobs: {jobs}")
+        })?;
+        Ok((InstanceId::new(id), count))
+    };
+    told.iter().map(entry).collect()
 }
 
 /// A secret's value: `$CREDENTIALS_DIRECTORY/NAME`, `/etc/tidegate/secrets/NAME`, or a path. The
@@ -193,6 +200,20 @@ mod tests {
         ];
         for body in unreadable {
             assert!(parse(body, Some("/n")).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn who_is_busy_is_told_whole_or_not_at_all() {
+        let busy = |body: &str| parse(body, Some("/n")).map(|depth| depth.work.busy);
+        let known = [(InstanceId::new("i-1"), 2), (InstanceId::new("i-2"), 0)];
+        let told = r#"{"n": 0, "busy": {"i-1": 2, "i-2": 0}}"#;
+        assert_eq!(busy(told), Ok(Some(known.into())));
+        assert_eq!(busy(r#"{"n": 0}"#), Ok(None));
+        let halves = ["null", "3", "[]", r#"{"i-1": "2"}"#, r#"{"i-1": -1}"#, r#"{"i-1": null}"#];
+        for half in halves {
+            let body = format!(r#"{{"n": 0, "busy": {half}}}"#);
+            assert!(busy(&body).unwrap_err().contains("busy"), "{half}");
         }
     }
 

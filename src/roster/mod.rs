@@ -90,14 +90,17 @@ impl Desk<'_> {
         let memory = self.ledger.fleets.get(name).cloned().unwrap_or_default();
         let open = records.iter().any(|record| record.is_open());
         let balancer = balancer_view(fleet, &memory, open, self.seen);
-        let goal = fleet.and_then(FleetPolicy::goal);
+        let queue = fleet.and_then(|fleet| fleet.queue.as_ref());
+        let telling = queue.filter(|queue| queue.may_tell_who_is_busy());
         let looks = Looks {
             tick: self.policy.tick,
-            reading: goal.map_or(Duration::ZERO, |(queue, _)| queue.every),
+            reading: telling.map_or(Duration::ZERO, |queue| queue.every),
         };
+        let fresh = memory.last_reading().is_some_and(|last| last.at == now && last.depth.is_ok());
         let standing = Standing {
             looks,
             busy: busy(&memory),
+            asked: fresh || telling.is_none(),
             fleet,
             balancer: &balancer,
             ledger: self.ledger,

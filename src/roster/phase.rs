@@ -21,6 +21,9 @@ pub(super) struct Standing<'a> {
     pub looks: Looks,
     /// Jobs by server; one that is left out has none. `None`: not told.
     pub busy: Option<&'a BTreeMap<InstanceId, u32>>,
+    /// Whether the queue has just been asked who is busy, if it may tell. What it told earlier is
+    /// out of date: an idle server may have taken a job since.
+    pub asked: bool,
     /// `None`: the fleet is not in the policy.
     pub fleet: Option<&'a FleetPolicy>,
     pub balancer: &'a BalancerView,
@@ -181,7 +184,8 @@ impl Standing<'_> {
         }
         match server.busy {
             Some(jobs) if jobs > 0 => Err(Block::Busy { jobs }),
-            Some(_) | None => Ok(()),
+            Some(_) | None if self.asked => Ok(()),
+            Some(_) | None => Err(Block::Unasked),
         }
     }
 }

@@ -28,7 +28,7 @@ const POLICY: &str = r#"
 version: 1
 timezone: America/Winnipeg
 mode: act
-limits: { instances: 8, terminate: 5 per 10m }
+limits: { instances: 10, terminate: 5 per 10m }
 defaults:
   launch: { image: ami-0123456789abcdef0, subnets: [subnet-0a1, subnet-0b2] }
 fleets:
@@ -48,15 +48,27 @@ fleets:
     max: 4
     minimum_uptime: 45m
     queue: { read: { http: "http://q.example/" }, scale_out: { above: 20, add: 2 }, scale_in: { below: 5, remove: 1 } }
+  work:
+    launch: { types: [t3.small, t3a.small] }
+    health: { http: "http://{private_ip}/", expect: welcome, grace: 10m }
+    min: 0
+    max: 5
+    minimum_uptime: 10m
+    billing: BILLING
+    queue: { read: { http: "http://q.example/" }, every: 1m, start_within: 15m, jobs_at_once: 2 }
 "#;
+
+/// All that the account may hold of ours: less than the fleets' sum.
+const INSTANCES_AT_MOST: u32 = 10;
 
 /// Thursday noon in Winnipeg: the schedule's edge at 21:00 falls into a run.
 fn start() -> Timestamp {
     "2026-03-05T18:00:00Z".parse().unwrap()
 }
 
-fn policy() -> Policy {
-    load("swarm.yaml", POLICY, start()).policy.expect("the policy is valid")
+fn policy(billing: &str) -> Policy {
+    let text = POLICY.replace("BILLING", billing);
+    load("swarm.yaml", &text, start()).policy.expect("the policy is valid")
 }
 
 fn name(text: &str) -> FleetName {
@@ -83,10 +95,16 @@ impl Run {
         per_hour.resize(24, 0.0);
         let load =
             Load { per_hour, start: start(), job_takes: Duration::from_mins(2), jobs_at_once: 2 };
+        // From half a minute to a quarter of an hour, beyond the uptime that lets a server go.
+        let job_takes = whims.between(Duration::from_secs(30), Duration::from_mins(15));
+        let fewer = load.job_takes.as_secs_f64() / job_takes.as_secs_f64();
+        let per_hour = load.per_hour.iter().map(|jobs| jobs * fewer).collect();
+        let work = Load { job_takes, per_hour, ..load.clone() };
         let settings = Settings { seed, troubles: troubles.clone(), ..Settings::default() };
         let store = Arc::new(MemoryStore::default());
-        let loads = [(name("job"), load)].into();
-        let simulation = Simulation::new(policy(), settings, loads, store, start()).unwrap();
+        let loads = [(name("job"), load), (name("work"), work)].into();
+        let policy = policy(if whims.chance(0.5) { "hour" } else { "second" });
+        let simulation = Simulation::new(policy, settings, loads, store, start()).unwrap();
         let foreign = somebody_elses(&simulation);
         Self { seed, troubles, simulation, whims, foreign }
     }
@@ -150,6 +168,8 @@ impl Run {
                 *alive.entry(machine.fleet().unwrap()).or_default() += 1;
             }
         }
+        let all: u32 = alive.values().sum();
+        assert!(all <= INSTANCES_AT_MOST, "seed {}: {all} alive at {now}", self.seed);
         for (fleet, alive) in alive {
             let max = self.simulation.policy.fleets[&fleet].bounds.max();
             assert!(
@@ -169,13 +189,20 @@ impl Run {
     /// Scale-in follows from a reading or from the schedule, and takes nobody before its time.
     fn check_scale_in(&self, record: &TickRecord, fleet: &FleetName, label: &str) {
         let now = record.survey.seen.now;
-        let state = self.simulation.front.state();
-        let machine = state.world.machine(&InstanceId::new(label)).unwrap();
-        let up = time::since(now, machine.launched_at);
+        let (launched_at, jobs) = {
+            let state = self.simulation.front.state();
+            let machine = state.world.machine(&InstanceId::new(label)).unwrap();
+            let busy = state.queues.get(fleet).and_then(|queue| queue.depth().work.busy);
+            (machine.launched_at, busy.and_then(|busy| busy.get(&machine.id).copied()))
+        };
+        let up = time::since(now, launched_at);
         let minimum = self.simulation.policy.fleets[fleet].minimum_uptime;
         self.demand(up >= minimum, &format!("{label} goes after {}", time::text(up)));
         let reading = record.survey.roster.fleets[fleet].memory.last_reading();
-        if *fleet == name("job") {
+        // Where the queue tells who is busy. The reading that decides is of this very instant.
+        let jobs = jobs.unwrap_or(0);
+        self.demand(jobs == 0, &format!("{label} goes with {jobs} jobs on it"));
+        if *fleet != name("app") {
             let known = reading.is_some_and(|reading| reading.depth.is_ok());
             self.demand(known, &format!("{label} goes although the queue cannot be read"));
         }
@@ -216,9 +243,11 @@ async fn run(seed: u64) {
         let record = run.step().await;
         let app = &record.survey.roster.fleets[&name("app")];
         run.demand(app.in_service() == 2, &format!("{} of 2 in service", app.in_service()));
-        let job = &record.survey.roster.fleets[&name("job")];
-        let why = record.survey.decisions[&name("job")].text(&run.simulation.policy.zone);
-        run.demand(job.servers.is_empty(), &format!("job servers without jobs: {why}"));
+        for fleet in [name("job"), name("work")] {
+            let why = record.survey.decisions[&fleet].text(&run.simulation.policy.zone);
+            let none = record.survey.roster.fleets[&fleet].servers.is_empty();
+            run.demand(none, &format!("{fleet} servers without jobs: {why}"));
+        }
         run.demand(record.calls.is_empty(), &format!("it does not rest: {:?}", record.calls));
     }
     let strays = {
