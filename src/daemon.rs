@@ -205,6 +205,9 @@ impl Daemon {
             Ok(policy) => {
                 let text = format!("policy {} -> {}", self.policy.digest, policy.digest);
                 self.policy = policy;
+                if let Err(fault) = self.journal.in_force(&self.policy, self.ports.clock.now()) {
+                    warn!("the new policy is in force and not in the record: {fault}");
+                }
                 self.note(EventKind::Policy, text.clone());
                 Ok(text)
             }

@@ -9,7 +9,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::out::say;
-use super::{FINDING, Failure, USAGE, check, runtime};
+use super::past::{self, Past};
+use super::{FAILED, FINDING, Failure, USAGE, check, runtime};
 use crate::model::fault::printable;
 use crate::model::fleet::FleetName;
 use crate::model::time::{self, Timestamp};
@@ -21,6 +22,9 @@ use crate::sim::trace::{self, Trace};
 /// What a job is held against where the policy names no goal.
 const GOAL_USUAL: Duration = Duration::from_mins(15);
 
+/// From launch to in service, where nobody says.
+const BOOT_USUAL: Duration = Duration::from_mins(5);
+
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Traces are CSV with one of these headings: submit_s,runtime_s (a job a line, seconds since --start); \
@@ -31,17 +35,19 @@ pub(crate) struct Backtest {
     #[arg(long, value_name = "FILE")]
     policy: Vec<PathBuf>,
     /// The load, as CSV
-    #[arg(long, value_name = "FILE")]
-    trace: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "last")]
+    trace: Option<PathBuf>,
+    #[command(flatten)]
+    past: past::Args,
     /// The fleet that works it off [default: the only one with a queue]
     #[arg(long, value_name = "NAME")]
     fleet: Option<String>,
     /// When second 0 of submit_s is
     #[arg(long, value_name = "INSTANT", value_parser = super::instant, default_value = "2026-03-02T00:00:00Z")]
     start: Timestamp,
-    /// From launch to in service
-    #[arg(long, value_name = "SPAN", value_parser = super::span, default_value = "5m")]
-    boot: Duration,
+    /// From launch to in service [default: with --last what was measured, else 5m]
+    #[arg(long, value_name = "SPAN", value_parser = super::span)]
+    boot: Option<Duration>,
     /// Jobs that one server runs at once [default: the policy's `jobs_at_once`, else 2]
     #[arg(long, value_name = "N")]
     jobs_at_once: Option<u32>,
@@ -83,45 +89,99 @@ struct Column {
 }
 
 pub(crate) fn run(args: &Backtest, settings: &Settings, json: bool) -> Result<(), Failure> {
-    let trace = load(args)?;
-    let files = if args.policy.is_empty() {
+    let files = if args.policy.is_empty() && args.past.last.is_none() {
         std::slice::from_ref(&settings.config)
     } else {
         args.policy.as_slice()
     };
-    let mut columns = Vec::new();
+    let mut policies = Vec::new();
     for file in files {
-        let policy = check::usable(file, settings)?;
-        let fleet = fleet(&policy, args.fleet.as_deref(), file)?;
-        columns.push(column(args, file, &policy, fleet, &trace)?);
+        policies.push((file.display().to_string(), check::usable(file, settings)?));
     }
+    let past = past(args, settings, &policies)?;
+    let trace = match &past {
+        None => load(args, args.start)?,
+        Some(past) => recorded(args, past)?,
+    };
+    if args.fail_if.is_some() && matches!(trace, Trace::Lengths(_)) {
+        let why = "where the load is `time,waiting` nobody knows who waited: --fail-if needs jobs";
+        return Err(Failure::Error(USAGE, anyhow!(why)));
+    }
+    let boot = args.boot.or(past.as_ref().and_then(Past::boot)).unwrap_or(BOOT_USUAL);
+    let asked = Asked { args, trace: &trace, boot };
+    let mut columns = Vec::new();
+    if let Some(past) = &past {
+        let fleet = fleet(&past.policy, Some(past.history.fleet.as_str()), "the policy that ran")?;
+        columns.push(asked.column("as it ran", &past.policy, fleet)?);
+    }
+    let fleet_of = past.as_ref().map(|past| past.history.fleet.as_str());
+    for (name, policy) in &policies {
+        let fleet = fleet(policy, args.fleet.as_deref().or(fleet_of), name)?;
+        columns.push(asked.column(name, policy, fleet)?);
+    }
+    let reproduced = past.as_ref().zip(columns.first().map(|column| &column.outcome.span));
     if json {
         let rows: Vec<Value> = columns.iter().map(Column::json).collect();
-        say!("{}", json!({ "format_version": 1, "policies": rows }))?;
+        let recorded = reproduced.map(|(past, span)| past.json(span));
+        say!("{}", json!({ "format_version": 1, "recorded": recorded, "policies": rows }))?;
     } else {
-        print(args, &columns)?;
+        if let Some((past, span)) = reproduced {
+            past.print(span)?;
+        }
+        print(&asked, &columns)?;
     }
     let over = |column: &Column| args.fail_if.is_some_and(|limit| column.share_over() > limit);
     if columns.iter().any(over) { Err(Failure::Told(FINDING)) } else { Ok(()) }
 }
 
-fn load(args: &Backtest) -> Result<Trace, Failure> {
-    let shown = args.trace.display();
-    let text = std::fs::read_to_string(&args.trace)
-        .with_context(|| format!("failed to read the trace {shown}"))?;
-    let how = trace::Reading { start: args.start, job_takes: args.job_takes, seed: args.seed };
-    let trace = trace::read(&text, how).map_err(|fault| anyhow!("{shown}: {fault}"))?;
-    if args.fail_if.is_some() && matches!(trace, Trace::Lengths(_)) {
-        let why = "a trace of `time,waiting` does not tell who waited: --fail-if needs jobs";
-        return Err(Failure::Error(USAGE, anyhow!(why)));
+/// The recorded past, where that is the load: of the fleet that was named, or of the only one with
+/// a queue in the policy file.
+fn past(
+    args: &Backtest,
+    settings: &Settings,
+    policies: &[(String, Policy)],
+) -> Result<Option<Past>, Failure> {
+    if args.past.last.is_none() {
+        return Ok(None);
     }
-    Ok(trace)
+    let name = match (&args.fleet, policies.first()) {
+        (Some(name), _) => FleetName::new(name).ok_or_else(|| {
+            let shown = printable(name, 64);
+            Failure::Error(USAGE, anyhow!("`{shown}` is no fleet name"))
+        })?,
+        (None, Some((file, policy))) => fleet(policy, None, file)?.name.clone(),
+        (None, None) => {
+            let policy = check::usable(&settings.config, settings)?;
+            fleet(&policy, None, &settings.config.display().to_string())?.name.clone()
+        }
+    };
+    args.past.read(settings, &name)
+}
+
+fn recorded(args: &Backtest, past: &Past) -> Result<Trace, Failure> {
+    past.trace(how(args, past.history.from)).ok_or_else(|| {
+        let why =
+            "nothing was read of the queue that makes a load; a longer --last looks further back";
+        Failure::Error(FAILED, anyhow!(why))
+    })
+}
+
+fn how(args: &Backtest, start: Timestamp) -> trace::Reading {
+    trace::Reading { start, job_takes: args.job_takes, seed: args.seed }
+}
+
+fn load(args: &Backtest, start: Timestamp) -> Result<Trace, Failure> {
+    let path = args.trace.as_deref().unwrap_or(Path::new("-"));
+    let shown = path.display();
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("failed to read the trace {shown}"))?;
+    Ok(trace::read(&text, how(args, start)).map_err(|fault| anyhow!("{shown}: {fault}"))?)
 }
 
 fn fleet<'a>(
     policy: &'a Policy,
     named: Option<&str>,
-    file: &Path,
+    file: &str,
 ) -> Result<&'a FleetPolicy, Failure> {
     let with_queue: Vec<&FleetPolicy> =
         policy.fleets.values().filter(|fleet| fleet.queue.is_some()).collect();
@@ -144,39 +204,43 @@ fn fleet<'a>(
             }
         }
     };
-    Err(Failure::Error(USAGE, anyhow!("{}: {why}", file.display())))
+    Err(Failure::Error(USAGE, anyhow!("{}: {why}", printable(file, 200))))
 }
 
-fn column(
-    args: &Backtest,
-    file: &Path,
-    policy: &Policy,
-    fleet: &FleetPolicy,
-    trace: &Trace,
-) -> Result<Column, Failure> {
-    let named = fleet.goal().map(|(_, goal)| goal);
-    let goal = args.goal.or(named.map(|goal| goal.start_within)).unwrap_or(GOAL_USUAL);
-    let at_once = args.jobs_at_once.or(named.map(|goal| goal.jobs_at_once)).unwrap_or(2);
-    let jobs_at_once = usize::try_from(at_once.max(1)).unwrap_or(usize::MAX);
-    let setting =
-        Setting { seed: args.seed, boot: args.boot, jobs_at_once, tells: !args.length_only, goal };
-    let bar = std::io::stderr().is_terminal();
-    let name = file.display().to_string();
-    let mut shown = None;
-    let mut progress = |share: f64| {
-        let percent = format!("{:3.0}", share * 100.0);
-        if bar && shown.as_ref() != Some(&percent) {
-            // A bar that cannot be drawn is no reason to stop.
-            write!(std::io::stderr(), "\r{name}: {percent} %").ok();
-            shown = Some(percent);
+/// What every policy is held against.
+struct Asked<'a> {
+    args: &'a Backtest,
+    trace: &'a Trace,
+    boot: Duration,
+}
+
+impl Asked<'_> {
+    fn column(&self, name: &str, policy: &Policy, fleet: &FleetPolicy) -> Result<Column, Failure> {
+        let Self { args, trace, boot } = *self;
+        let named = fleet.goal().map(|(_, goal)| goal);
+        let goal = args.goal.or(named.map(|goal| goal.start_within)).unwrap_or(GOAL_USUAL);
+        let at_once = args.jobs_at_once.or(named.map(|goal| goal.jobs_at_once)).unwrap_or(2);
+        let jobs_at_once = usize::try_from(at_once.max(1)).unwrap_or(usize::MAX);
+        let setting =
+            Setting { seed: args.seed, boot, jobs_at_once, tells: !args.length_only, goal };
+        let bar = std::io::stderr().is_terminal();
+        let mut shown = None;
+        let mut progress = |share: f64| {
+            let percent = format!("{:3.0}", share * 100.0);
+            if bar && shown.as_ref() != Some(&percent) {
+                // A bar that cannot be drawn is no reason to stop.
+                write!(std::io::stderr(), "\r{name}: {percent} %").ok();
+                shown = Some(percent);
+            }
+        };
+        let backtest = Run { policy, fleet: &fleet.name, trace, setting: &setting };
+        let outcome =
+            runtime()?.block_on(backtest.run(&mut progress)).map_err(anyhow::Error::new)?;
+        if bar {
+            write!(std::io::stderr(), "\r\u{1b}[K").ok();
         }
-    };
-    let backtest = Run { policy, fleet: &fleet.name, trace, setting: &setting };
-    let outcome = runtime()?.block_on(backtest.run(&mut progress)).map_err(anyhow::Error::new)?;
-    if bar {
-        write!(std::io::stderr(), "\r\u{1b}[K").ok();
+        Ok(Column { name: name.to_owned(), goal, jobs_at_once, outcome })
     }
-    Ok(Column { name, goal, jobs_at_once, outcome })
 }
 
 impl Column {
@@ -242,6 +306,7 @@ impl Column {
                 format!("${:.2}{}", outcome.cost_by_second, mark(Billing::Second))
             }
             "server-hours" => format!("{:.1}", outcome.server_time.as_secs_f64() / 3600.0),
+            "in service, idle" if jobs.is_none() => "-".to_owned(),
             "in service, idle" => format!("{:.1} h", outcome.idle.as_secs_f64() / 3600.0),
             "launches" => outcome.launches.to_string(),
             "undone within 30m" => outcome.reversals.to_string(),
@@ -254,6 +319,7 @@ impl Column {
             "wait, 95 of 100" => wait(95),
             "wait, 99 of 100" => wait(99),
             "wait, longest" => wait(100),
+            _ if jobs.is_none() => "-".to_owned(),
             _ => format!("{:.1} % over {}", self.share_over() * 100.0, time::text(self.goal)),
         }
     }
@@ -282,7 +348,7 @@ const ROWS: [&str; 16] = [
     "waited over",
 ];
 
-fn print(args: &Backtest, columns: &[Column]) -> Result<(), Failure> {
+fn print(asked: &Asked<'_>, columns: &[Column]) -> Result<(), Failure> {
     let width = |column: &Column| {
         ROWS.iter().map(|row| column.cell(row).len()).max().unwrap_or(0).max(column.name.len())
     };
@@ -310,9 +376,9 @@ fn print(args: &Backtest, columns: &[Column]) -> Result<(), Failure> {
     let at_once: Vec<String> = columns.iter().map(|c| c.jobs_at_once.to_string()).collect();
     say!(
         "\nAssumed: list prices of us-east-1, * as the policy bills; a boot of {}; {} jobs at once on a server; EC2 gives what is asked; {}; the daemon looks once a minute. A job that is cut off begins again.",
-        time::text(args.boot),
+        time::text(asked.boot),
         at_once.join(", "),
-        if args.length_only {
+        if asked.args.length_only {
             "the queue tells its length alone"
         } else {
             "the queue tells who is busy, and running totals"

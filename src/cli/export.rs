@@ -9,11 +9,12 @@ use super::out::say;
 use super::{FAILED, Failure, USAGE, check};
 use crate::model::fault::printable;
 use crate::model::fleet::FleetName;
+use crate::model::history::History;
 use crate::model::reading::Reading;
 use crate::model::time;
 use crate::settings::Settings;
-use crate::sim::trace::{Bin, bins_of};
-use crate::store::{DATABASE, SqliteStore};
+use crate::sim::recorded::{Bin, bins_of};
+use crate::store::{DATABASE, history};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -34,10 +35,10 @@ pub(crate) fn run(args: &Export, settings: &Settings) -> Result<(), Failure> {
         .ok_or_else(|| Failure::Error(USAGE, anyhow!("`{name}` is no fleet name")))?;
     let database = settings.state_dir.join(DATABASE);
     let shown = database.display();
-    let since = time::before(check::now(), args.since);
-    let readings = SqliteStore::readings(&database, &fleet, since)
+    let now = check::now();
+    let past = history(&database, &fleet, (time::before(now, args.since), now))
         .map_err(|fault| Failure::Error(FAILED, anyhow!("{shown}: {fault}")))?;
-    let Some(readings) = readings else {
+    let Some(History { readings, .. }) = past else {
         let why = anyhow!("there is no journal at {shown}; name its folder with --state-dir");
         return Err(Failure::Error(FAILED, why));
     };

@@ -13,6 +13,7 @@ mod drill;
 mod hand;
 mod export;
 mod out;
+mod past;
 #[cfg(feature = "aws")]
 mod plan;
 #[cfg(feature = "aws")]

@@ -1,6 +1,7 @@
 //! The engine for one fleet without a world: sightings in, answers out, what was learned kept in
 //! between. For `tidegate decide`, and for measuring.
 
+mod replay;
 #[cfg(test)]
 mod tests;
 
@@ -8,6 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::decide::decide;
+use crate::model::capacity::Capacity;
 use crate::model::decision::Decision;
 use crate::model::instance::{Instance, InstanceId, Lifecycle, OurTags};
 use crate::model::launch::Token;
@@ -18,6 +20,8 @@ use crate::model::server::{LaunchState, RetireReason, Retirement, ServerRecord};
 use crate::model::time::{self, Timestamp};
 use crate::policy::{Billing, FleetPolicy};
 use crate::roster::{Looks, by_time, learn, paid_until};
+
+pub use self::replay::{Difference, Replayed, replay};
 
 /// What somebody sees of the fleet.
 #[derive(Debug, Clone)]
@@ -60,14 +64,37 @@ pub struct Answer {
 #[derive(Debug)]
 pub struct Filter {
     fleet: FleetPolicy,
+    looks: Looks,
     ledger: Ledger,
-    /// Servers seen on their way, for the boot time.
-    coming: BTreeMap<InstanceId, Timestamp>,
+    /// Servers seen on their way, for the boot time; `None`: boot times are told.
+    coming: Option<BTreeMap<InstanceId, Timestamp>>,
 }
 
 impl Filter {
     pub fn new(fleet: FleetPolicy) -> Self {
-        Self { fleet, ledger: Ledger::default(), coming: BTreeMap::new() }
+        let reading = fleet.queue.as_ref().map_or(Duration::ZERO, |queue| queue.every);
+        let looks = Looks { tick: Duration::ZERO, reading };
+        Self { fleet, looks, ledger: Ledger::default(), coming: Some(BTreeMap::new()) }
+    }
+
+    /// One that releases servers when a daemon with this `tick` would, and is told boot times.
+    fn of_daemon(fleet: FleetPolicy, tick: Duration) -> Self {
+        let looks = Looks::of(Some(&fleet), tick);
+        Self { looks, coming: None, ..Self::new(fleet) }
+    }
+
+    fn memory(&mut self) -> &mut FleetMemory {
+        self.ledger.fleets.entry(self.fleet.name.clone()).or_default()
+    }
+
+    /// What is to be taken as decided last, whatever was.
+    fn recall(&mut self, target: Capacity) {
+        self.memory().target = Some(target);
+    }
+
+    /// The boot times to go by, oldest first.
+    fn recall_boots(&mut self, boots: Vec<Duration>) {
+        self.memory().boots = boots.into();
     }
 
     /// Takes in a sighting, and answers it.
@@ -91,20 +118,8 @@ impl Filter {
         let serving = |server: &&SightedServer| server.state == SightedState::InService;
         let at_work = seen.servers.iter().filter(serving).count();
         let memory = self.ledger.fleets.entry(name.clone()).or_default();
-        for server in &seen.servers {
-            match server.state {
-                SightedState::Booting => {
-                    self.coming.insert(server.id.clone(), server.launched_at);
-                }
-                SightedState::InService => {
-                    if let Some(launched_at) = self.coming.remove(&server.id) {
-                        memory.boots.push_back(time::since(seen.now, launched_at));
-                    }
-                }
-                SightedState::Draining => {
-                    self.coming.remove(&server.id);
-                }
-            }
+        if let Some(coming) = &mut self.coming {
+            memory.boots.extend(measured(coming, seen));
         }
         while memory.boots.len() > BOOTS_KEPT {
             memory.boots.pop_front();
@@ -169,16 +184,34 @@ impl Filter {
 
     /// Whoever asks drains what is to go, so that a busy server may be named too.
     fn release(&self, seen: &SightedServer, now: Timestamp) -> Result<(), Block> {
-        let every = self.fleet.queue.as_ref().map_or(Duration::ZERO, |queue| queue.every);
         match seen.state {
             SightedState::Draining => Err(Block::NotCapacity),
             SightedState::Booting if self.fleet.goal().is_some() => Err(Block::Coming),
             SightedState::Booting | SightedState::InService => {
-                let looks = Looks { tick: Duration::ZERO, reading: every };
-                by_time(&self.fleet, looks, seen.launched_at, now)
+                by_time(&self.fleet, self.looks, seen.launched_at, now)
             }
         }
     }
+}
+
+/// The boots that this sighting ends.
+fn measured(coming: &mut BTreeMap<InstanceId, Timestamp>, seen: &Sighting) -> Vec<Duration> {
+    let mut boots = Vec::new();
+    for server in &seen.servers {
+        match server.state {
+            SightedState::Booting => {
+                coming.insert(server.id.clone(), server.launched_at);
+            }
+            SightedState::InService => {
+                let launched_at = coming.remove(&server.id);
+                boots.extend(launched_at.map(|at| time::since(seen.now, at)));
+            }
+            SightedState::Draining => {
+                coming.remove(&server.id);
+            }
+        }
+    }
+    boots
 }
 
 /// As many as the ledger keeps.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::balancer::Balancer;
 use super::capacity::Capacity;
 use super::fleet::FleetName;
+use super::history::{Decided, InForce};
 use super::instance::InstanceId;
 use super::launch::Token;
 use super::reading::Reading;
@@ -162,6 +163,8 @@ pub enum Change {
     Problem(OpenProblem),
     ProblemEnded(String),
     Event(Event),
+    Decided(Decided),
+    InForce(InForce),
 }
 
 impl Ledger {
@@ -204,7 +207,7 @@ impl Ledger {
             Change::ProblemEnded(key) => {
                 self.problems.remove(key);
             }
-            Change::Event(_) => {}
+            Change::Event(_) | Change::Decided(_) | Change::InForce(_) => {}
         }
     }
 

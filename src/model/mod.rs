@@ -7,6 +7,7 @@ pub mod capacity;
 pub mod decision;
 pub mod fault;
 pub mod fleet;
+pub mod history;
 pub mod instance;
 pub mod launch;
 pub mod ledger;

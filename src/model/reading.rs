@@ -26,8 +26,8 @@ pub struct Work {
     pub arrived: Option<u64>,
     /// Jobs that ever ended, a running total.
     pub completed: Option<u64>,
-    /// Jobs on each server; one that is left out has none. `None`: not told. Not kept beyond the
-    /// process, since it is out of date at the next reading.
+    /// Jobs on each server; one that is left out has none. `None`: not told. Out of date at the next
+    /// reading, and kept for replays only.
     pub busy: Option<BTreeMap<InstanceId, u32>>,
 }
 

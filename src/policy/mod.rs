@@ -12,6 +12,7 @@ mod tests;
 pub mod units;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -41,6 +42,8 @@ pub struct Policy {
     pub fleets: BTreeMap<FleetName, FleetPolicy>,
     /// The first twelve hex digits of the file's SHA-256: which policy a decision was made under.
     pub digest: String,
+    /// The file, word for word.
+    pub text: Arc<str>,
 }
 
 /// What beats every fleet, always.

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::fault::Fault;
+use crate::model::history::InForce;
 use crate::model::ledger::{Change, Ledger};
 use crate::model::time::Timestamp;
+use crate::policy::Policy;
 use crate::ports::{Store, StoreFault};
 
 /// The durable state, as one process holds it. After a failed write the picture in memory is no
@@ -13,7 +15,10 @@ use crate::ports::{Store, StoreFault};
 pub struct Journal {
     store: Arc<dyn Store>,
     ledger: Ledger,
-    trusted: bool,
+    /// Facts were taken in that are not on disk yet.
+    ahead: bool,
+    /// A write failed: nobody knows what is on disk until it is read.
+    unsure: bool,
     /// Calls that failed at the last tick and are tried again: for the list of problems only.
     pub(super) failing: BTreeMap<String, (crate::model::fleet::FleetName, Fault)>,
 }
@@ -21,7 +26,7 @@ pub struct Journal {
 impl Journal {
     pub fn open(store: Arc<dyn Store>, now: Timestamp) -> Result<Self, StoreFault> {
         let ledger = store.load(now)?;
-        Ok(Self { store, ledger, trusted: true, failing: BTreeMap::new() })
+        Ok(Self { store, ledger, ahead: false, unsure: false, failing: BTreeMap::new() })
     }
 
     pub fn ledger(&self) -> &Ledger {
@@ -34,9 +39,9 @@ impl Journal {
 
     /// Makes sure that what is in memory is what is on disk; called at the start of a tick.
     pub fn refresh(&mut self, now: Timestamp) -> Result<(), StoreFault> {
-        if !self.trusted {
+        if self.ahead || self.unsure {
             self.ledger = self.store.load(now)?;
-            self.trusted = true;
+            (self.ahead, self.unsure) = (false, false);
         }
         self.ledger.forget_old(now);
         Ok(())
@@ -46,7 +51,7 @@ impl Journal {
     /// the same changes the picture is ahead of the disk.
     pub(crate) fn take_in(&mut self, changes: &[Change]) {
         if !changes.is_empty() {
-            self.trusted = false;
+            self.ahead = true;
             for change in changes {
                 self.ledger.apply(change);
             }
@@ -58,13 +63,21 @@ impl Journal {
         if changes.is_empty() {
             return Ok(());
         }
-        self.trusted = false;
-        self.store.commit(changes)?;
+        if let Err(fault) = self.store.commit(changes) {
+            self.unsure = true;
+            return Err(fault);
+        }
         for change in changes {
             self.ledger.apply(change);
         }
-        self.trusted = true;
+        self.ahead = false;
         Ok(())
+    }
+
+    /// Notes which policy is in force from now on.
+    pub fn in_force(&mut self, policy: &Policy, since: Timestamp) -> Result<(), StoreFault> {
+        let (digest, text) = (policy.digest.clone(), policy.text.to_string());
+        self.commit(&[Change::InForce(InForce { since, digest, text })])
     }
 }
 

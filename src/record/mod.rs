@@ -115,7 +115,9 @@ pub(crate) fn events_of(changes: &[Change]) -> Vec<Event> {
         | Change::Override(_)
         | Change::OverrideEnded(_)
         | Change::Problem(_)
-        | Change::ProblemEnded(_) => None,
+        | Change::ProblemEnded(_)
+        | Change::Decided(_)
+        | Change::InForce(_) => None,
     });
     events.collect()
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::model::decision::Decision;
 use crate::model::fleet::FleetName;
+use crate::model::history::Decided;
 use crate::model::ledger::{Change, Event, EventKind, FleetMemory, LastDecision};
 use crate::model::plan::{Act, Plan};
 use crate::model::time::Timestamp;
@@ -40,10 +41,16 @@ impl News<'_> {
         let mut changes = Vec::new();
         match &mut memory.last_decision {
             // What stopped to be true is not told, but it is news when it comes back.
-            Some(last) if told(last) => last.marks = marks,
+            Some(last) if told(last) => {
+                if last.marks != marks {
+                    changes.push(Change::Decided(self.decided(decision)));
+                }
+                last.marks = marks;
+            }
             last => {
                 let text = decision.text(&self.policy.zone);
                 changes.push(Change::Event(self.event(decision, &would, &text)));
+                changes.push(Change::Decided(self.decided(decision)));
                 *last = Some(LastDecision {
                     at: self.now,
                     from: decision.capacity,
@@ -57,6 +64,17 @@ impl News<'_> {
             changes.push(Change::Fleet(decision.fleet.clone(), Box::new(memory)));
         }
         changes
+    }
+
+    fn decided(&self, decision: &Decision) -> Decided {
+        Decided {
+            at: self.now,
+            fleet: decision.fleet.clone(),
+            capacity: decision.capacity,
+            desired: decision.desired,
+            target: decision.target,
+            rules: decision.because.iter().map(|reason| reason.rule().to_owned()).collect(),
+        }
     }
 
     fn event(&self, decision: &Decision, would: &str, why: &str) -> Event {

@@ -26,7 +26,7 @@ use crate::model::roster::{
 };
 use crate::model::server::ServerRecord;
 use crate::model::time;
-use crate::policy::{FleetPolicy, Policy};
+use crate::policy::{FleetPolicy, Policy, QueuePolicy};
 
 pub use self::note::note;
 use self::phase::Standing;
@@ -91,16 +91,12 @@ impl Desk<'_> {
         let open = records.iter().any(|record| record.is_open());
         let balancer = balancer_view(fleet, &memory, open, self.seen);
         let queue = fleet.and_then(|fleet| fleet.queue.as_ref());
-        let telling = queue.filter(|queue| queue.may_tell_who_is_busy());
-        let looks = Looks {
-            tick: self.policy.tick,
-            reading: telling.map_or(Duration::ZERO, |queue| queue.every),
-        };
+        let may_tell = queue.is_some_and(QueuePolicy::may_tell_who_is_busy);
         let fresh = memory.last_reading().is_some_and(|last| last.at == now && last.depth.is_ok());
         let standing = Standing {
-            looks,
+            looks: Looks::of(fleet, self.policy.tick),
             busy: busy(&memory),
-            asked: fresh || telling.is_none(),
+            asked: fresh || !may_tell,
             fleet,
             balancer: &balancer,
             ledger: self.ledger,

@@ -27,6 +27,14 @@ pub struct Looks {
     pub reading: Duration,
 }
 
+impl Looks {
+    pub fn of(fleet: Option<&FleetPolicy>, tick: Duration) -> Self {
+        let queue = fleet.and_then(|fleet| fleet.queue.as_ref());
+        let telling = queue.filter(|queue| queue.may_tell_who_is_busy());
+        Self { tick, reading: telling.map_or(Duration::ZERO, |queue| queue.every) }
+    }
+}
+
 /// The span at the end of each paid hour in which a retirement begins: early enough that drain and
 /// termination end within the hour, wide enough that three ticks fall into it, so that one that
 /// fails leaves two.

@@ -56,10 +56,40 @@ pub struct Outcome {
     /// Launches within half an hour of an end, and ends within half an hour of a launch.
     pub reversals: u64,
     pub at_max: Duration,
+    pub span: Span,
     /// `None`: the trace has lengths, not jobs.
     pub jobs: Option<Jobs>,
     /// The latest decision before the job that waited longest began to wait.
     pub worst: Option<Worst>,
+}
+
+/// What can be told of a real past too, from its first reading to its last.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Span {
+    pub server_time: Duration,
+    pub launches: u64,
+    /// Jobs waiting, over the readings.
+    pub waiting: Waiting,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Waiting {
+    readings: u64,
+    sum: u64,
+    pub most: u64,
+}
+
+impl Waiting {
+    pub fn add(&mut self, waiting: u64) {
+        self.readings += 1;
+        self.sum += waiting;
+        self.most = self.most.max(waiting);
+    }
+
+    pub fn mean(&self) -> f64 {
+        let float = |n: u64| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
+        float(self.sum) / float(self.readings.max(1))
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -106,6 +136,7 @@ impl Backtest<'_> {
         let store = Arc::new(Decisions::default());
         let mut simulation = self.imagine(from, store.clone())?;
         let mut at_max = Duration::ZERO;
+        let mut waiting = Waiting::default();
         let max = policy.fleets.get(fleet).map_or(0, |fleet| fleet.bounds.max());
         let whole = time::since(last, from).as_secs_f64().max(1.0);
         let end = time::after(last, AFTERWARDS);
@@ -117,6 +148,12 @@ impl Backtest<'_> {
             }
             let record = simulation.tick().await?;
             let view = record.survey.roster.fleets.get(fleet);
+            let reading = view.and_then(|view| view.memory.last_reading());
+            if let Some(depth) = reading.filter(|at| at.at == now && now <= last)
+                && let Ok(depth) = &depth.depth
+            {
+                waiting.add(depth.waiting);
+            }
             let over = now >= end || (now >= last && is_over(&simulation, fleet));
             if over && view.is_none_or(|view| view.servers.is_empty() || now >= end) {
                 break;
@@ -133,7 +170,16 @@ impl Backtest<'_> {
             simulation.advance(next);
             progress((time::since(now, from).as_secs_f64() / whole).min(1.0));
         }
-        Ok(sum_up(&simulation, fleet, setting, &store, (from, at_max)))
+        let mut outcome = sum_up(&simulation, fleet, setting, &store, (from, at_max));
+        let state = simulation.front.state();
+        for machine in state.world.machines().filter(|machine| machine.launched_at <= last) {
+            let ends = machine.ends.as_ref().map_or(last, |(at, _)| (*at).min(last));
+            outcome.span.server_time += time::since(ends, machine.launched_at);
+            outcome.span.launches += 1;
+        }
+        outcome.span.waiting = waiting;
+        drop(state);
+        Ok(outcome)
     }
 
     /// The one fleet, set to act, alone in its world.
@@ -207,6 +253,7 @@ fn sum_up(
         launches: 0,
         reversals: 0,
         at_max,
+        span: Span::default(),
         jobs: None,
         worst: None,
     };

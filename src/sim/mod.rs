@@ -6,6 +6,7 @@ pub mod faults;
 pub mod front;
 pub mod load;
 mod members;
+pub mod recorded;
 pub mod report;
 pub mod rng;
 pub mod trace;

@@ -16,36 +16,6 @@ pub enum Trace {
     Lengths(Vec<(Timestamp, u64)>),
 }
 
-/// One interval between two readings that tell running totals.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Bin {
-    pub begins: Timestamp,
-    pub arrivals: u64,
-    /// `None`: no job ended, or nobody counted those that ran.
-    pub runtime: Option<f64>,
-}
-
-/// What recorded readings come to: how many arrived between each two, if the queue told running
-/// totals at least once; else `None`, and only the lengths are known. An interval without totals, or
-/// over which one was begun anew, is left out.
-pub fn bins_of(readings: &[crate::model::reading::Reading]) -> Option<Vec<Bin>> {
-    let mut bins = Vec::new();
-    for pair in readings.windows(2) {
-        let [earlier, later] = pair else { continue };
-        let (Ok(from), Ok(to)) = (&earlier.depth, &later.depth) else { continue };
-        let grown = |from: Option<u64>, to: Option<u64>| to?.checked_sub(from?);
-        let Some(arrivals) = grown(from.work.arrived, to.work.arrived) else { continue };
-        let span = time::since(later.at, earlier.at).as_secs_f64();
-        let float = |n: u64| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
-        let runtime = from.work.running.zip(to.work.running).and_then(|(first, last)| {
-            let ended = grown(from.work.completed, to.work.completed).filter(|n| *n > 0)?;
-            Some(f64::midpoint(float(first), float(last)) * span / float(ended))
-        });
-        bins.push(Bin { begins: earlier.at, arrivals, runtime });
-    }
-    (!bins.is_empty()).then_some(bins)
-}
-
 /// What a trace does not say of itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Reading {
@@ -137,7 +107,7 @@ impl Row<'_> {
     }
 }
 
-fn seconds(span: f64) -> Duration {
+pub(super) fn seconds(span: f64) -> Duration {
     Duration::try_from_secs_f64(span).unwrap_or_default()
 }
 
@@ -162,22 +132,37 @@ fn bins(rows: Vec<Row<'_>>, how: Reading) -> Result<Trace, TraceFault> {
         }
         bins.push((begins, row.count(1, JOBS_IN_A_BIN)?, takes));
     }
-    let mut whims = Rng::new(how.seed, "arrivals within bins");
-    let mut jobs = Vec::new();
     let mut length = Duration::from_mins(5);
+    let mut spread = Spread::new(how.seed);
     for (nth, (begins, count, takes)) in bins.iter().enumerate() {
         if let Some((next, ..)) = bins.get(nth + 1) {
             length = time::since(*next, *begins);
         }
-        for _ in 0..*count {
-            let arrives = time::after(*begins, whims.between(Duration::ZERO, length));
-            jobs.push(Job { arrives, takes: *takes });
-        }
+        spread.bin(*begins, length, *count, *takes);
     }
-    sorted(jobs)
+    sorted(spread.jobs)
 }
 
-fn sorted(mut jobs: Vec<Job>) -> Result<Trace, TraceFault> {
+/// Jobs that come at any time of their bins.
+pub(super) struct Spread {
+    whims: Rng,
+    pub jobs: Vec<Job>,
+}
+
+impl Spread {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { whims: Rng::new(seed, "arrivals within bins"), jobs: Vec::new() }
+    }
+
+    pub(super) fn bin(&mut self, begins: Timestamp, length: Duration, count: u64, takes: Duration) {
+        for _ in 0..count {
+            let arrives = time::after(begins, self.whims.between(Duration::ZERO, length));
+            self.jobs.push(Job { arrives, takes });
+        }
+    }
+}
+
+pub(super) fn sorted(mut jobs: Vec<Job>) -> Result<Trace, TraceFault> {
     if jobs.is_empty() {
         return Err(TraceFault { line: 2, why: "there are no jobs".to_owned() });
     }
@@ -263,29 +248,5 @@ mod tests {
         for (text, line) in bad {
             assert_eq!(read(text, how()).unwrap_err().line, line, "{text:?}");
         }
-    }
-
-    #[test]
-    fn recorded_totals_become_bins() {
-        use crate::model::reading::{Depth, Reading as Recorded, Work};
-        let at = |n: u64| time::after(how().start, Duration::from_secs(n * 300));
-        let told = |n, arrived, completed| {
-            let work = Work { running: Some(2), arrived, completed, busy: None };
-            Recorded { at: at(n), depth: Ok(Depth { work, ..Depth::of(1) }) }
-        };
-        let readings = [
-            told(0, Some(10), Some(5)),
-            told(1, Some(16), Some(10)),
-            // Begun anew, and then a gap.
-            told(2, Some(3), Some(1)),
-            Recorded::unreadable(at(3), "HTTP 503"),
-            told(4, Some(9), Some(3)),
-            told(5, Some(9), Some(3)),
-        ];
-        let bins = bins_of(&readings).unwrap();
-        let first = Bin { begins: at(0), arrivals: 6, runtime: Some(120.0) };
-        let last = Bin { begins: at(4), arrivals: 0, runtime: None };
-        assert_eq!(bins, [first, last]);
-        assert_eq!(bins_of(&[Recorded::known(at(0), 1), Recorded::known(at(1), 2)]), None);
     }
 }

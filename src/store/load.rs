@@ -6,10 +6,12 @@ use rusqlite::{Connection, Row};
 
 use super::row::{FleetRow, ServerRow};
 use super::sqlite::{fault, stored};
+use super::work_row::busy_of;
 use crate::model::fleet::FleetName;
 use crate::model::instance::InstanceId;
 use crate::model::ledger::{Change, Event, EventKind, Ledger, OpenProblem, Override, OverrideKey};
 use crate::model::reading::{Depth, Reading, Work};
+use crate::model::server::ServerRecord;
 use crate::model::time::{self, Timestamp};
 use crate::ports::StoreFault;
 
@@ -19,7 +21,7 @@ const GONE_LOADED: Duration = Duration::from_hours(25);
 /// Readings at hand per fleet, as in the ledger.
 const READINGS_LOADED: u32 = 300;
 
-fn parsed(text: &str) -> Timestamp {
+pub(super) fn parsed(text: &str) -> Timestamp {
     // Written by us; a row that was damaged by hand reads as very old, which argues for holding.
     text.parse().unwrap_or(Timestamp::UNIX_EPOCH)
 }
@@ -84,13 +86,17 @@ fn load_servers(
     while let Some(row) = found.next().map_err(|e| fault(&e))? {
         let (token, body): (String, String) =
             (row.get(0).map_err(|e| fault(&e))?, row.get(1).map_err(|e| fault(&e))?);
-        let record = serde_json::from_str::<ServerRow>(&body)
-            .map_err(|error| StoreFault(format!("server {token}: {error}")))?
-            .into_record(&token)
-            .map_err(|error| StoreFault(error.to_string()))?;
+        let record = server(&token, &body)?;
         ledger.servers.insert(record.token.clone(), record);
     }
     Ok(())
+}
+
+pub(super) fn server(token: &str, body: &str) -> Result<ServerRecord, StoreFault> {
+    serde_json::from_str::<ServerRow>(body)
+        .map_err(|error| StoreFault(format!("server {token}: {error}")))?
+        .into_record(token)
+        .map_err(|error| StoreFault(error.to_string()))
 }
 
 fn load_fleets(connection: &Connection, ledger: &mut Ledger) -> Result<(), StoreFault> {
@@ -112,7 +118,8 @@ fn load_fleets(connection: &Connection, ledger: &mut Ledger) -> Result<(), Store
 fn load_readings(connection: &Connection, ledger: &mut Ledger) -> Result<(), StoreFault> {
     let mut query = connection
         .prepare(
-            "SELECT fleet, at, waiting, oldest_seconds, unreadable, running, arrived, completed FROM (
+            "SELECT fleet, at, waiting, oldest_seconds, unreadable, running, arrived, completed, busy
+             FROM (
                  SELECT *, row_number() OVER (PARTITION BY fleet ORDER BY at DESC) AS nth
                  FROM readings)
              WHERE nth <= ?1 ORDER BY fleet, at",
@@ -131,11 +138,12 @@ fn load_readings(connection: &Connection, ledger: &mut Ledger) -> Result<(), Sto
 }
 
 /// One row of the readings: fleet, at, waiting, oldest_seconds, unreadable, running, arrived,
-/// completed.
+/// completed, busy.
 pub(super) fn reading(row: &Row<'_>) -> rusqlite::Result<Reading> {
     let number = |n: i64| u64::try_from(n).unwrap_or(0);
     let told = |column| row.get::<_, Option<i64>>(column).map(|n| n.map(number));
-    let work = Work { running: told(5)?, arrived: told(6)?, completed: told(7)?, busy: None };
+    let busy = row.get::<_, Option<String>>(8)?.and_then(|busy| busy_of(&busy));
+    let work = Work { running: told(5)?, arrived: told(6)?, completed: told(7)?, busy };
     let depth = match told(2)? {
         Some(waiting) => Ok(Depth { waiting, oldest: told(3)?.map(Duration::from_secs), work }),
         None => Err(row.get::<_, Option<String>>(4)?.unwrap_or_default()),

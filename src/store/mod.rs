@@ -4,6 +4,7 @@
 //! proof. A damaged database is set aside, never deleted, and a new one begun: EC2's tags and client
 //! tokens say which servers are ours, so losing the file loses no server.
 
+mod history;
 mod load;
 pub mod memory;
 mod row;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 use crate::model::time::Timestamp;
 use crate::ports::StoreFault;
 
+pub use self::history::history;
 use self::sqlite::OpenFault;
 pub use self::sqlite::SqliteStore;
 

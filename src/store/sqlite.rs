@@ -8,20 +8,26 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 use rusqlite_migration::{M, Migrations};
 
-use super::load::{event, load, reading};
+use super::load::{event, load};
 use super::write::write;
 use crate::model::fleet::FleetName;
 use crate::model::ledger::{Change, Event, Ledger};
-use crate::model::reading::Reading;
 use crate::model::time::{self, Timestamp};
 use crate::ports::{Store, StoreFault};
 
 /// How long another reader, a backup say, may keep us from writing.
 const BUSY_FOR: Duration = Duration::from_secs(5);
 
+/// Thirteen months: a year, and the month before it to compare with.
+const KEPT_DAYS: u64 = 396;
+
+/// Who was busy is the longest part of a reading, and serves replays of late.
+const BUSY_KEPT_DAYS: u64 = 35;
+
 const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("migrations/0001_journal.sql")),
     M::up(include_str!("migrations/0002_work.sql")),
+    M::up(include_str!("migrations/0003_decisions.sql")),
 ];
 
 /// The store on disk.
@@ -66,26 +72,6 @@ impl SqliteStore {
         load(&connection, now).map(Some)
     }
 
-    /// The readings of a fleet from `since` on, oldest first, from the file as it is. `None` when
-    /// there is no file.
-    pub fn readings(
-        path: &Path,
-        fleet: &FleetName,
-        since: Timestamp,
-    ) -> Result<Option<Vec<Reading>>, StoreFault> {
-        let Some(connection) = looked_at(path)? else { return Ok(None) };
-        let mut query = connection
-            .prepare(
-                "SELECT fleet, at, waiting, oldest_seconds, unreadable, running, arrived, completed
-                 FROM readings WHERE fleet = ?1 AND at >= ?2 ORDER BY at",
-            )
-            .map_err(|e| fault(&e))?;
-        let rows = query
-            .query_map(params![fleet.as_str(), stored(since)], reading)
-            .map_err(|e| fault(&e))?;
-        rows.collect::<Result<_, _>>().map(Some).map_err(|e| fault(&e))
-    }
-
     /// Events from `since` on, oldest first, of one fleet or of all.
     pub fn events(
         &self,
@@ -105,17 +91,22 @@ impl SqliteStore {
         rows.collect::<Result<_, _>>().map_err(|e| fault(&e))
     }
 
-    /// Removes what is older than 13 months: a year, and the month before it to compare with.
+    /// Removes what is older than it is kept.
     pub fn prune(&self, now: Timestamp) -> Result<(), StoreFault> {
-        let before = stored(time::before(now, Duration::from_hours(24 * 396)));
+        let before = |days| stored(time::before(now, Duration::from_hours(24 * days)));
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         for sql in [
             "DELETE FROM events WHERE at < ?1",
             "DELETE FROM readings WHERE at < ?1",
             "DELETE FROM servers WHERE gone_at < ?1",
+            "DELETE FROM decisions WHERE at < ?1",
+            // The latest stays, however long it has been in force.
+            "DELETE FROM policies WHERE since < ?1 AND since < (SELECT max(since) FROM policies)",
         ] {
-            connection.execute(sql, [&before]).map_err(|e| fault(&e))?;
+            connection.execute(sql, [before(KEPT_DAYS)]).map_err(|e| fault(&e))?;
         }
+        let sql = "UPDATE readings SET busy = NULL WHERE at < ?1 AND busy IS NOT NULL";
+        connection.execute(sql, [before(BUSY_KEPT_DAYS)]).map_err(|e| fault(&e))?;
         Ok(())
     }
 }
@@ -148,7 +139,7 @@ impl Store for SqliteStore {
 }
 
 /// The file, opened to be read only.
-fn looked_at(path: &Path) -> Result<Option<Connection>, StoreFault> {
+pub(super) fn looked_at(path: &Path) -> Result<Option<Connection>, StoreFault> {
     if !path.exists() {
         return Ok(None);
     }

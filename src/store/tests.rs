@@ -7,6 +7,7 @@ use super::*;
 use crate::model::balancer::Balancer;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::fleet::{FleetName, Pool};
+use crate::model::history::{Decided, InForce};
 use crate::model::instance::InstanceId;
 use crate::model::launch::{Image, LaunchRequest, Token};
 use crate::model::ledger::{
@@ -321,4 +322,61 @@ fn files_are_for_the_owner_alone() {
     let mode = |path: PathBuf| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(folder.0.clone()), 0o700);
     assert_eq!(mode(folder.0.join(DATABASE)), 0o600);
+}
+
+#[test]
+fn a_policy_is_noted_once_while_it_stays_in_force() {
+    let folder = Folder::new("policies");
+    let (_dir, Opened { store, .. }) = folder.open();
+    let at = |minutes| crate::model::time::after(now(), Duration::from_mins(minutes));
+    for (since, digest) in [(0, "a"), (1, "a"), (2, "b"), (3, "a")] {
+        let (digest, text) = (digest.to_owned(), format!("version: 1 # {digest}"));
+        store.commit(&[Change::InForce(InForce { since: at(since), digest, text })]).unwrap();
+    }
+    let path = folder.0.join(DATABASE);
+    let known = |from, to| {
+        let past = history(&path, &fleet(), (at(from), at(to))).unwrap().unwrap();
+        past.policies.into_iter().map(|p| (p.since, p.digest)).collect::<Vec<_>>()
+    };
+    let noted = |n, digest: &str| (at(n), digest.to_owned());
+    assert_eq!(known(0, 9), [noted(0, "a"), noted(2, "b"), noted(3, "a")]);
+    // What was in force before the span began is part of it.
+    assert_eq!(known(1, 2), [noted(0, "a"), noted(2, "b")]);
+}
+
+#[test]
+fn a_past_is_what_was_there_in_its_span() {
+    let folder = Folder::new("past");
+    let (_dir, Opened { store, .. }) = folder.open();
+    let at = |minutes| crate::model::time::after(now(), Duration::from_mins(minutes));
+    let decided = |minutes, desired| {
+        let rules = vec!["queue_above".to_owned(), "maximum".to_owned()];
+        Decided { at: at(minutes), fleet: fleet(), capacity: 0, desired, target: desired, rules }
+    };
+    let ended = ServerRecord {
+        planned_at: now(),
+        gone: Some(Gone { at: at(5), how: GoneHow::Retired }),
+        ..record("a")
+    };
+    let open = ServerRecord { planned_at: at(20), gone: None, ..record("b") };
+    let busy = [(InstanceId::new("i-1"), 2), (InstanceId::new("i-2"), 0)];
+    let work = Work { busy: Some(busy.into()), ..Work::default() };
+    let reading = Reading { at: at(10), depth: Ok(Depth { work, ..Depth::of(3) }) };
+    let changes = [
+        Change::Decided(decided(0, 1)),
+        Change::Decided(decided(4, 2)),
+        Change::Decided(decided(8, 3)),
+        Change::Server(Box::new(ended)),
+        Change::Server(Box::new(open.clone())),
+        Change::Reading(fleet(), Reading::known(at(1), 9)),
+        Change::Reading(fleet(), reading),
+    ];
+    store.commit(&changes).unwrap();
+    let path = folder.0.join(DATABASE);
+    let past = history(&path, &fleet(), (at(6), at(30))).unwrap().unwrap();
+    assert_eq!(past.decisions, [decided(4, 2), decided(8, 3)]);
+    assert_eq!(past.servers, [open]);
+    let told: Vec<_> = past.readings.iter().flat_map(|r| &r.depth).map(|d| &d.work.busy).collect();
+    assert_eq!(told, [&Some([(InstanceId::new("i-1"), 2)].into())], "who is idle is left out");
+    assert_eq!(history(&folder.0.join("none.db"), &fleet(), (now(), at(1))).unwrap(), None);
 }

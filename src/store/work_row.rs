@@ -1,7 +1,10 @@
 //! The stored shape of what a fleet has learned of its work.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use crate::model::instance::InstanceId;
 use crate::model::time::Timestamp;
 use crate::model::work::{Cohort, Counts, WorkMemory};
 
@@ -66,4 +69,16 @@ impl From<WorkRow> for WorkMemory {
             }),
         }
     }
+}
+
+/// Who is busy; one that is left out has no job.
+pub(super) fn busy_row(busy: &BTreeMap<InstanceId, u32>) -> BTreeMap<&str, u32> {
+    let busy = busy.iter().filter(|(_, jobs)| **jobs > 0);
+    busy.map(|(id, jobs)| (id.as_str(), *jobs)).collect()
+}
+
+/// Damaged, it is as good as not told.
+pub(super) fn busy_of(row: &str) -> Option<BTreeMap<InstanceId, u32>> {
+    let busy: BTreeMap<String, u32> = serde_json::from_str(row).ok()?;
+    Some(busy.into_iter().map(|(id, jobs)| (InstanceId::new(&id), jobs)).collect())
 }

@@ -4,7 +4,9 @@ use rusqlite::{Connection, params};
 
 use super::row::{FleetRow, ServerRow};
 use super::sqlite::{fault, stored};
+use super::work_row::busy_row;
 use crate::model::fleet::FleetName;
+use crate::model::history::Decided;
 use crate::model::instance::InstanceId;
 use crate::model::ledger::{Change, Override, OverrideKey};
 use crate::model::reading::Reading;
@@ -78,6 +80,14 @@ pub(super) fn write(connection: &Connection, change: &Change) -> Result<(), Stor
                 event.text,
             ],
         ),
+        Change::Decided(decided) => write_decided(connection, decided),
+        // A restart with the same file is no news.
+        Change::InForce(policy) => run(
+            connection,
+            "INSERT OR REPLACE INTO policies (since, digest, text) SELECT ?1, ?2, ?3
+             WHERE ?2 IS NOT (SELECT digest FROM policies ORDER BY since DESC LIMIT 1)",
+            params![stored(policy.since), policy.digest, policy.text],
+        ),
     }
 }
 
@@ -92,6 +102,22 @@ fn key_parts(key: &OverrideKey) -> (&'static str, &str) {
     }
 }
 
+fn write_decided(connection: &Connection, decided: &Decided) -> Result<(), StoreFault> {
+    run(
+        connection,
+        "INSERT OR REPLACE INTO decisions (fleet, at, capacity, desired, target, rules)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![
+            decided.fleet.as_str(),
+            stored(decided.at),
+            decided.capacity,
+            decided.desired,
+            decided.target,
+            decided.rules.join(" "),
+        ],
+    )
+}
+
 fn write_reading(
     connection: &Connection,
     fleet: &FleetName,
@@ -99,11 +125,13 @@ fn write_reading(
 ) -> Result<(), StoreFault> {
     let depth = reading.depth.as_ref().ok();
     let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let busy = depth.and_then(|depth| depth.work.busy.as_ref());
+    let busy = busy.map(|busy| encoded(&busy_row(busy))).transpose()?;
     run(
         connection,
         "INSERT OR REPLACE INTO readings
-         (fleet, at, waiting, oldest_seconds, unreadable, running, arrived, completed)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+         (fleet, at, waiting, oldest_seconds, unreadable, running, arrived, completed, busy)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         params![
             fleet.as_str(),
             stored(reading.at),
@@ -113,6 +141,7 @@ fn write_reading(
             depth.and_then(|depth| depth.work.running).map(number),
             depth.and_then(|depth| depth.work.arrived).map(number),
             depth.and_then(|depth| depth.work.completed).map(number),
+            busy,
         ],
     )
 }

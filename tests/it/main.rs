@@ -8,6 +8,7 @@ mod cli;
 mod moto;
 #[cfg(feature = "aws")]
 mod scale;
+mod recorded;
 mod scenario;
 #[cfg(feature = "aws")]
 mod support;

@@ -58,7 +58,8 @@ async fn start(args: &Run, settings: &Settings, policy: Policy) -> Result<(), Fa
         .collect();
     let database = Arc::new(opened.store);
     let ports = world::ports(settings, &policy, database.clone()).await?;
-    let journal = Journal::open(database.clone(), now).map_err(anyhow::Error::new)?;
+    let mut journal = Journal::open(database.clone(), now).map_err(anyhow::Error::new)?;
+    journal.in_force(&policy, now).map_err(anyhow::Error::new)?;
     info!(
         kind = "policy",
         "tidegate {} starts with policy {} ({} fleets)",
@@ -67,7 +68,6 @@ async fn start(args: &Run, settings: &Settings, policy: Policy) -> Result<(), Fa
         policy.fleets.len()
     );
     if args.once {
-        let mut journal = journal;
         let record =
             tick(&ports, &policy, &mut journal, &standing).await.map_err(anyhow::Error::new)?;
         record.events.iter().for_each(telemetry::log);

@@ -105,6 +105,7 @@ fn read(text: &str, now: Timestamp, out: &mut Problems) -> Option<Policy> {
         limits,
         fleets: fleets.into_iter().map(|read| (read.policy.name.clone(), read.policy)).collect(),
         digest: digest(text),
+        text: text.into(),
     })
 }
 

@@ -1,0 +1,96 @@
+//! What is recorded of one fleet over a span of time, read from the file as it is.
+
+use std::path::Path;
+
+use rusqlite::{Connection, Row, params};
+
+use super::load::{parsed, reading, server};
+use super::sqlite::{fault, looked_at, stored};
+use crate::model::fleet::FleetName;
+use crate::model::history::{Decided, History, InForce};
+use crate::model::server::ServerRecord;
+use crate::model::time::Timestamp;
+use crate::ports::StoreFault;
+
+/// A fleet's past over a span, or `None` when there is no file.
+pub fn history(
+    path: &Path,
+    fleet: &FleetName,
+    (from, to): (Timestamp, Timestamp),
+) -> Result<Option<History>, StoreFault> {
+    let Some(connection) = looked_at(path)? else { return Ok(None) };
+    let look = Look { connection, fleet, from: stored(from), to: stored(to) };
+    Ok(Some(History {
+        fleet: fleet.clone(),
+        from,
+        to,
+        readings: look.rows(
+            "SELECT fleet, at, waiting, oldest_seconds, unreadable, running, arrived, completed,
+                 busy FROM readings WHERE fleet = ?1 AND at >= ?2 AND at <= ?3 ORDER BY at",
+            reading,
+        )?,
+        decisions: look.rows(
+            "SELECT fleet, at, capacity, desired, target, rules FROM decisions
+             WHERE fleet = ?1 AND at <= ?3 AND at >= coalesce(
+                 (SELECT max(at) FROM decisions WHERE fleet = ?1 AND at < ?2), ?2)
+             ORDER BY at",
+            decided(fleet),
+        )?,
+        servers: look.servers()?,
+        policies: look.rows(
+            "SELECT since, digest, text FROM policies
+             WHERE ?1 = ?1 AND since <= ?3 AND since >= coalesce(
+                 (SELECT max(since) FROM policies WHERE since < ?2), ?2)
+             ORDER BY since",
+            |row| {
+                let since = parsed(&row.get::<_, String>(0)?);
+                Ok(InForce { since, digest: row.get(1)?, text: row.get(2)? })
+            },
+        )?,
+    }))
+}
+
+struct Look<'a> {
+    connection: Connection,
+    fleet: &'a FleetName,
+    from: String,
+    to: String,
+}
+
+impl Look<'_> {
+    /// Rows of a query with the fleet's name and both ends of the span as its parameters.
+    fn rows<T>(
+        &self,
+        sql: &str,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreFault> {
+        let mut query = self.connection.prepare(sql).map_err(|e| fault(&e))?;
+        let params = params![self.fleet.as_str(), self.from, self.to];
+        let rows = query.query_map(params, read).map_err(|e| fault(&e))?;
+        rows.collect::<Result<_, _>>().map_err(|e| fault(&e))
+    }
+
+    fn servers(&self) -> Result<Vec<ServerRecord>, StoreFault> {
+        let rows = self.rows(
+            "SELECT token, body FROM servers
+             WHERE fleet = ?1 AND planned_at <= ?3 AND (gone_at IS NULL OR gone_at >= ?2)
+             ORDER BY planned_at, token",
+            |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)),
+        )?;
+        rows.into_iter().map(|(token, body)| server(&token, &body)).collect()
+    }
+}
+
+fn decided(fleet: &FleetName) -> impl FnMut(&Row<'_>) -> rusqlite::Result<Decided> {
+    move |row| {
+        let rules: String = row.get(5)?;
+        Ok(Decided {
+            at: parsed(&row.get::<_, String>(1)?),
+            fleet: fleet.clone(),
+            capacity: row.get(2)?,
+            desired: row.get(3)?,
+            target: row.get(4)?,
+            rules: rules.split_whitespace().map(str::to_owned).collect(),
+        })
+    }
+}

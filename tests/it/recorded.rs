@@ -1,0 +1,200 @@
+//! A recorded day, replayed: the same decisions come out of it, and a backtest of it comes close to
+//! what was. `tests/recorded/day.sql` is what a daemon wrote down in its day, and a regression test
+//! of the rules; `TIDEGATE_BLESS=1` records another.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use rusqlite::types::ValueRef;
+use serde_json::Value;
+use tidegate::model::fleet::FleetName;
+use tidegate::model::time::{self, Timestamp};
+use tidegate::policy::load;
+use tidegate::sim::Simulation;
+use tidegate::sim::faults::Trouble;
+use tidegate::sim::load::Load;
+use tidegate::sim::world::Settings;
+use tidegate::store::{self, DATABASE, StateDir};
+
+const POLICY: &str = r#"
+version: 1
+timezone: America/Winnipeg
+mode: act
+tick: 1m
+defaults:
+  launch: { image: ami-0123456789abcdef0, types: [t3.small], subnets: [subnet-0a1] }
+fleets:
+  job:
+    min: 0
+    max: 4
+    schedule:
+      - { cron: "0 8 * * mon-fri", capacity: 1 }
+      - { cron: "0 18 * * mon-fri", capacity: 0 }
+    queue:
+      read: { http: "http://q.example/job" }
+      scale_out: { above: 20, add: 2 }
+      scale_in: { below: 5, remove: 1, after: 10m }
+  work:
+    min: 0
+    max: 5
+    billing: second
+    queue:
+      read: { http: "http://q.example/work", json: /waiting }
+      start_within: 15m
+      jobs_at_once: 2
+"#;
+
+/// Monday 06:00 in Winnipeg.
+fn start() -> Timestamp {
+    "2026-03-02T12:00:00Z".parse().unwrap()
+}
+
+fn end() -> Timestamp {
+    time::after(start(), Duration::from_hours(24))
+}
+
+/// A folder of its own, gone with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::remove_dir_all(&path).ok();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+fn recorded() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recorded")
+}
+
+/// A day of the daemon's spine over the imagined cloud, into a state directory.
+async fn record(dir: &Path) {
+    let lock = StateDir::lock(dir).unwrap();
+    let store = Arc::new(store::open(&lock, start()).unwrap().store);
+    let policy = load("policies.yaml", POLICY, start()).policy.expect("the policy is valid");
+    let mut per_hour = vec![10.0; 24];
+    per_hour[2..12]
+        .copy_from_slice(&[60.0, 150.0, 90.0, 40.0, 20.0, 200.0, 120.0, 60.0, 0.0, 30.0]);
+    let load = |minutes| Load {
+        per_hour: per_hour.clone(),
+        start: start(),
+        job_takes: Duration::from_mins(minutes),
+        jobs_at_once: 2,
+    };
+    let loads = ["job", "work"].map(|name| (FleetName::new(name).unwrap(), load(2)));
+    let troubles = [Trouble::LostReplies, Trouble::BlindSpots].into();
+    let settings = Settings { seed: 3, troubles, ..Settings::default() };
+    let mut simulation =
+        Simulation::new(policy.clone(), settings, loads.into(), store, start()).unwrap();
+    simulation.journal.in_force(&policy, start()).unwrap();
+    while simulation.now() < end() {
+        let record = simulation.tick().await.unwrap();
+        simulation.advance(record.next);
+    }
+}
+
+/// What the tables hold, as statements.
+fn dump(dir: &Path) -> String {
+    let database = Connection::open(dir.join(DATABASE)).unwrap();
+    let mut text = "-- A day as the daemon recorded it. See tests/it/recorded.rs.\n".to_owned();
+    for table in ["policies", "readings", "decisions", "servers"] {
+        let mut query = database.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2")).unwrap();
+        let columns = query.column_count();
+        let mut rows = query.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            let cells: Vec<String> = (0..columns)
+                .map(|nth| match row.get_ref(nth).unwrap() {
+                    ValueRef::Null => "NULL".to_owned(),
+                    ValueRef::Integer(n) => n.to_string(),
+                    ValueRef::Text(text) => {
+                        format!("'{}'", std::str::from_utf8(text).unwrap().replace('\'', "''"))
+                    }
+                    other => panic!("{table}: {other:?}"),
+                })
+                .collect();
+            writeln!(text, "INSERT INTO {table} VALUES ({});", cells.join(", ")).unwrap();
+        }
+    }
+    text
+}
+
+/// A state directory with what was recorded.
+fn restore(dir: &Path, text: &str) {
+    let lock = StateDir::lock(dir).unwrap();
+    drop(store::open(&lock, end()).unwrap());
+    Connection::open(dir.join(DATABASE)).unwrap().execute_batch(text).unwrap();
+}
+
+fn backtest(dir: &Path, fleet: &str, more: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .args(["backtest", "--last", "1d", "--until", &end().to_string(), "--fleet", fleet])
+        .arg("--state-dir")
+        .arg(dir)
+        .args(more)
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn a_recorded_day_replays_to_the_same_decisions() {
+    let (file, told) = (recorded().join("day.sql"), recorded().join("day.out"));
+    let bless = std::env::var_os("TIDEGATE_BLESS").is_some();
+    if bless {
+        let folder = Folder::new("recording");
+        record(&folder.0).await;
+        std::fs::create_dir_all(recorded()).unwrap();
+        std::fs::write(&file, dump(&folder.0)).unwrap();
+    }
+    let folder = Folder::new("recorded");
+    restore(&folder.0, &std::fs::read_to_string(&file).unwrap());
+    let said = ["job", "work"].map(|fleet| backtest(&folder.0, fleet, &[])).join("\n");
+    if bless {
+        std::fs::write(&told, &said).unwrap();
+    }
+    assert_eq!(said, std::fs::read_to_string(&told).unwrap());
+    for fleet in ["job", "work"] {
+        let answer: Value = serde_json::from_str(&backtest(&folder.0, fleet, &["--json"])).unwrap();
+        let past = &answer["recorded"];
+        assert!(past["decisions"].as_u64().unwrap() > 200, "{past}");
+        assert_eq!(past["decisions"], past["decisions_same"], "{past}");
+    }
+}
+
+#[test]
+fn without_a_record_there_is_nothing_to_go_back_to() {
+    let folder = Folder::new("unrecorded");
+    let ask = |dir: &Path, fleet: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args(["backtest", "--last", "1d", "--until", &end().to_string(), "--fleet", fleet])
+            .arg("--state-dir")
+            .arg(dir)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let said = ask(&folder.0, "job");
+    assert!(said.contains("there is no journal at") && said.contains("--state-dir"), "{said}");
+    restore(&folder.0, "");
+    let said = ask(&folder.0, "job");
+    assert!(said.contains("no queue of fleet job was read in the 1d before"), "{said}");
+    let reading = "INSERT INTO readings (fleet, at, waiting) \
+                   VALUES ('job', '2026-03-03T00:00:00.000000000Z', 4);";
+    restore(&folder.0, reading);
+    let said = ask(&folder.0, "job");
+    assert!(said.contains("it does not say which policy ran"), "{said}");
+}
