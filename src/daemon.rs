@@ -18,8 +18,9 @@ use crate::model::ledger::{Change, Event, EventKind, Override, OverrideKey};
 use crate::model::server::ServerRecord;
 use crate::model::time::{self, Timestamp};
 use crate::policy::Policy;
-use crate::ports::{Ports, StoreFault};
+use crate::ports::{Ports, ShadowBook, StoreFault};
 use crate::record::{Concern, Journal};
+use crate::shadow::Shadow;
 use crate::telemetry;
 use crate::tick::{TickRecord, tick};
 
@@ -68,6 +69,8 @@ pub struct Daemon {
     pub standing: Vec<Concern>,
     /// Removes what is older than the record is kept.
     pub prune: Arc<dyn Fn() -> Result<(), StoreFault> + Send + Sync>,
+    /// A second policy, and where it is noted what it would have done.
+    pub shadow: Option<(Shadow, Arc<dyn ShadowBook>)>,
     /// Seconds of the clock per real second: 1, but in a drill.
     pub speed: u32,
 }
@@ -113,6 +116,14 @@ impl Daemon {
         match tick(&self.ports, &self.policy, &mut self.journal, &self.standing).await {
             Ok(record) => {
                 self.tell(&record);
+                if let Some((shadow, book)) = &mut self.shadow {
+                    let changes = shadow.beside(&self.policy, &record.survey);
+                    if !changes.is_empty()
+                        && let Err(fault) = book.note(&changes)
+                    {
+                        warn!("what the second policy would have done is not recorded: {fault}");
+                    }
+                }
                 record.next
             }
             Err(fault) => {

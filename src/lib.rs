@@ -21,6 +21,7 @@ pub mod aws;
 pub mod probe;
 pub mod store;
 pub mod sim;
+pub mod shadow;
 pub mod daemon;
 pub mod admin;
 pub mod telemetry;

@@ -10,11 +10,13 @@ use async_trait::async_trait;
 use crate::model::balancer::{Balancer, Membership};
 use crate::model::fault::Fault;
 use crate::model::fleet::FleetName;
+use crate::model::history::InForce;
 use crate::model::instance::{Instance, InstanceId};
 use crate::model::launch::LaunchRequest;
 use crate::model::ledger::{Change, Ledger};
 use crate::model::reading::Depth;
 pub use crate::model::reading::Health;
+use crate::model::shadow::{Imagined, ShadowChange};
 use crate::model::time::Timestamp;
 
 /// EC2.
@@ -92,6 +94,15 @@ pub trait Store: Send + Sync {
 
     /// Writes a batch, durable when it returns, whole or not at all.
     fn commit(&self, changes: &[Change]) -> Result<(), StoreFault>;
+}
+
+/// The record of a second policy beside the live one, apart from the journal.
+pub trait ShadowBook: Send + Sync {
+    /// Begins the record of a policy, or goes on with it if it was the last one: the servers that
+    /// it imagines to run.
+    fn begin(&self, policy: &InForce, path: &str) -> Result<Vec<Imagined>, StoreFault>;
+
+    fn note(&self, changes: &[ShadowChange]) -> Result<(), StoreFault>;
 }
 
 pub trait Clock: Send + Sync {

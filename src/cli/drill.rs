@@ -159,6 +159,7 @@ async fn drilled(
         herald: Arc::new(Silence),
         standing: Vec::new(),
         prune: Arc::new(|| Ok(())),
+        shadow: None,
         speed: drill.speed,
     };
     let lasts = drill.lasts / drill.speed;

@@ -18,6 +18,7 @@ mod past;
 mod plan;
 #[cfg(feature = "aws")]
 mod run;
+mod shadow;
 #[cfg(feature = "aws")]
 mod status;
 #[cfg(feature = "aws")]
@@ -80,6 +81,8 @@ enum Command {
     Status(status::Status),
     /// What would a policy have cost, and who would have waited? Over a load trace
     Backtest(backtest::Backtest),
+    /// What would the second policy of `run --shadow` have done, and what would it have cost?
+    Shadow(shadow::Shadow),
     /// The recorded load of a fleet as CSV, for `backtest`
     Export(export::Export),
     /// The engine as a filter: one observation a line in, one decision a line out
@@ -185,6 +188,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Check(check) => check::run(&check, &settings, json),
         Command::Backtest(args) => backtest::run(&args, &settings, json),
+        Command::Shadow(args) => shadow::run(&args, &settings, json),
         Command::Export(args) => export::run(&args, &settings),
         Command::Decide(args) => decide::run(&args, &settings),
         Command::Demo(demo) => demo::run(&demo, own_policy.as_deref(), &settings, json),

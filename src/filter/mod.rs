@@ -80,7 +80,12 @@ impl Filter {
     /// One that releases servers when a daemon with this `tick` would, and is told boot times.
     fn of_daemon(fleet: FleetPolicy, tick: Duration) -> Self {
         let looks = Looks::of(Some(&fleet), tick);
-        Self { looks, coming: None, ..Self::new(fleet) }
+        Self { looks, ..Self::told_boots(fleet) }
+    }
+
+    /// One that is told how long boots take, instead of measuring them.
+    pub(crate) fn told_boots(fleet: FleetPolicy) -> Self {
+        Self { coming: None, ..Self::new(fleet) }
     }
 
     fn memory(&mut self) -> &mut FleetMemory {
@@ -88,12 +93,12 @@ impl Filter {
     }
 
     /// What is to be taken as decided last, whatever was.
-    fn recall(&mut self, target: Capacity) {
+    pub(crate) fn recall(&mut self, target: Capacity) {
         self.memory().target = Some(target);
     }
 
     /// The boot times to go by, oldest first.
-    fn recall_boots(&mut self, boots: Vec<Duration>) {
+    pub(crate) fn recall_boots(&mut self, boots: Vec<Duration>) {
         self.memory().boots = boots.into();
     }
 

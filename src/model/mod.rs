@@ -16,5 +16,6 @@ pub mod plan;
 pub mod reading;
 pub mod roster;
 pub mod server;
+pub mod shadow;
 pub mod time;
 pub mod work;

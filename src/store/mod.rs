@@ -8,6 +8,7 @@ mod history;
 mod load;
 pub mod memory;
 mod row;
+mod shadow;
 mod sqlite;
 mod work_row;
 mod write;
@@ -21,6 +22,7 @@ use crate::model::time::Timestamp;
 use crate::ports::StoreFault;
 
 pub use self::history::history;
+pub use self::shadow::shadow_record;
 use self::sqlite::OpenFault;
 pub use self::sqlite::SqliteStore;
 

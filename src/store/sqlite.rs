@@ -28,12 +28,13 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("migrations/0001_journal.sql")),
     M::up(include_str!("migrations/0002_work.sql")),
     M::up(include_str!("migrations/0003_decisions.sql")),
+    M::up(include_str!("migrations/0004_shadow.sql")),
 ];
 
 /// The store on disk.
 #[derive(Debug)]
 pub struct SqliteStore {
-    connection: Mutex<Connection>,
+    pub(super) connection: Mutex<Connection>,
 }
 
 /// Why a database file could not be opened.
@@ -100,6 +101,8 @@ impl SqliteStore {
             "DELETE FROM readings WHERE at < ?1",
             "DELETE FROM servers WHERE gone_at < ?1",
             "DELETE FROM decisions WHERE at < ?1",
+            "DELETE FROM shadow_differs WHERE at < ?1",
+            "DELETE FROM shadow_servers WHERE ended_at < ?1",
             // The latest stays, however long it has been in force.
             "DELETE FROM policies WHERE since < ?1 AND since < (SELECT max(since) FROM policies)",
         ] {

@@ -11,6 +11,8 @@ mod scale;
 mod recorded;
 mod scenario;
 #[cfg(feature = "aws")]
+mod shadow;
+#[cfg(feature = "aws")]
 mod support;
 mod swarm;
 mod tidy;

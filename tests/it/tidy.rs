@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// Which modules a module may import. Arrows point inward only. Only `cli` joins everything, and
 /// tests may build what they need with anything.
-const MAY_IMPORT: [(&str, &[&str]); 19] = [
+const MAY_IMPORT: [(&str, &[&str]); 20] = [
     ("model", &[]),
     ("policy", &["model"]),
     ("roster", &["model", "policy"]),
@@ -26,9 +26,10 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
     ("tick", &["model", "policy", "roster", "decide", "plan", "ports", "observe", "record", "act"]),
     ("aws", &["model", "ports"]),
     ("store", &["model", "ports"]),
+    ("shadow", &["model", "policy", "filter", "tick"]),
     ("probe", &["model", "ports"]),
     ("sim", &["model", "policy", "ports", "record", "tick"]),
-    ("daemon", &["model", "policy", "ports", "record", "tick", "admin", "telemetry"]),
+    ("daemon", &["model", "policy", "ports", "record", "tick", "shadow", "admin", "telemetry"]),
     ("admin", &["model", "policy", "ports", "record", "tick"]),
     ("telemetry", &["model"]),
     ("settings", &["model"]),

@@ -16,15 +16,21 @@ use self::herald::Systemd;
 use super::{FAILED, Failure, check, runtime, world};
 use crate::admin::{self, Handle};
 use crate::daemon::{Daemon, Loader, Wake};
+use crate::model::history::InForce;
 use crate::policy::Policy;
+use crate::ports::ShadowBook;
 use crate::record::{Concern, Journal};
 use crate::settings::Settings;
+use crate::shadow::Shadow;
 use crate::store::{self, SqliteStore, StateDir};
 use crate::telemetry::{self, LogFormat};
 use crate::tick::tick;
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
+    /// A second policy: decided beside the live one and never acted upon; see `tidegate shadow`
+    #[arg(long, value_name = "FILE", conflicts_with = "once")]
+    shadow: Option<PathBuf>,
     /// One tick, then exit: for cron, and for trying
     #[arg(long)]
     once: bool,
@@ -41,10 +47,16 @@ pub(crate) fn run(args: &Run, settings: &Settings, json: bool) -> Result<(), Fai
     let now: telemetry::Now = Arc::new(check::now);
     telemetry::init(format, settings.under_systemd, args.verbose, &now);
     let policy = check::usable(&settings.config, settings)?;
-    runtime()?.block_on(start(args, settings, policy))
+    let second = args.shadow.as_deref().map(|path| check::usable(path, settings)).transpose()?;
+    runtime()?.block_on(start(args, settings, policy, second))
 }
 
-async fn start(args: &Run, settings: &Settings, policy: Policy) -> Result<(), Failure> {
+async fn start(
+    args: &Run,
+    settings: &Settings,
+    policy: Policy,
+    second: Option<Policy>,
+) -> Result<(), Failure> {
     let now = check::now();
     let dir = StateDir::lock(&settings.state_dir).map_err(anyhow::Error::new)?;
     let opened = store::open(&dir, now).map_err(anyhow::Error::new)?;
@@ -76,6 +88,7 @@ async fn start(args: &Run, settings: &Settings, policy: Policy) -> Result<(), Fa
             None => Ok(()),
         };
     }
+    let shadow = second.map(|second| shadow(args, &policy, second, &database)).transpose()?;
     let (handle, orders) = Handle::new();
     let listener = admin::bind(&settings.socket)?;
     let wake = Wake::default();
@@ -93,6 +106,7 @@ async fn start(args: &Run, settings: &Settings, policy: Policy) -> Result<(), Fa
         herald,
         standing,
         prune: prune(database),
+        shadow,
         speed: 1,
     };
     let _watch = wake::watch(&settings.config, &wake);
@@ -100,6 +114,31 @@ async fn start(args: &Run, settings: &Settings, policy: Policy) -> Result<(), Fa
     std::fs::remove_file(&settings.socket).ok();
     drop(dir);
     Ok(())
+}
+
+/// The second policy, with the servers it had imagined before a restart.
+fn shadow(
+    args: &Run,
+    live: &Policy,
+    second: Policy,
+    database: &Arc<SqliteStore>,
+) -> Result<(Shadow, Arc<dyn ShadowBook>), Failure> {
+    let path = args.shadow.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
+    let in_force = InForce {
+        since: check::now(),
+        digest: second.digest.clone(),
+        text: second.text.to_string(),
+    };
+    let open = database.begin(&in_force, &path).map_err(anyhow::Error::new)?;
+    info!(
+        kind = "policy",
+        "policy {} of {path} is decided beside, and never acted upon", second.digest
+    );
+    let shadow = Shadow::new(second, open);
+    for why in shadow.incomparable(live) {
+        warn!("{path}: {why}");
+    }
+    Ok((shadow, database.clone()))
 }
 
 /// Runs daemon, socket and signals together. Any of them that ends, ends the process.

@@ -66,9 +66,14 @@ impl Daemon {
     }
 
     pub(crate) fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    pub(crate) fn start_with(&mut self, more: &[&str]) {
         let log = File::options().create(true).append(true).open(self.folder.path().join("log"));
         let log = log.unwrap();
         let mut command = self.command(&["run", "--log-format", "text"]);
+        command.args(more);
         command.stdout(log.try_clone().unwrap()).stderr(log);
         self.child = Some(command.spawn().unwrap());
     }

@@ -1,0 +1,233 @@
+//! `tidegate shadow`: where the second policy decided otherwise, and what it would have cost.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::out::say;
+use super::{FAILED, Failure, check};
+use crate::model::fault::printable;
+use crate::model::fleet::FleetName;
+use crate::model::history::History;
+use crate::model::shadow::{Differs, ShadowRecord};
+use crate::model::time::{self, Timestamp};
+use crate::policy::{self, Billing, Policy};
+use crate::settings::Settings;
+use crate::sim::report::{paid, price};
+use crate::store::{DATABASE, history, shadow_record};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The second policy is given to the daemon: tidegate run --shadow next.yaml. It goes by the queue as the \
+live servers work it off, on servers that boot as fast as the live ones and are never refused; orders \
+by hand are the live policy's alone. What it would have done to the queue itself: tidegate backtest \
+--last 7d --policy next.yaml.")]
+pub(crate) struct Shadow {
+    /// One fleet only
+    fleet: Option<String>,
+    /// How many of the latest differences are told
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    lines: usize,
+}
+
+/// One side of the comparison.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Side {
+    server_time: Duration,
+    cost: f64,
+    launches: u64,
+}
+
+impl Side {
+    /// Of servers that were there at some time of the span: begun, ended, and dollars an hour.
+    fn of(
+        servers: impl Iterator<Item = (Timestamp, Option<Timestamp>, f64)>,
+        (from, to): (Timestamp, Timestamp),
+        billing: Billing,
+    ) -> Self {
+        let mut side = Self::default();
+        for (begun, ended, dollars) in servers {
+            let span = time::since(ended.map_or(to, |ended| ended.min(to)), begun.max(from));
+            side.server_time += span;
+            side.cost += paid(span, billing).as_secs_f64() / 3600.0 * dollars;
+            side.launches += u64::from(begun >= from);
+        }
+        side
+    }
+}
+
+/// One fleet under both policies.
+struct Compared<'a> {
+    fleet: &'a FleetName,
+    live: Side,
+    shadow: Side,
+    /// How long the two wanted different numbers.
+    apart: Duration,
+    differs: Vec<&'a Differs>,
+}
+
+pub(crate) fn run(args: &Shadow, settings: &Settings, json: bool) -> Result<(), Failure> {
+    let database = settings.state_dir.join(DATABASE);
+    let shown = database.display();
+    let failed = |why: String| Failure::Error(FAILED, anyhow!("{shown}: {why}"));
+    let record = shadow_record(&database).map_err(|fault| failed(fault.to_string()))?;
+    let record = record.ok_or_else(|| {
+        failed("no second policy was ever decided beside the live one; start the daemon with `run --shadow FILE`".to_owned())
+    })?;
+    let second = policy::load(&record.path, &record.text, record.since).policy;
+    let second =
+        second.ok_or_else(|| failed("the second policy cannot be read any more".to_owned()))?;
+    let now = check::now();
+    let mut compared = Vec::new();
+    for name in second.fleets.keys() {
+        let named = args.fleet.as_ref().is_none_or(|fleet| fleet == name.as_str());
+        let known = record.differs.iter().any(|differs| differs.fleet == *name);
+        if !named || !known {
+            continue;
+        }
+        let past = history(&database, name, (record.since, now));
+        let past = past.map_err(|fault| failed(fault.to_string()))?;
+        let past = past.ok_or_else(|| failed("it is gone".to_owned()))?;
+        compared.push(compare(&record, &second, name, &past));
+    }
+    if compared.is_empty() {
+        let fleet = args
+            .fleet
+            .as_deref()
+            .map_or_else(String::new, |name| format!(" of fleet {}", printable(name, 64)));
+        return Err(failed(format!("nothing{fleet} was decided beside the live policy yet")));
+    }
+    if json {
+        let fleets: Vec<Value> = compared.iter().map(Compared::json).collect();
+        say!(
+            "{}",
+            json!({
+                "format_version": 1,
+                "policy": record.digest,
+                "path": record.path,
+                "since": record.since.to_string(),
+                "fleets": fleets,
+            })
+        )?;
+        return Ok(());
+    }
+    say!(
+        "Policy {} of {} beside the live one, since {}.",
+        record.digest,
+        printable(&record.path, 200),
+        time::local(record.since, &second.zone)
+    )?;
+    for fleet in &compared {
+        fleet.print(&second, args.lines)?;
+    }
+    Ok(())
+}
+
+fn compare<'a>(
+    record: &'a ShadowRecord,
+    second: &'a Policy,
+    name: &'a FleetName,
+    past: &History,
+) -> Compared<'a> {
+    let (from, to) = (past.from, past.to);
+    let live_billing = past.policies.last().and_then(|ran| {
+        let live = policy::load("the live policy", &ran.text, ran.since).policy?;
+        Some(live.fleets.get(name)?.billing)
+    });
+    let fleet = second.fleets.get(name);
+    let billing = fleet.map_or(Billing::Second, |fleet| fleet.billing);
+    let there = past.servers.iter().filter(|server| server.instance().is_some());
+    let live = there.map(|server| {
+        let kind =
+            server.request.as_ref().and_then(|request| request.pool.instance_type.as_deref());
+        let begun = server.launched_at.unwrap_or(server.planned_at);
+        (begun, server.gone.as_ref().map(|gone| gone.at), price(kind))
+    });
+    let live = Side::of(live, (from, to), live_billing.unwrap_or(billing));
+    let kind = fleet.and_then(|fleet| fleet.launch.types.first()).map(String::as_str);
+    let imagined = record.servers.iter().filter(|server| server.fleet == *name);
+    let imagined = imagined.map(|server| (server.launched_at, server.ended_at, price(kind)));
+    let shadow = Side::of(imagined, (from, to), billing);
+    let differs: Vec<&Differs> = record.differs.iter().filter(|d| d.fleet == *name).collect();
+    let mut apart = Duration::ZERO;
+    for (nth, differs_at) in differs.iter().enumerate() {
+        let until = differs.get(nth + 1).map_or(to, |next| next.at);
+        if differs_at.live != differs_at.shadow {
+            apart += time::since(until, differs_at.at);
+        }
+    }
+    Compared { fleet: name, live, shadow, apart, differs }
+}
+
+impl Compared<'_> {
+    fn json(&self) -> Value {
+        let side = |side: &Side| {
+            json!({
+                "server_seconds": side.server_time.as_secs(),
+                "cost_dollars": (side.cost * 100.0).round() / 100.0,
+                "launches": side.launches,
+            })
+        };
+        let differs: Vec<Value> = self
+            .differs
+            .iter()
+            .map(|d| {
+                json!({
+                    "at": d.at.to_string(),
+                    "live": d.live,
+                    "shadow": d.shadow,
+                    "because_live": d.why_live,
+                    "because_shadow": d.why_shadow,
+                })
+            })
+            .collect();
+        json!({
+            "fleet": self.fleet.as_str(),
+            "live": side(&self.live),
+            "shadow": side(&self.shadow),
+            "apart_seconds": self.apart.as_secs(),
+            "decisions": differs,
+        })
+    }
+
+    fn print(&self, second: &Policy, lines: usize) -> Result<(), Failure> {
+        let (live, shadow) = (&self.live, &self.shadow);
+        let hours = |side: &Side| side.server_time.as_secs_f64() / 3600.0;
+        let now = self.differs.last();
+        let wants = |of: fn(&Differs) -> u32| now.map_or(0, |now| of(now));
+        say!("\n{:<20}  {:>10}  {:>10}", format!("fleet {}", self.fleet), "live", "shadow")?;
+        say!("{:<20}  {:>10}  {:>10}", "wants now", wants(|d| d.live), wants(|d| d.shadow))?;
+        say!("{:<20}  {:>10.1}  {:>10.1}", "server-hours", hours(live), hours(shadow))?;
+        say!(
+            "{:<20}  {:>10}  {:>10}",
+            "cost, list prices",
+            format!("${:.2}", live.cost),
+            format!("${:.2}", shadow.cost)
+        )?;
+        say!("{:<20}  {:>10}  {:>10}", "launches", live.launches, shadow.launches)?;
+        let apart: Vec<&&Differs> = self.differs.iter().filter(|d| d.live != d.shadow).collect();
+        if apart.is_empty() {
+            say!("They have always wanted the same.")?;
+            return Ok(());
+        }
+        say!(
+            "They wanted different numbers {} times, {} in all.",
+            apart.len(),
+            time::text(self.apart)
+        )?;
+        for d in apart.iter().skip(apart.len().saturating_sub(lines)) {
+            let at = time::local(d.at, &second.zone);
+            say!("{at}  live {}: {}", d.live, printable(&d.why_live, 400))?;
+            say!(
+                "{:width$}  shadow {}: {}",
+                "",
+                d.shadow,
+                printable(&d.why_shadow, 400),
+                width = at.len()
+            )?;
+        }
+        Ok(())
+    }
+}
