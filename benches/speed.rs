@@ -2,15 +2,25 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a program of figures")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use divan::Bencher;
+use tidegate::decide;
 use tidegate::filter::{Filter, SightedServer, SightedState, Sighting};
 use tidegate::model::fleet::FleetName;
 use tidegate::model::instance::InstanceId;
 use tidegate::model::reading::{Depth, Reading, Work};
+use tidegate::model::roster::{FleetView, Roster};
 use tidegate::model::time::Timestamp;
-use tidegate::policy;
+use tidegate::plan::plan;
+use tidegate::policy::{self, Policy};
+use tidegate::sim::Simulation;
+use tidegate::sim::backtest::{Backtest, Setting};
+use tidegate::sim::load::Job;
+use tidegate::sim::trace::Trace;
+use tidegate::sim::world::Settings;
+use tidegate::store::memory::MemoryStore;
 
 fn main() {
     divan::main();
@@ -85,5 +95,65 @@ fn a_year_of_polls(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| {
         let mut shop = Shop::new(GOAL, 3);
         (0..105_120).map(|_| u64::from(shop.poll())).sum::<u64>()
+    });
+}
+
+fn loaded(text: &str) -> Policy {
+    let loaded = policy::load("bench.yaml", text, Timestamp::UNIX_EPOCH);
+    loaded.policy.unwrap_or_else(|| panic!("{:?}", loaded.problems))
+}
+
+/// A year of one fleet through the daemon's own spine over the imagined cloud: 105,120 readings, and
+/// a job every ten minutes that runs for four.
+#[divan::bench(sample_count = 3)]
+fn a_year_backtested(bencher: Bencher<'_, '_>) {
+    let policy = loaded(&format!(
+        "version: 1\nfleets:\n  job:\n    launch: {{ template: job }}\n    max: 100\n    queue: {{ read: {{ http: 'http://q.example/', json: /waiting }}, {GOAL} }}\n"
+    ));
+    let job = |n: u64| Job {
+        arrives: Timestamp::UNIX_EPOCH + Duration::from_secs(n * 600 + n % 7 * 60),
+        takes: Duration::from_mins(4),
+    };
+    let trace = Trace::Jobs((0..52_560).map(job).collect());
+    let setting = Setting {
+        seed: 1,
+        boot: Duration::from_mins(5),
+        jobs_at_once: 2,
+        tells: true,
+        goal: Duration::from_mins(15),
+    };
+    let fleet = FleetName::new("job").unwrap();
+    let backtest = Backtest { policy: &policy, fleet: &fleet, trace: &trace, setting: &setting };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    bencher.bench_local(|| {
+        let outcome = runtime.block_on(backtest.run(&mut |_| ())).unwrap();
+        assert_eq!(outcome.jobs.map(|jobs| jobs.started), Some(52_560));
+    });
+}
+
+/// A thousand fleets of ten servers in service: one decided on and planned for all of them.
+#[divan::bench(sample_count = 10)]
+fn a_thousand_fleets_decided_and_planned(bencher: Bencher<'_, '_>) {
+    let mut text = "version: 1\nmode: act\nfleets:\n".to_owned();
+    for n in 0..1000 {
+        text.push_str(&format!("  f{n}: {{ launch: {{ template: web }}, min: 10, max: 10 }}\n"));
+    }
+    let policy = loaded(&text);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (start, loads) = (Timestamp::UNIX_EPOCH, BTreeMap::new());
+    let store = Arc::new(MemoryStore::default());
+    let mut world =
+        Simulation::new(policy.clone(), Settings::default(), loads, store, start).unwrap();
+    let serving = |roster: &Roster| roster.fleets.values().map(FleetView::in_service).sum::<u32>();
+    let roster = loop {
+        let record = runtime.block_on(world.tick()).unwrap();
+        if serving(&record.survey.roster) == 10_000 {
+            break record.survey.roster;
+        }
+        world.advance(record.next);
+    };
+    bencher.bench_local(|| {
+        let decisions = decide::all(&policy, &roster);
+        plan(&policy, &roster, &decisions, &BTreeMap::new())
     });
 }

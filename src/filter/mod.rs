@@ -65,6 +65,8 @@ pub struct Answer {
 pub struct Filter {
     fleet: FleetPolicy,
     looks: Looks,
+    /// A daemon does not drain work: it lets only idle servers go, where it knows who is.
+    drains: bool,
     ledger: Ledger,
     /// Servers seen on their way, for the boot time; `None`: boot times are told.
     coming: Option<BTreeMap<InstanceId, Timestamp>>,
@@ -74,13 +76,19 @@ impl Filter {
     pub fn new(fleet: FleetPolicy) -> Self {
         let reading = fleet.queue.as_ref().map_or(Duration::ZERO, |queue| queue.every);
         let looks = Looks { tick: Duration::ZERO, reading };
-        Self { fleet, looks, ledger: Ledger::default(), coming: Some(BTreeMap::new()) }
+        Self {
+            fleet,
+            looks,
+            drains: true,
+            ledger: Ledger::default(),
+            coming: Some(BTreeMap::new()),
+        }
     }
 
     /// One that releases servers when a daemon with this `tick` would, and is told boot times.
     fn of_daemon(fleet: FleetPolicy, tick: Duration) -> Self {
         let looks = Looks::of(Some(&fleet), tick);
-        Self { looks, ..Self::told_boots(fleet) }
+        Self { looks, drains: false, ..Self::told_boots(fleet) }
     }
 
     /// One that is told how long boots take, instead of measuring them.
@@ -182,18 +190,25 @@ impl Filter {
             paid_until,
             busy,
             kept: None,
-            release: self.release(seen, now),
+            release: self.release(seen, busy.filter(|_| !self.drains), now),
             phase,
         }
     }
 
-    /// Whoever asks drains what is to go, so that a busy server may be named too.
-    fn release(&self, seen: &SightedServer, now: Timestamp) -> Result<(), Block> {
+    /// Where whoever asks drains what is to go, a busy server may be named too.
+    fn release(
+        &self,
+        seen: &SightedServer,
+        busy: Option<u32>,
+        now: Timestamp,
+    ) -> Result<(), Block> {
         match seen.state {
             SightedState::Draining => Err(Block::NotCapacity),
             SightedState::Booting if self.fleet.goal().is_some() => Err(Block::Coming),
             SightedState::Booting | SightedState::InService => {
-                by_time(&self.fleet, self.looks, seen.launched_at, now)
+                by_time(&self.fleet, self.looks, seen.launched_at, now)?;
+                let busy = busy.filter(|jobs| *jobs > 0);
+                busy.map_or(Ok(()), |jobs| Err(Block::Busy { jobs }))
             }
         }
     }

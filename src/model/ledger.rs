@@ -3,6 +3,7 @@
 //! memory, and both change only by [`Change`]s, so they cannot disagree.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::balancer::Balancer;
@@ -42,8 +43,8 @@ pub struct FleetMemory {
     pub target: Option<Capacity>,
     /// The reading that last led to a step, so that one reading leads to one step.
     pub stepped_at_reading: Option<Timestamp>,
-    /// Recent readings, oldest first.
-    pub readings: VecDeque<Reading>,
+    /// Recent readings, oldest first. Shared, since the memory is copied at every tick.
+    pub readings: Arc<VecDeque<Reading>>,
     /// Launch to in service, newest last.
     pub boots: VecDeque<Duration>,
     /// What the last recorded decision said, to record only changes.
@@ -185,14 +186,15 @@ impl Ledger {
             Change::Reading(name, reading) => {
                 let known = self.fleets.entry(name.clone()).or_default();
                 if known.readings.back().is_none_or(|last| last.at != reading.at) {
+                    let readings = Arc::make_mut(&mut known.readings);
                     // Who was busy is out of date, and a thousand names long.
-                    if let Some(Reading { depth: Ok(depth), .. }) = known.readings.back_mut() {
+                    if let Some(Reading { depth: Ok(depth), .. }) = readings.back_mut() {
                         depth.work.busy = None;
                     }
-                    known.readings.push_back(reading.clone());
-                }
-                while known.readings.len() > READINGS_KEPT {
-                    known.readings.pop_front();
+                    readings.push_back(reading.clone());
+                    while readings.len() > READINGS_KEPT {
+                        readings.pop_front();
+                    }
                 }
             }
             Change::Override(entry) => {

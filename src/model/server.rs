@@ -1,6 +1,7 @@
 //! A server's durable record, from the intent to launch it until it is proven gone. One record per
 //! client token: "one intent, at most one instance" is the key of the table.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::fault::Fault;
@@ -18,7 +19,7 @@ pub struct ServerRecord {
     /// When the launch was planned; for a server found in EC2 and not in the journal, when found.
     pub planned_at: Timestamp,
     /// The frozen request; `None` for a server found in EC2 after the journal was lost.
-    pub request: Option<LaunchRequest>,
+    pub request: Option<Arc<LaunchRequest>>,
     pub launch: LaunchState,
     /// When the instance started, by EC2's clock.
     pub launched_at: Option<Timestamp>,
@@ -128,7 +129,7 @@ pub enum GoneHow {
 
 impl ServerRecord {
     /// A launch about to be asked for.
-    pub fn planned(request: LaunchRequest, fleet: FleetName, now: Timestamp) -> Self {
+    pub fn planned(request: Arc<LaunchRequest>, fleet: FleetName, now: Timestamp) -> Self {
         Self {
             token: request.token.clone(),
             fleet,

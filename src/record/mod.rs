@@ -9,6 +9,7 @@ mod remember;
 mod steps;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::model::balancer::Balancer;
 use crate::model::decision::Decision;
@@ -51,7 +52,7 @@ pub struct Call {
 pub enum What {
     /// `in_doubt`: an earlier attempt may have launched it.
     Launch {
-        request: Box<LaunchRequest>,
+        request: Arc<LaunchRequest>,
         in_doubt: bool,
     },
     Register {

@@ -1,6 +1,7 @@
 //! Each step's share of the journal, written before its call is made, and the call itself.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
@@ -39,10 +40,10 @@ impl<'a> Taking<'a> {
     pub(super) fn take(&mut self, step: &Step, decision: Option<&Decision>) {
         let what = match &step.act {
             Act::Launch(request) => {
-                let record =
-                    ServerRecord::planned((**request).clone(), step.fleet.clone(), self.now);
+                let request = Arc::new((**request).clone());
+                let record = ServerRecord::planned(request.clone(), step.fleet.clone(), self.now);
                 self.servers.insert(record.token.clone(), record);
-                Some(What::Launch { request: request.clone(), in_doubt: false })
+                Some(What::Launch { request, in_doubt: false })
             }
             Act::Replay { token, attempt, in_doubt } => self.replay(token, *attempt, *in_doubt),
             Act::Retire { token, label, why, .. } => {
@@ -97,7 +98,7 @@ impl<'a> Taking<'a> {
             }
         });
         let request = self.ledger.servers.get(token)?.request.clone()?;
-        Some(What::Launch { request: Box::new(request), in_doubt })
+        Some(What::Launch { request, in_doubt })
     }
 
     fn retire(&mut self, token: &Token, label: &str, why: &RetireReason) {

@@ -2,6 +2,7 @@
 //! sick, who is gone. Facts only; nothing is judged here that a later tick could not see again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{VANISHED_AFTER, balancer_of, blindness, is_ours, learn};
@@ -50,6 +51,11 @@ pub fn note(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Change>
                 Some(id) => listed.get(id),
                 None => by_token.get(record.token.as_str()).copied(),
             };
+            let back =
+                |instance: &Instance| instance.lifecycle.is_alive() && is_ours(policy, instance);
+            if !record.is_open() && !instance.is_some_and(back) {
+                continue;
+            }
             let noted = note.record(record, instance);
             if noted.in_service_at.is_some() && record.in_service_at.is_none() {
                 let grace = policy.fleets.get(&noted.fleet).map(|fleet| fleet.grace);
@@ -85,7 +91,11 @@ impl Memories<'_> {
     }
 
     fn changes(self) -> impl Iterator<Item = Change> {
-        self.changed.into_iter().map(|(name, memory)| Change::Fleet(name, Box::new(memory)))
+        self.changed.into_iter().map(|(name, memory)| {
+            // Readings have a change of their own; held here too, they would have to be copied.
+            let memory = FleetMemory { readings: Arc::default(), ..memory };
+            Change::Fleet(name, Box::new(memory))
+        })
     }
 }
 
@@ -124,9 +134,6 @@ impl Note<'_> {
         if !record.is_open() {
             // Given up, or long missing from the list, and there after all: it is ours, it is paid,
             // and it is back in the books.
-            if !instance.lifecycle.is_alive() || !is_ours(self.policy, instance) {
-                return noted;
-            }
             noted.gone = None;
             noted.cleared_at = None;
         }
@@ -149,9 +156,6 @@ impl Note<'_> {
     /// EC2's list does not have it.
     fn absent(&self, noted: &mut ServerRecord) {
         let now = self.seen.now;
-        if !noted.is_open() {
-            return;
-        }
         match &noted.launch {
             LaunchState::Launched(_) => {
                 let since = *noted.absent_since.get_or_insert(now);

@@ -2,6 +2,7 @@
 #![expect(clippy::arithmetic_side_effects, reason = "numbers of a test are what they are")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{derive, note};
@@ -59,7 +60,7 @@ fn record(n: usize, up: Duration) -> ServerRecord {
         token: token(n),
         fleet: fleet(),
         planned_at: at,
-        request: Some(LaunchRequest {
+        request: Some(Arc::new(LaunchRequest {
             token: token(n),
             image: Image::Id("ami-0123456789abcdef0".to_owned()),
             pool: Pool { instance_type: None, subnet: None },
@@ -68,7 +69,7 @@ fn record(n: usize, up: Duration) -> ServerRecord {
             instance_profile: None,
             user_data: String::new(),
             tags: BTreeMap::new(),
-        }),
+        })),
         launch: LaunchState::Launched(id(n)),
         launched_at: Some(at),
         private_ip: None,

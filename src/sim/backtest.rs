@@ -1,6 +1,9 @@
 //! One fleet of a policy over a load trace, in virtual time: the daemon's own spine over the imagined
 //! cloud, with what it cost and who waited.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,12 +13,15 @@ use super::load::{Load, Queue};
 use super::report::{paid, price};
 use super::trace::Trace;
 use super::world::Settings;
+use crate::decide::poll_due;
 use crate::model::fleet::FleetName;
 use crate::model::ledger::{Change, EventKind, Ledger};
+use crate::model::plan;
 use crate::model::roster::Phase;
 use crate::model::time::{self, Timestamp};
-use crate::policy::{Billing, Mode, Policy};
+use crate::policy::{Billing, FleetPolicy, Mode, Policy};
 use crate::ports::{Store, StoreFault};
+use crate::tick::{Survey, TickRecord};
 
 /// What is imagined.
 #[derive(Debug, Clone)]
@@ -130,6 +136,15 @@ impl Jobs {
 impl Backtest<'_> {
     /// Runs it to its end; `progress` hears how far it is, between 0 and 1.
     pub async fn run(&self, progress: &mut (dyn FnMut(f64) + Send)) -> Result<Outcome, StoreFault> {
+        self.run_by(next_look, progress).await
+    }
+
+    /// `look` says when the next tick is.
+    async fn run_by(
+        &self,
+        look: fn(&Simulation, &FleetName, &TickRecord) -> Timestamp,
+        progress: &mut (dyn FnMut(f64) + Send),
+    ) -> Result<Outcome, StoreFault> {
         let Self { policy, fleet, trace, setting } = *self;
         let (first, last) = trace.span();
         let from = time::before(first, Duration::from_mins(1));
@@ -159,7 +174,8 @@ impl Backtest<'_> {
                 break;
             }
             let full = view.is_some_and(|view| view.capacity() >= max);
-            let next = lengths.peek().map_or(record.next, |(at, _)| (*at).min(record.next));
+            let next = look(&simulation, fleet, &record);
+            let next = lengths.peek().map_or(next, |(at, _)| (*at).min(next));
             if full {
                 at_max += time::since(next, now);
             }
@@ -213,6 +229,43 @@ impl Backtest<'_> {
         }
         Ok(simulation)
     }
+}
+
+/// When to look next. A daemon looks every few seconds in case something has changed that nobody
+/// foresaw. Here it is foreseen: while every server serves, the next thing to happen is a reading or
+/// the time that the decision names; while one boots or ends, the tick after the world's next event.
+fn next_look(simulation: &Simulation, fleet: &FleetName, record: &TickRecord) -> Timestamp {
+    let Survey { roster, decisions, seen, .. } = &record.survey;
+    let (Some(view), Some(decision), Some(fleet)) =
+        (roster.fleets.get(fleet), decisions.get(fleet), simulation.policy.fleets.get(fleet))
+    else {
+        return record.next;
+    };
+    let serves = view.servers.iter().all(|server| server.phase == Phase::InService);
+    let event = if serves && record.calls.is_empty() && decision.desired == decision.capacity {
+        None
+    } else if is_foreseen(fleet, record) {
+        let Some(event) = simulation.front.state().world.next_event() else { return record.next };
+        Some(tick_after(seen.now, event, simulation.policy.tick))
+    } else {
+        return record.next;
+    };
+    let last = view.memory.last_reading().map(|reading| reading.at);
+    let poll = poll_due(fleet, last, seen.now);
+    let times = [event, poll, decision.next_look].into_iter().flatten();
+    times.filter(|at| *at > seen.now).min().unwrap_or(record.next)
+}
+
+/// Whether all that is begun ends by itself: nobody has to be asked again, or registered.
+fn is_foreseen(fleet: &FleetPolicy, record: &TickRecord) -> bool {
+    let done = record.outcomes.iter().all(|outcome| matches!(outcome, plan::Outcome::Done(_)));
+    let whole = record.survey.plan.left_out.is_empty();
+    fleet.balancer.is_none() && fleet.health.is_none() && done && whole
+}
+
+fn tick_after(now: Timestamp, event: Timestamp, tick: Duration) -> Timestamp {
+    let ticks = time::since(event, now).as_secs_f64() / tick.as_secs_f64();
+    time::after(now, tick.mul_f64(ticks.ceil().max(1.0)))
 }
 
 fn draining(view: Option<&crate::model::roster::FleetView>) -> bool {

@@ -32,11 +32,24 @@ pub struct State {
 }
 
 impl State {
-    /// Lets time pass for servers and jobs alike.
+    /// Lets time pass for servers and jobs alike, from event to event: until the next one, those
+    /// work that serve now.
     pub fn advance(&mut self, to: Timestamp) {
-        self.world.advance(to);
+        loop {
+            let until = self.world.next_event().map_or(to, |event| event.min(to));
+            self.work(until);
+            self.world.advance(until);
+            if until >= to {
+                break;
+            }
+        }
+        // Who serves from this very instant on takes a job at once; who has ended drops its own.
+        self.work(to);
+    }
+
+    fn work(&mut self, until: Timestamp) {
         for (fleet, queue) in &mut self.queues {
-            queue.advance(to, &self.world.serving(fleet));
+            queue.advance(until, &self.world.serving(fleet));
         }
     }
 

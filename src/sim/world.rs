@@ -54,6 +54,8 @@ pub struct World {
     settings: Settings,
     now: Timestamp,
     machines: BTreeMap<InstanceId, Machine>,
+    /// Those that EC2 shows no more.
+    forgotten: BTreeMap<InstanceId, Machine>,
     /// Zonal: the same token in another subnet is another launch.
     tokens: BTreeMap<(Token, Option<String>), InstanceId>,
     pub members: Members,
@@ -99,6 +101,11 @@ impl Machine {
         time::since(until, self.launched_at)
     }
 
+    fn is_shown(&self, now: Timestamp) -> bool {
+        let ends = self.ends.as_ref().map(|(at, _)| *at);
+        ends.is_none_or(|at| now < time::after(at, SHUTTING_DOWN + SHOWN_TERMINATED))
+    }
+
     pub fn fleet(&self) -> Option<FleetName> {
         self.request.tags.get(tag::FLEET).and_then(|name| FleetName::new(name))
     }
@@ -114,6 +121,7 @@ impl World {
             settings,
             now,
             machines: BTreeMap::new(),
+            forgotten: BTreeMap::new(),
             tokens: BTreeMap::new(),
             members,
             calls: BTreeMap::new(),
@@ -137,17 +145,29 @@ impl World {
             self.next_console_kill =
                 time::after(at, self.faults.exponential(Duration::from_hours(1)));
         }
-        let machines = &self.machines;
         let now = self.now;
+        self.forgotten.extend(self.machines.extract_if(.., |_, machine| !machine.is_shown(now)));
+        let machines = &self.machines;
         self.members.advance(now, |id| machines.get(id).is_some_and(|m| m.serves(now)));
     }
 
+    /// Every machine there ever was.
     pub fn machines(&self) -> impl Iterator<Item = &Machine> {
-        self.machines.values()
+        self.forgotten.values().chain(self.machines.values())
     }
 
     pub fn machine(&self, id: &InstanceId) -> Option<&Machine> {
-        self.machines.get(id)
+        self.machines.get(id).or_else(|| self.forgotten.get(id))
+    }
+
+    /// When the next machine boots, serves or ends; `None`: nothing will happen by itself.
+    pub fn next_event(&self) -> Option<Timestamp> {
+        let events = self.machines.values().flat_map(|machine| {
+            let ends = machine.ends.as_ref().map(|(at, _)| *at);
+            let ended = ends.map(|at| time::after(at, SHUTTING_DOWN));
+            [Some(machine.running_at), machine.serves_at, ends, ended]
+        });
+        events.flatten().filter(|at| *at > self.now).min()
     }
 
     /// How often each call was made.
@@ -199,12 +219,8 @@ impl World {
         let now = self.now;
         let late = self.has(Trouble::LateListing);
         Ok(self.machines.values().filter(move |machine| {
-            let shown = match &machine.ends {
-                Some((at, _)) => now < time::after(*at, SHUTTING_DOWN + SHOWN_TERMINATED),
-                None => true,
-            };
             let visible = !late || time::since(now, machine.launched_at) >= LISTED_AFTER;
-            shown && visible
+            visible && machine.is_shown(now)
         }))
     }
 
@@ -217,7 +233,7 @@ impl World {
             .tokens
             .get(&key)
             .filter(|_| !request.token.as_str().is_empty())
-            .and_then(|id| self.machines.get(id))
+            .and_then(|id| self.machine(id))
             .cloned();
         let machine = match known {
             Some(machine) if machine.request != *request => {

@@ -2,6 +2,7 @@
 //! can be renamed there without breaking a row. Fields are only ever added, with a default.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -152,7 +153,7 @@ impl From<&ServerRecord> for ServerRow {
         Self {
             fleet: record.fleet.to_string(),
             planned_at: record.planned_at,
-            request: record.request.as_ref().map(RequestRow::from),
+            request: record.request.as_deref().map(RequestRow::from),
             launch: LaunchRow::from(&record.launch),
             launched_at: record.launched_at,
             private_ip: record.private_ip.clone(),
@@ -185,7 +186,7 @@ impl ServerRow {
         Ok(ServerRecord {
             fleet: FleetName::new(&self.fleet).ok_or_else(|| unreadable("not a fleet name"))?,
             planned_at: self.planned_at,
-            request: self.request.map(|request| request.into_request(key.clone())),
+            request: self.request.map(|request| Arc::new(request.into_request(key.clone()))),
             launch,
             launched_at: self.launched_at,
             private_ip: self.private_ip,
@@ -391,7 +392,7 @@ impl FleetRow {
         Ok(FleetMemory {
             target: self.target,
             stepped_at_reading: self.stepped_at_reading,
-            readings: std::collections::VecDeque::new(),
+            readings: Arc::default(),
             boots: self.boots.into(),
             last_decision: self.last_decision.map(|last| LastDecision {
                 at: last.at,

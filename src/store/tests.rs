@@ -65,7 +65,7 @@ fn record(token: &str) -> ServerRecord {
         user_data: "DB=10.1.2.3;ROLE=app".to_owned(),
         tags: [("a".to_owned(), "b".to_owned())].into(),
     };
-    ServerRecord::planned(request, fleet(), now())
+    ServerRecord::planned(request.into(), fleet(), now())
 }
 
 /// A server in each state that can be stored.
