@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{BOOT_UNMEASURED, Proposal, queue};
+use super::{Proposal, queue};
 use crate::model::decision::Reason;
 use crate::model::roster::FleetView;
 use crate::model::time::{self, Timestamp};
@@ -24,7 +24,7 @@ pub(super) fn demand(fleet: &FleetPolicy, view: &FleetView, now: Timestamp) -> P
         proposal.look_at(hold.until);
         return proposal;
     }
-    let boot = view.memory.median_boot().unwrap_or(BOOT_UNMEASURED);
+    let boot = view.memory.boot();
     let standing = fleet
         .schedule
         .as_ref()

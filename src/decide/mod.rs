@@ -12,7 +12,6 @@ mod queue;
 mod settle;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use crate::model::capacity::Capacity;
 use crate::model::decision::{Decision, Reason};
@@ -22,10 +21,6 @@ use crate::model::time::Timestamp;
 use crate::policy::{FleetPolicy, Policy};
 
 pub use self::settle::poll_due;
-
-/// A boot time to go by before one has been measured: what a plain AMI with its deployment takes,
-/// rather too long than too short, since `ready: true` promises capacity at the minute.
-const BOOT_UNMEASURED: Duration = Duration::from_mins(5);
 
 /// A number on its way to a decision, with the reasons so far.
 struct Proposal {

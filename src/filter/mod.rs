@@ -19,7 +19,7 @@ use crate::model::roster::{BalancerView, Block, Breaker, FleetView, Phase, Serve
 use crate::model::server::{LaunchState, RetireReason, Retirement, ServerRecord};
 use crate::model::time::{self, Timestamp};
 use crate::policy::{Billing, FleetPolicy};
-use crate::roster::{Looks, by_time, learn, paid_until};
+use crate::roster::{Lesson, Looks, by_time, learn, paid_until};
 
 pub use self::replay::{Difference, Replayed, replay};
 
@@ -138,11 +138,13 @@ impl Filter {
             memory.boots.pop_front();
         }
         let Some(reading) = &seen.reading else { return };
-        if let Some((_, goal)) = self.fleet.goal() {
+        if let Some((queue, goal)) = self.fleet.goal() {
             let places = u32::try_from(at_work).unwrap_or(u32::MAX);
             let places = f64::from(places.saturating_mul(goal.jobs_at_once));
             let known = memory.work.take().unwrap_or_default();
-            memory.work = Some(Box::new(learn(&known, goal, reading, places)));
+            let blind = !goal.blind_for(queue.every, memory.boot()).is_zero();
+            let lesson = Lesson { goal, reading, serving: places, blind };
+            memory.work = Some(Box::new(learn(&known, lesson)));
         }
         self.ledger.apply(&Change::Reading(name, reading.clone()));
     }

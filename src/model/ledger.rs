@@ -27,6 +27,10 @@ const READINGS_KEPT: usize = 300;
 /// How many boot times the median is taken over.
 const BOOTS_KEPT: usize = 20;
 
+/// A boot time to go by before one has been measured: what a plain AMI with its deployment takes,
+/// rather too long than too short, since `ready: true` promises capacity at the minute.
+const BOOT_UNMEASURED: Duration = Duration::from_mins(5);
+
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ledger {
     pub servers: BTreeMap<Token, ServerRecord>,
@@ -228,6 +232,11 @@ impl Ledger {
 impl FleetMemory {
     pub fn last_reading(&self) -> Option<&Reading> {
         self.readings.back()
+    }
+
+    /// From launch to in service: measured, or what is usual.
+    pub fn boot(&self) -> Duration {
+        self.median_boot().unwrap_or(BOOT_UNMEASURED)
     }
 
     /// The middle one of the measured boot times; the lower of two middle ones.

@@ -15,6 +15,7 @@ pub mod observation;
 pub mod plan;
 pub mod reading;
 pub mod roster;
+pub mod season;
 pub mod server;
 pub mod shadow;
 pub mod time;

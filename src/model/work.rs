@@ -2,8 +2,10 @@
 //! job takes, how far that can be relied on, and how many jobs started late.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::season::Season;
 use super::time::Timestamp;
 
 /// Learned from one reading to the next; see `roster::work`. Counts of jobs are estimates, hence
@@ -22,6 +24,8 @@ pub struct WorkMemory {
     /// Jobs that started, fading, and those of them that waited longer than the goal.
     pub started: f64,
     pub late: f64,
+    /// What hours of the week are like; only where a goal is too short to wait and see.
+    pub season: Option<Arc<Season>>,
     /// The reading that was learned from last.
     pub last: Option<Counts>,
 }
@@ -66,6 +70,7 @@ impl Default for WorkMemory {
             surprise: 1.0,
             started: 0.0,
             late: 0.0,
+            season: None,
             last: None,
         }
     }

@@ -181,6 +181,15 @@ pub struct Goal {
     pub boot_takes: Option<Duration>,
 }
 
+impl Goal {
+    /// For how long after a reading jobs come that a launch at the next one, `every` later, serves
+    /// too late. Nobody can wait and see whether they come; zero for a goal that is long enough.
+    pub fn blind_for(&self, every: Duration, boot: Duration) -> Duration {
+        let boot = self.boot_takes.unwrap_or(boot);
+        every.saturating_add(boot).saturating_sub(self.start_within)
+    }
+}
+
 /// Where a queue's length is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueSource {

@@ -31,7 +31,7 @@ use crate::policy::{FleetPolicy, Policy, QueuePolicy};
 pub use self::note::note;
 use self::phase::Standing;
 pub use self::release::{Looks, by_time, paid_until};
-pub use self::work::learn;
+pub use self::work::{Lesson, learn};
 
 /// How long an instance may be missing from EC2's list before it counts as gone. AWS says up to
 /// five minutes for a new one; three times that, since replacing one too late is the lesser harm.

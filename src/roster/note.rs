@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{VANISHED_AFTER, balancer_of, blindness, is_ours, learn};
+use super::{Lesson, VANISHED_AFTER, balancer_of, blindness, is_ours, learn};
 use crate::model::balancer::{Balancer, Membership};
 use crate::model::capacity::count;
 use crate::model::fleet::FleetName;
@@ -102,14 +102,18 @@ impl Memories<'_> {
 /// Fleets with a goal learn from their readings.
 fn teach(policy: &Policy, seen: &Observation, memories: &mut Memories<'_>) {
     for (name, reading) in &seen.readings {
-        let Some((_, goal)) = policy.fleets.get(name).and_then(FleetPolicy::goal) else { continue };
+        let Some((queue, goal)) = policy.fleets.get(name).and_then(FleetPolicy::goal) else {
+            continue;
+        };
         let of_fleet = memories.ledger.servers.values().filter(|r| r.fleet == *name && r.is_open());
         let serving =
             count(of_fleet.filter(|r| r.in_service_at.is_some() && r.retirement.is_none()));
         let places = f64::from(serving.saturating_mul(goal.jobs_at_once));
         let memory = memories.change(name);
         let known = memory.work.take().unwrap_or_default();
-        memory.work = Some(Box::new(learn(&known, goal, reading, places)));
+        let blind = !goal.blind_for(queue.every, memory.boot()).is_zero();
+        let lesson = Lesson { goal, reading, serving: places, blind };
+        memory.work = Some(Box::new(learn(&known, lesson)));
     }
 }
 

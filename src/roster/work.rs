@@ -1,6 +1,8 @@
 //! What a reading teaches about a fleet's work: arrivals and completions since the one before, and
 //! from them who waits since when, how long a job takes, and how many started late.
 
+use std::sync::Arc;
+
 use crate::model::reading::{Depth, Reading};
 use crate::model::time::{self, Timestamp};
 use crate::model::work::{Cohort, Counts, WorkMemory};
@@ -22,9 +24,24 @@ const SURPRISE_NEEDS: f64 = 0.3;
 /// Cohorts kept apart; beyond, the oldest are taken together.
 const COHORTS: usize = 300;
 
-/// What is known after `reading`. `serving`: jobs that the servers in service can run at once.
-pub fn learn(known: &WorkMemory, goal: &Goal, reading: &Reading, serving: f64) -> WorkMemory {
+/// What a reading is read for.
+#[derive(Debug, Clone, Copy)]
+pub struct Lesson<'a> {
+    pub goal: &'a Goal,
+    pub reading: &'a Reading,
+    /// Jobs that the servers in service can run at once.
+    pub serving: f64,
+    /// Whether the goal is too short to wait and see: the hours of the week are learned then.
+    pub blind: bool,
+}
+
+/// What is known after the lesson.
+pub fn learn(known: &WorkMemory, lesson: Lesson<'_>) -> WorkMemory {
+    let Lesson { goal, reading, serving, blind } = lesson;
     let mut memory = known.clone();
+    if !blind {
+        memory.season = None;
+    }
     let Ok(depth) = &reading.depth else { return memory };
     if known.last.is_some_and(|last| last.at >= reading.at) {
         return memory;
@@ -34,6 +51,10 @@ pub fn learn(known: &WorkMemory, goal: &Goal, reading: &Reading, serving: f64) -
         Some(last) => {
             let flow = flow(known, goal, &last, &now);
             experience(&mut memory, goal, &flow);
+            if blind {
+                let season = memory.season.get_or_insert_default();
+                Arc::make_mut(season).learn(last.at, now.at, flow.arrived);
+            }
             arrivals(&mut memory, last.at, now.at, flow.arrived);
             starts(&mut memory, goal, (last.at, now.at), now.waiting);
         }

@@ -22,9 +22,6 @@ use crate::model::time::{self, Timestamp};
 use crate::policy::{FleetPolicy, Policy};
 use crate::tick::Survey;
 
-/// Where no boot was measured yet.
-const BOOT_UNMEASURED: Duration = Duration::from_mins(5);
-
 /// The second policy at work.
 #[derive(Debug)]
 pub struct Shadow {
@@ -156,7 +153,7 @@ impl Beside {
 
     fn step(&mut self, seen: &Seen<'_>, policy: &Policy, next: &mut u64) -> Vec<ShadowChange> {
         let now = seen.now;
-        let boot = seen.view.memory.median_boot().unwrap_or(BOOT_UNMEASURED);
+        let boot = seen.view.memory.boot();
         self.filter.recall_boots(seen.view.memory.boots.iter().copied().collect());
         let sighting = Sighting {
             now,

@@ -51,6 +51,15 @@ fn fleet() -> FleetName {
     FleetName::new("app").unwrap()
 }
 
+fn season() -> crate::model::season::Season {
+    let mut season = crate::model::season::Season::default();
+    for week in 0..3 {
+        let at = crate::model::time::after(now(), Duration::from_hours(168 * week));
+        season.learn(at, crate::model::time::after(at, Duration::from_mins(40)), 12.5);
+    }
+    season
+}
+
 fn record(token: &str) -> ServerRecord {
     let request = LaunchRequest {
         token: Token::from_stored(token),
@@ -135,6 +144,7 @@ fn memory() -> FleetMemory {
         }),
         balancer: Some((Balancer::TargetGroup("web".to_owned()), Duration::from_secs(30))),
         work: Some(Box::new(WorkMemory {
+            season: Some(std::sync::Arc::new(season())),
             cohorts: [Cohort { from: now(), to: now(), jobs: 2.5 }].into(),
             busy_seconds: 1234.5,
             completed: 3.25,

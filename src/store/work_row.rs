@@ -1,10 +1,12 @@
 //! The stored shape of what a fleet has learned of its work.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::instance::InstanceId;
+use crate::model::season::{Hour, Season};
 use crate::model::time::Timestamp;
 use crate::model::work::{Cohort, Counts, WorkMemory};
 
@@ -16,7 +18,36 @@ pub(super) struct WorkRow {
     surprise: f64,
     started: f64,
     late: f64,
+    #[serde(default)]
+    season: Option<SeasonRow>,
     last: Option<CountsRow>,
+}
+
+/// The hours of the week as tuples: there are many, and they are written with each reading.
+#[derive(Debug, Serialize, Deserialize)]
+struct SeasonRow {
+    hours: Vec<(f64, u32, i64, f64, f64)>,
+    came: f64,
+    expected: f64,
+}
+
+impl From<&Season> for SeasonRow {
+    fn from(season: &Season) -> Self {
+        let row = |hour: &Hour| (hour.rate, hour.weeks, hour.week, hour.watched, hour.jobs);
+        let hours = season.hours.iter().map(row).collect();
+        Self { hours, came: season.came, expected: season.expected }
+    }
+}
+
+impl SeasonRow {
+    /// Of another length than a week it is begun anew.
+    fn into_season(self) -> Option<Season> {
+        let Season { hours: fresh, .. } = Season::default();
+        let hour = |(rate, weeks, week, watched, jobs)| Hour { rate, weeks, week, watched, jobs };
+        let hours: Vec<Hour> = self.hours.into_iter().map(hour).collect();
+        let whole = hours.len() == fresh.len();
+        whole.then_some(Season { hours, came: self.came, expected: self.expected })
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -30,7 +61,8 @@ struct CountsRow {
 
 impl From<WorkMemory> for WorkRow {
     fn from(work: WorkMemory) -> Self {
-        let WorkMemory { cohorts, busy_seconds, completed, surprise, started, late, last } = work;
+        let WorkMemory { cohorts, busy_seconds, completed, surprise, started, late, season, last } =
+            work;
         Self {
             cohorts: cohorts.into_iter().map(|c| (c.from, c.to, c.jobs)).collect(),
             busy_seconds,
@@ -38,6 +70,7 @@ impl From<WorkMemory> for WorkRow {
             surprise,
             started,
             late,
+            season: season.as_deref().map(SeasonRow::from),
             last: last.map(|Counts { at, waiting, running, arrived, completed }| CountsRow {
                 at,
                 waiting,
@@ -51,7 +84,8 @@ impl From<WorkMemory> for WorkRow {
 
 impl From<WorkRow> for WorkMemory {
     fn from(row: WorkRow) -> Self {
-        let WorkRow { cohorts, busy_seconds, completed, surprise, started, late, last } = row;
+        let WorkRow { cohorts, busy_seconds, completed, surprise, started, late, season, last } =
+            row;
         let cohorts = cohorts.into_iter().map(|(from, to, jobs)| Cohort { from, to, jobs });
         Self {
             cohorts: cohorts.collect(),
@@ -60,6 +94,7 @@ impl From<WorkRow> for WorkMemory {
             surprise,
             started,
             late,
+            season: season.and_then(SeasonRow::into_season).map(Arc::new),
             last: last.map(|CountsRow { at, waiting, running, arrived, completed }| Counts {
                 at,
                 waiting,

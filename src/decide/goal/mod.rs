@@ -7,7 +7,7 @@ mod size;
 use std::time::Duration;
 
 use self::size::{Due, Need, Supply, Terms};
-use super::{BOOT_UNMEASURED, Proposal};
+use super::Proposal;
 use crate::model::capacity::{Capacity, count};
 use crate::model::decision::{GoalReason, Reason};
 use crate::model::reading::{Depth, Reading};
@@ -40,7 +40,9 @@ impl Ask<'_> {
         let unlearned = WorkMemory::default();
         let work = self.view.memory.work.as_deref().unwrap_or(&unlearned);
         let terms = self.terms(work);
-        let dues = dues(work, self.goal, self.reading.at, terms.earlier());
+        let waiting = dues(work, self.goal, self.reading.at, terms.earlier());
+        let coming = self.foreseen(work, &terms);
+        let dues = followed(&waiting, &coming);
         let mut at_work = AtWork::of(self, work, &terms);
         let mut draining = self.reclaimable();
         let mut reclaimed = 0;
@@ -63,11 +65,19 @@ impl Ask<'_> {
             need = size::need(&terms, &dues, &at_work.supply);
         }
         let kept = self.own_capacity().saturating_add(reclaimed);
-        let spare = if need.launch == 0 { at_work.spare(&terms, &dues) } else { 0 };
+        let expected = coming.last().map_or(0, |last| size::ceil(last.jobs));
+        let spare = if need.launch == 0 { at_work.spare(&terms, &waiting, &coming) } else { 0 };
         let spare = spare.min(kept.saturating_sub(self.floor));
         let asked = kept.saturating_add(need.launch).saturating_sub(spare);
-        let mut proposal =
-            Proposal::new(asked.max(self.floor), Reason::Goal(self.reason(need, kept, spare)));
+        let mut proposal = Proposal::new(
+            asked.max(self.floor),
+            Reason::Goal(self.reason(need, kept, spare, expected)),
+        );
+        if expected > 0 {
+            let jobs = expected;
+            let within = self.goal.blind_for(self.queue.every, span(terms.boot));
+            proposal.because.push(Reason::Goal(GoalReason::Foreseen { jobs, within }));
+        }
         if reclaimed > 0 {
             proposal.take_back = reclaimed;
             let back = GoalReason::TakenBack { servers: reclaimed };
@@ -88,7 +98,7 @@ impl Ask<'_> {
     }
 
     fn terms(&self, work: &WorkMemory) -> Terms {
-        let measured = || self.view.memory.median_boot().unwrap_or(BOOT_UNMEASURED);
+        let measured = || self.view.memory.boot();
         Terms {
             boot: self.goal.boot_takes.unwrap_or_else(measured).as_secs_f64(),
             every: self.queue.every.as_secs_f64(),
@@ -100,6 +110,26 @@ impl Ask<'_> {
             started: work.started,
             billing: self.fleet.billing,
         }
+    }
+
+    /// Jobs that weeks before had at this hour, as far as a launch at the next reading would come too
+    /// late for them. A goal that is long enough to wait and see has none.
+    fn foreseen(&self, work: &WorkMemory, terms: &Terms) -> Vec<Due> {
+        let Some(season) = &work.season else { return Vec::new() };
+        let now = self.reading.at;
+        let blind = self.goal.blind_for(self.queue.every, span(terms.boot)).as_secs_f64();
+        let mut jobs = 0.0;
+        let mut dues = Vec::new();
+        let mut quarter = 0.0;
+        while quarter < QUARTERS {
+            let (from, to) = (blind * quarter / QUARTERS, blind * (quarter + 1.0) / QUARTERS);
+            jobs += season.expect(time::after(now, span(from)), time::after(now, span(to)));
+            let by = f64::midpoint(from, to) + terms.within - terms.earlier();
+            dues.push(Due { by, jobs });
+            quarter += 1.0;
+        }
+        // Less than one job is no job: a server for it would stand idle most of the time.
+        if jobs < 1.0 { Vec::new() } else { dues }
     }
 
     /// Draining servers that can be taken back, the one with the most paid time left last.
@@ -115,23 +145,33 @@ impl Ask<'_> {
         server.paid_until.is_some_and(|until| until > enough)
     }
 
-    fn reason(&self, need: Need, capacity: Capacity, spare: Capacity) -> GoalReason {
+    fn reason(&self, need: Need, capacity: Capacity, spare: Capacity, expected: u32) -> GoalReason {
         let (waiting, within) = (self.depth.waiting, self.goal.start_within);
         let late = size::ceil(need.late);
         if need.launch > 0 {
-            GoalReason::Missed { waiting, late, within, capacity, add: need.launch }
+            GoalReason::Missed { waiting, expected, late, within, capacity, add: need.launch }
         } else if spare > 0 {
             GoalReason::Spare { waiting, capacity, remove: spare }
         } else if late > 0 {
-            GoalReason::CanWait { waiting, late, within, capacity }
+            GoalReason::CanWait { waiting, expected, late, within, capacity }
         } else {
             GoalReason::Kept { waiting, within, capacity }
         }
     }
 }
 
+fn span(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+/// Those that wait, and behind them those that come.
+fn followed(waiting: &[Due], coming: &[Due]) -> Vec<Due> {
+    let before = waiting.last().map_or(0.0, |due| due.jobs);
+    let coming = coming.iter().map(|due| Due { jobs: before + due.jobs, ..*due });
+    waiting.iter().copied().chain(coming).collect()
+}
+
 fn terms_told(terms: &Terms, work: &WorkMemory) -> GoalReason {
-    let span = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
     GoalReason::Terms {
         job_takes: span(terms.job.round()),
         completed: size::ceil(work.completed),
@@ -211,32 +251,38 @@ impl<'a> AtWork<'a> {
     }
 
     /// How many servers the goal can do without.
-    fn spare(&self, terms: &Terms, dues: &[Due]) -> Capacity {
-        let eligible = self.view.eligible();
-        let at_work = eligible.into_iter().filter(|server| !is_coming(server));
+    fn spare(&self, terms: &Terms, waiting: &[Due], coming: &[Due]) -> Capacity {
         match self.billing {
-            Billing::Hour => {
-                // Their hours end before the next reading: those go without which nobody is late.
-                let mut left = self.supply.clone();
-                let mut spare: Capacity = 0;
-                for server in at_work {
-                    left.serving -= 1.0;
-                    left.free -= (self.places - self.busy(server)).max(0.0);
-                    if size::need(terms, dues, &left).launch > 0 {
-                        break;
-                    }
-                    spare = spare.saturating_add(1);
-                }
-                spare
-            }
+            // Their hours end before the next reading: those go without which nobody is late.
+            Billing::Hour => self.not_missed(terms, &followed(waiting, coming)),
             // Work off what waits before anything goes: a server that comes back pays its boot.
-            Billing::Second if !dues.is_empty() => 0,
+            Billing::Second if !waiting.is_empty() => 0,
             Billing::Second => {
                 let needed = size::ceil(self.running / self.places);
-                let serving = size::ceil(self.supply.serving);
-                count(at_work).min(serving.saturating_sub(needed))
+                let idle = size::ceil(self.supply.serving).saturating_sub(needed);
+                let free = count(self.releasable()).min(idle);
+                if coming.is_empty() { free } else { free.min(self.not_missed(terms, coming)) }
             }
         }
+    }
+
+    fn releasable(&self) -> impl Iterator<Item = &Server> {
+        self.view.eligible().into_iter().filter(|server| !is_coming(server))
+    }
+
+    /// How many can go before somebody would be late.
+    fn not_missed(&self, terms: &Terms, dues: &[Due]) -> Capacity {
+        let mut left = self.supply.clone();
+        let mut spare: Capacity = 0;
+        for server in self.releasable() {
+            left.serving -= 1.0;
+            left.free -= (self.places - self.busy(server)).max(0.0);
+            if size::need(terms, dues, &left).launch > 0 {
+                break;
+            }
+            spare = spare.saturating_add(1);
+        }
+        spare
     }
 }
 

@@ -8,16 +8,27 @@ use crate::model::time;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GoalReason {
     /// Of the jobs that wait, so many would not start within the goal: servers are added.
-    Missed { waiting: u64, late: u32, within: Duration, capacity: Capacity, add: Capacity },
+    Missed {
+        waiting: u64,
+        /// Jobs that weeks before had at this hour; see `Foreseen`.
+        expected: u32,
+        late: u32,
+        within: Duration,
+        capacity: Capacity,
+        add: Capacity,
+    },
     /// So many would start late, and the next reading is soon enough to launch for them, or they
     /// are among the few that the goal lets be late.
-    CanWait { waiting: u64, late: u32, within: Duration, capacity: Capacity },
+    CanWait { waiting: u64, expected: u32, late: u32, within: Duration, capacity: Capacity },
     /// Every waiting job starts within the goal.
     Kept { waiting: u64, within: Duration, capacity: Capacity },
     /// The goal can do with fewer.
     Spare { waiting: u64, capacity: Capacity, remove: Capacity },
     /// Draining servers are taken back: for the jobs that wait, or since their hour is paid.
     TakenBack { servers: Capacity },
+    /// So many are expected, as in weeks before, of whom a launch at the next reading would come too
+    /// late; `within`: how soon they come.
+    Foreseen { jobs: u32, within: Duration },
     /// What the goal was reckoned with.
     Terms {
         job_takes: Duration,
@@ -37,6 +48,7 @@ impl GoalReason {
             Self::Kept { .. } => "goal_kept",
             Self::Spare { .. } => "goal_spare",
             Self::TakenBack { .. } => "taken_back",
+            Self::Foreseen { .. } => "goal_foreseen",
             Self::Terms { .. } => "goal_terms",
         }
     }
@@ -44,15 +56,17 @@ impl GoalReason {
     pub(super) fn numbers(&self) -> Vec<(&'static str, u64)> {
         let n = u64::from;
         match self {
-            Self::Missed { waiting, late, within, capacity, add } => vec![
+            Self::Missed { waiting, expected, late, within, capacity, add } => vec![
                 ("waiting", *waiting),
+                ("expected", n(*expected)),
                 ("late", n(*late)),
                 ("within_s", within.as_secs()),
                 ("capacity", n(*capacity)),
                 ("add", n(*add)),
             ],
-            Self::CanWait { waiting, late, within, capacity } => vec![
+            Self::CanWait { waiting, expected, late, within, capacity } => vec![
                 ("waiting", *waiting),
+                ("expected", n(*expected)),
                 ("late", n(*late)),
                 ("within_s", within.as_secs()),
                 ("capacity", n(*capacity)),
@@ -66,6 +80,9 @@ impl GoalReason {
                 vec![("waiting", *waiting), ("capacity", n(*capacity)), ("remove", n(*remove))]
             }
             Self::TakenBack { servers } => vec![("servers", n(*servers))],
+            Self::Foreseen { jobs, within } => {
+                vec![("foreseen", n(*jobs)), ("foreseen_within_s", within.as_secs())]
+            }
             Self::Terms { job_takes, completed, boot, late_per_mille } => vec![
                 ("job_takes_s", job_takes.as_secs()),
                 ("completed", n(*completed)),
@@ -77,12 +94,14 @@ impl GoalReason {
 
     pub(super) fn text(&self) -> String {
         match self {
-            Self::Missed { waiting, late, within, capacity, add } => format!(
-                "{late} of {waiting} waiting jobs would not start within {} on {capacity} servers: add {add}",
+            Self::Missed { waiting, expected, late, within, capacity, add } => format!(
+                "{late} of {} would not start within {} on {capacity} servers: add {add}",
+                jobs(*waiting, *expected),
                 time::text(*within)
             ),
-            Self::CanWait { waiting, late, within, capacity } => format!(
-                "{late} of {waiting} waiting jobs would not start within {} on {capacity} servers, and that can be mended later or is allowed: no change",
+            Self::CanWait { waiting, expected, late, within, capacity } => format!(
+                "{late} of {} would not start within {} on {capacity} servers, and that can be mended later or is allowed: no change",
+                jobs(*waiting, *expected),
                 time::text(*within)
             ),
             Self::Kept { waiting, within, capacity } => format!(
@@ -95,6 +114,10 @@ impl GoalReason {
                 )
             }
             Self::TakenBack { servers } => format!("{servers} draining servers are taken back"),
+            Self::Foreseen { jobs, within } => format!(
+                "{jobs} jobs are expected within {}, as in weeks before, too soon to wait for them",
+                time::text(*within)
+            ),
             Self::Terms { job_takes, completed, boot, late_per_mille } => format!(
                 "a job takes {} (by {completed} of late), a boot {}, {}.{} of 100 jobs were late",
                 time::text(*job_takes),
@@ -103,5 +126,13 @@ impl GoalReason {
                 late_per_mille.rem_euclid(10)
             ),
         }
+    }
+}
+
+fn jobs(waiting: u64, expected: u32) -> String {
+    if expected == 0 {
+        format!("{waiting} waiting jobs")
+    } else {
+        format!("{waiting} waiting and {expected} expected jobs")
     }
 }

@@ -66,3 +66,44 @@ async fn looking_when_something_happens_misses_nothing() {
         }
     }
 }
+
+/// Nine to ten o'clock of every working day: a job a minute. Otherwise nobody.
+fn mornings(weeks: u64) -> Trace {
+    let mut jobs = Vec::new();
+    let days = (0..weeks * 7).filter(|day| day % 7 < 5);
+    for day in days {
+        for minute in 0..60 {
+            let at = Duration::from_mins((day * 24 + 9) * 60 + minute) + Duration::from_secs(20);
+            jobs.push(Job { arrives: time::after(start(), at), takes: Duration::from_mins(2) });
+        }
+    }
+    Trace::Jobs(jobs)
+}
+
+#[tokio::test]
+async fn mornings_like_those_before_are_met_with_servers() {
+    let rule = "every: 5m, start_within: 5m, jobs_at_once: 2";
+    let text = POLICY.replace("RULE", rule).replace("BILLING", "billing: second");
+    let policy = load("test.yaml", &text, start()).policy.expect("the policy is valid");
+    let fleet = FleetName::new("job").unwrap();
+    let setting = Setting {
+        seed: 1,
+        boot: Duration::from_secs(240),
+        jobs_at_once: 2,
+        tells: true,
+        goal: Duration::from_mins(5),
+    };
+    let mut weeks = Vec::new();
+    for n in [2, 5] {
+        let trace = mornings(n);
+        let backtest =
+            Backtest { policy: &policy, fleet: &fleet, trace: &trace, setting: &setting };
+        weeks.push(backtest.run(&mut |_| ()).await.unwrap());
+    }
+    let [two, five] = weeks.as_slice() else { panic!("two runs") };
+    let late = |outcome: &Outcome| outcome.jobs.as_ref().unwrap().over_goal;
+    assert!(late(two) >= 20, "the goal is too short to wait and see: {}", late(two));
+    assert_eq!(late(five), late(two), "from the third week on nobody is late");
+    let a_morning = |weeks: f64, outcome: &Outcome| outcome.cost_by_second / (weeks * 5.0);
+    assert!(a_morning(5.0, five) < a_morning(2.0, two) * 1.2, "{two:?} {five:?}");
+}
