@@ -27,7 +27,7 @@ fn trace(seed: u64) -> Trace {
     let mut at = start();
     let mut jobs = Vec::new();
     for n in 0..1500 {
-        let mean = if n / 150 % 2 == 0 { 60 } else { 900 };
+        let mean = if n % 300 < 150 { 60 } else { 900 };
         at = time::after(at, whims.exponential(Duration::from_secs(mean)));
         jobs.push(Job { arrives: at, takes: whims.exponential(Duration::from_mins(6)) });
     }
@@ -88,7 +88,7 @@ async fn mornings_like_those_before_are_met_with_servers() {
     let fleet = FleetName::new("job").unwrap();
     let setting = Setting {
         seed: 1,
-        boot: Duration::from_secs(240),
+        boot: Duration::from_mins(4),
         jobs_at_once: 2,
         tells: true,
         goal: Duration::from_mins(5),
