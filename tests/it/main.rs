@@ -9,6 +9,7 @@ mod moto;
 #[cfg(feature = "aws")]
 mod scale;
 mod recorded;
+mod crash;
 mod scenario;
 #[cfg(feature = "aws")]
 mod shadow;

@@ -115,14 +115,13 @@ fn dump(dir: &Path) -> String {
         while let Some(row) = rows.next().unwrap() {
             let cells: Vec<String> = (0..columns)
                 .map(|nth| match row.get_ref(nth).unwrap() {
-                    ValueRef::Null => "NULL".to_owned(),
+                    // No table has blobs.
+                    ValueRef::Null | ValueRef::Blob(_) => "NULL".to_owned(),
                     ValueRef::Integer(n) => n.to_string(),
                     ValueRef::Text(text) => {
                         format!("'{}'", std::str::from_utf8(text).unwrap().replace('\'', "''"))
                     }
                     ValueRef::Real(n) => n.to_string(),
-                    // No table has any.
-                    ValueRef::Blob(_) => "NULL".to_owned(),
                 })
                 .collect();
             writeln!(text, "INSERT INTO {table} VALUES ({});", cells.join(", ")).unwrap();
