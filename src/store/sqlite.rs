@@ -21,8 +21,12 @@ const BUSY_FOR: Duration = Duration::from_secs(5);
 /// Thirteen months: a year, and the month before it to compare with.
 const KEPT_DAYS: u64 = 396;
 
-/// Who was busy is the longest part of a reading, and serves replays of late.
-const BUSY_KEPT_DAYS: u64 = 35;
+/// Who was busy is the longest part of a reading, and what a server was launched with that of its
+/// record: both serve to look into what was of late.
+const DETAILS_KEPT_DAYS: u64 = 35;
+
+/// Calls and sightings, line by line; what became of each server is in its record.
+const LINES_KEPT_DAYS: u64 = 92;
 
 const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("migrations/0001_journal.sql")),
@@ -108,8 +112,16 @@ impl SqliteStore {
         ] {
             connection.execute(sql, [before(KEPT_DAYS)]).map_err(|e| fault(&e))?;
         }
-        let sql = "UPDATE readings SET busy = NULL WHERE at < ?1 AND busy IS NOT NULL";
-        connection.execute(sql, [before(BUSY_KEPT_DAYS)]).map_err(|e| fault(&e))?;
+        let sql = "DELETE FROM events WHERE at < ?1 AND kind IN ('action', 'seen')";
+        connection.execute(sql, [before(LINES_KEPT_DAYS)]).map_err(|e| fault(&e))?;
+        for sql in [
+            "UPDATE readings SET busy = NULL WHERE at < ?1 AND busy IS NOT NULL",
+            "UPDATE servers SET body = json_set(body, '$.request.user_data', '',
+                 '$.request.tags', json('{}'), '$.request.security_groups', json('[]'))
+             WHERE gone_at < ?1 AND json_extract(body, '$.request.tags') <> '{}'",
+        ] {
+            connection.execute(sql, [before(DETAILS_KEPT_DAYS)]).map_err(|e| fault(&e))?;
+        }
         Ok(())
     }
 }

@@ -267,6 +267,41 @@ fn finished_servers_are_loaded_for_a_day_and_pruned_after_a_year() {
 }
 
 #[test]
+fn details_are_kept_for_weeks_and_lines_for_months() {
+    let folder = Folder::new("details");
+    let (_dir, Opened { store, .. }) = folder.open();
+    let days = |n: u64| crate::model::time::after(now(), Duration::from_hours(24 * n));
+    let ended = ServerRecord {
+        planned_at: now(),
+        gone: Some(Gone { at: now(), how: GoneHow::Retired }),
+        ..record("a")
+    };
+    let line = |kind| Event { at: now(), kind, fleet: None, instance: None, text: "x".to_owned() };
+    store
+        .commit(&[
+            Change::Server(Box::new(ended.clone())),
+            Change::Event(line(EventKind::Action)),
+            Change::Event(line(EventKind::Decision)),
+        ])
+        .unwrap();
+    let known = || {
+        let past = history(&folder.0.join(DATABASE), &fleet(), (now(), days(200))).unwrap();
+        past.unwrap().servers.into_iter().next().unwrap()
+    };
+    store.prune(days(30)).unwrap();
+    assert_eq!(known(), ended);
+    store.prune(days(40)).unwrap();
+    let request = known().request.unwrap();
+    assert!(request.tags.is_empty() && request.user_data.is_empty(), "{request:?}");
+    assert_eq!(request.pool, ended.request.clone().unwrap().pool, "what it cost is known");
+    assert_eq!(known().gone, ended.gone);
+    assert_eq!(store.events(Timestamp::MIN, None).unwrap().len(), 2);
+    store.prune(days(100)).unwrap();
+    let left = store.events(Timestamp::MIN, None).unwrap();
+    assert_eq!(left.iter().map(|event| event.kind).collect::<Vec<_>>(), [EventKind::Decision]);
+}
+
+#[test]
 fn a_second_process_is_refused_and_told_who_holds_the_directory() {
     let folder = Folder::new("lock");
     let held = StateDir::lock(&folder.0).unwrap();
