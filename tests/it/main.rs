@@ -7,6 +7,8 @@ mod cli;
 #[cfg(feature = "aws")]
 mod moto;
 #[cfg(feature = "aws")]
+mod network;
+#[cfg(feature = "aws")]
 mod scale;
 mod recorded;
 mod scenario;
