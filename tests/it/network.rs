@@ -1,6 +1,7 @@
 //! The built binary on a bad network: answers lost, late, broken off and made up. Every test ends by
 //! looking at the world.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tidegate::model::balancer::Balancer;
@@ -43,4 +44,23 @@ fn a_list_that_breaks_off_takes_no_server_for_drained() {
     assert_eq!(cloud.members(&classic()).len(), 3);
     proxy.on("DescribeInstanceHealth", Trick::Half, 0);
     wait_for("one is left", PATIENCE, || (cloud.alive("app").len() == 1).then_some(()));
+}
+
+/// A launch that never arrived counts as capacity until that is certain; no server that serves has
+/// to go for it.
+#[test]
+fn a_launch_without_an_answer_costs_no_server_that_serves() {
+    let (cloud, proxy, mut daemon) = behind(1, (2, 3));
+    daemon.start();
+    let two = daemon.wait_in_service("app", 2);
+    proxy.on("RunInstances", Trick::Unsent, u32::MAX);
+    daemon.order(&["hold", "app", "3", "--for", "1h", "before"]);
+    wait_for("a launch gets lost", PATIENCE, || (proxy.seen("RunInstances") > 2).then_some(()));
+    daemon.order(&["resume", "app"]);
+    let looked = proxy.seen("DescribeInstances");
+    wait_for("it looks a few times", PATIENCE, || {
+        assert_eq!(cloud.alive("app").len(), 2, "{}", daemon.log());
+        (proxy.seen("DescribeInstances") > looked + 5).then_some(())
+    });
+    assert_eq!(BTreeSet::from_iter(daemon.in_phase("app", "in service")), BTreeSet::from_iter(two));
 }
