@@ -9,6 +9,8 @@ mod moto;
 #[cfg(feature = "aws")]
 mod network;
 #[cfg(feature = "aws")]
+mod process;
+#[cfg(feature = "aws")]
 mod scale;
 mod recorded;
 mod scenario;
