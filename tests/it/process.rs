@@ -74,3 +74,25 @@ fn a_log_that_is_closed_stops_nothing() {
     drop(reader);
     goes_on_without_a_log(writer);
 }
+
+/// Five hundred signals to reload in a few seconds: the world is looked after meanwhile, and AWS is
+/// not asked for each of them.
+#[test]
+fn a_storm_of_reloads_neither_stops_the_ticks_nor_storms_aws() {
+    let (cloud, proxy, mut daemon) = behind((2, 3));
+    daemon.start();
+    let two = daemon.wait_in_service("app", 2);
+    let before = proxy.seen("DescribeInstances");
+    let begun = Instant::now();
+    let storm =
+        "i=0; while [ $i -lt 500 ]; do kill -HUP \"$0\" || exit 1; sleep 0.004; i=$((i+1)); done";
+    let mut storm = Command::new("sh").args(["-c", storm, &daemon.pid()]).spawn().unwrap();
+    cloud.console_terminate(&two[0]);
+    wait_for("it is replaced", PATIENCE, || (cloud.launched() == 3).then_some(()));
+    assert!(storm.try_wait().unwrap().is_none(), "the storm is over too soon to prove anything");
+    assert!(storm.wait().unwrap().success());
+    let (lasted, asked) = (begun.elapsed(), proxy.seen("DescribeInstances") - before);
+    assert!(f64::from(asked) <= lasted.as_secs_f64() * 5.0 + 2.0, "{asked} in {lasted:?}");
+    daemon.wait_in_service("app", 2);
+    assert_eq!(cloud.launched(), 3);
+}
