@@ -5,6 +5,8 @@
 #[cfg(feature = "aws")]
 mod cli;
 #[cfg(feature = "aws")]
+mod disk;
+#[cfg(feature = "aws")]
 mod moto;
 #[cfg(feature = "aws")]
 mod network;

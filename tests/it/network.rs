@@ -2,7 +2,7 @@
 //! looking at the world.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidegate::model::balancer::Balancer;
 use tidegate::model::fleet::Pool;
@@ -154,9 +154,10 @@ impl Storm {
         self.daemon.write_policy(&self.policies[1]);
         self.cloud.pin(0);
         self.daemon.start();
-        let within = Duration::from_mins(3);
-        let told = format!("seed {}: two serve, and nothing else is there", self.seed);
-        let members = wait_for(&told, within, || {
+        let (begun, within) = (Instant::now(), Duration::from_mins(3));
+        let members = wait_for("two serve, and nothing else is there", within * 2, || {
+            let (status, log) = (self.daemon.status(), self.daemon.log());
+            assert!(begun.elapsed() < within, "seed {}: {status:?}\n{log}", self.seed);
             let served = self.daemon.in_phase("app", "in service");
             let served: BTreeSet<InstanceId> =
                 served.iter().map(|id| InstanceId::new(id)).collect();

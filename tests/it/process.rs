@@ -114,7 +114,7 @@ fn told_to_end_in_mid_drain_it_ends_and_the_next_start_drains_on() {
 #[track_caller]
 fn goes_on_without_a_log(stderr: impl Into<Stdio>) {
     let (cloud, _proxy, mut daemon) = behind((2, 3));
-    daemon.start_logging_to(stderr.into());
+    daemon.start_logging_to(stderr.into(), &[]);
     let two = daemon.wait_in_service("app", 2);
     cloud.console_terminate(&two[0]);
     wait_for("it is replaced", PATIENCE, || (cloud.launched() == 3).then_some(()));
