@@ -70,6 +70,27 @@ fn a_launch_without_an_answer_costs_no_server_that_serves() {
     assert_eq!(BTreeSet::from_iter(daemon.in_phase("app", "in service")), BTreeSet::from_iter(two));
 }
 
+/// Chosen to go, and dead before the balancer was told: it is taken out all the same.
+#[test]
+fn a_server_that_dies_before_its_deregistration_is_taken_out_of_its_balancer() {
+    let (cloud, proxy, mut daemon) = behind(1, (2, 3));
+    daemon.start();
+    daemon.wait_in_service("app", 2);
+    proxy.on("DeregisterInstancesFromLoadBalancer", Trick::Unsent, u32::MAX);
+    daemon.write_policy(&cloud.policy("classic", (1, 3)));
+    daemon.wait_log("failed to deregister");
+    let draining = wait_for("one is to go", PATIENCE, || daemon.in_phase("app", "draining").pop());
+    cloud.console_terminate(&draining);
+    wait_for("its death is seen", PATIENCE, || {
+        daemon.in_phase("app", "draining").is_empty().then_some(())
+    });
+    proxy.on("DeregisterInstancesFromLoadBalancer", Trick::Unsent, 0);
+    wait_for("it leaves the balancer", Duration::from_secs(90), || {
+        (!cloud.members(&classic()).contains(&draining)).then_some(())
+    });
+    assert_eq!((cloud.alive("app").len(), cloud.launched()), (1, 2));
+}
+
 /// The network swallows the answer for longer than the SDK waits: it gives up, asks again with the
 /// same token, and there is one instance.
 #[test]
