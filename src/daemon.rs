@@ -28,7 +28,8 @@ use crate::tick::{TickRecord, tick};
 /// written down before it is made, so one that is cut off is found again at the next start.
 const FINISH_WITHIN: Duration = Duration::from_secs(15);
 
-/// Between two ticks at the least, whatever the clock says.
+/// Between two ticks at the least, whatever the clock says and however often somebody asks: a storm
+/// of signals is no reason to storm AWS.
 const SHORTEST: Duration = Duration::from_millis(200);
 
 /// Reads the policy file: the new policy, or why it cannot be used.
@@ -128,10 +129,11 @@ impl Daemon {
             }
             Err(fault) => {
                 // Without the journal nothing is begun. Told each time: it is rare, and urgent.
-                error!(
-                    kind = "problem",
+                let text = format!(
                     "{STORE_PROBLEM}: {fault}; nothing is launched or terminated meanwhile"
                 );
+                error!(kind = "problem", "{text}");
+                self.handle.trouble(&text, began);
                 time::after(began, self.policy.tick)
             }
         }
@@ -173,15 +175,16 @@ impl Daemon {
         let span = time::since(next, self.ports.clock.now());
         let sleep = tokio::time::sleep((span / self.speed.max(1)).max(SHORTEST));
         let mut sleep = pin!(sleep);
+        let mut rest = pin!(tokio::time::sleep(SHORTEST));
         loop {
             tokio::select! {
                 () = &mut stop => return false,
                 () = &mut sleep => return true,
-                () = self.wake.tick.notified() => return true,
+                () = self.wake.tick.notified() => break,
                 () = self.wake.reload.notified() => {
                     // What came of it is in the log, and a refusal is a standing problem.
                     self.reload().ok();
-                    return true;
+                    break;
                 }
                 () = self.wake.housekeeping.notified() => {
                     if let Err(fault) = (self.prune)() {
@@ -190,9 +193,13 @@ impl Daemon {
                 }
                 Some(command) = self.orders.recv() => {
                     self.obey(command);
-                    return true;
+                    break;
                 }
             }
+        }
+        tokio::select! {
+            () = &mut stop => false,
+            () = &mut rest => true,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The spine: observe, decide, plan, record the intent, act, record the outcome.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::act::act;
 use crate::decide;
@@ -17,6 +18,10 @@ use crate::policy::Policy;
 use crate::ports::{Ports, StoreFault};
 use crate::record::{Call, Concern, Findings, Journal, concerns, conclude, intend};
 use crate::roster;
+
+/// A picture of the world older than this is taken anew before anything is done on it: the host was
+/// suspended, or the process stopped. Above what the slowest calls may take in good health.
+const FRESH: Duration = Duration::from_mins(2);
 
 /// What one tick saw, decided and planned. Nothing has been changed yet.
 #[derive(Debug)]
@@ -68,7 +73,11 @@ pub async fn tick(
     journal: &mut Journal,
     standing: &[Concern],
 ) -> Result<TickRecord, StoreFault> {
-    let mut survey = survey(ports, policy, journal).await?;
+    let mut looked = survey(ports, policy, journal).await?;
+    if time::since(ports.clock.now(), looked.seen.now) > FRESH {
+        looked = survey(ports, policy, journal).await?;
+    }
+    let mut survey = looked;
     let Survey { roster, decisions, plan, .. } = &survey;
     let mut concerns = concerns(journal, policy, roster, decisions, plan);
     concerns.extend_from_slice(standing);
@@ -106,4 +115,60 @@ fn next_look(policy: &Policy, survey: &Survey, acted: bool) -> Timestamp {
     let looks = survey.decisions.values().filter_map(|decision| decision.next_look);
     let soonest = booting.chain(polls).chain(looks).filter(|at| *at > now).min();
     soonest.map_or(regular, |at| at.min(regular))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::ports::Clock;
+    use crate::sim::front::Front;
+    use crate::sim::world::{Settings, World};
+    use crate::store::memory::MemoryStore;
+
+    const POLICY: &str = r#"
+version: 1
+timezone: UTC
+mode: act
+fleets:
+  app:
+    launch: { image: ami-0123456789abcdef0, subnets: [subnet-0a1], types: [t3.small] }
+    min: 0
+    max: 3
+    schedule:
+      - { cron: "0 8 * * *", capacity: 2 }
+      - { cron: "0 21 * * *", capacity: 0 }
+"#;
+
+    /// 20:59 when it is first asked, 23:59 from then on.
+    struct Suspended(AtomicBool);
+
+    impl Clock for Suspended {
+        fn now(&self) -> Timestamp {
+            let woken = self.0.swap(true, Ordering::Relaxed);
+            let at = if woken { "2026-03-05T23:59:00Z" } else { "2026-03-05T20:59:00Z" };
+            at.parse().unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_picture_that_grew_old_is_taken_anew() {
+        let start = "2026-03-05T20:59:00Z".parse().unwrap();
+        let policy = crate::policy::load("policy.yaml", POLICY, start).policy.unwrap();
+        let front = Front::new(World::new(Settings::default(), start), BTreeMap::new());
+        let store = Arc::new(MemoryStore::default());
+        let ports = Ports {
+            cloud: Arc::new(front.clone()),
+            balancers: Arc::new(front.clone()),
+            probe: Arc::new(front.clone()),
+            store: store.clone(),
+            clock: Arc::new(Suspended(AtomicBool::new(false))),
+        };
+        let mut journal = Journal::open(store, start).unwrap();
+        tick(&ports, &policy, &mut journal, &[]).await.unwrap();
+        let launched = front.state().world.machines().count();
+        assert_eq!(launched, 0, "launched at midnight what was due at nine");
+    }
 }

@@ -22,7 +22,8 @@ use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 
 use self::order::{Order, OrderView};
-use self::view::StatusView;
+use self::view::{ProblemView, StatusView};
+use crate::model::time::Timestamp;
 
 /// What the socket may ask of the daemon. None of it tells a tick what to do: an order is written
 /// into the journal, and the next tick reads it like everything else.
@@ -52,6 +53,16 @@ impl Handle {
     /// Puts up the picture of a finished tick.
     pub fn show(&self, status: StatusView) {
         *self.status.write().unwrap_or_else(PoisonError::into_inner) = Some(status);
+    }
+
+    /// Adds to the picture, until the next tick that can be finished, why this one could not be.
+    pub fn trouble(&self, text: &str, since: Timestamp) {
+        let mut status = self.status.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(status) = status.as_mut() else { return };
+        if status.problems.iter().all(|problem| problem.text != text) {
+            let (since, text) = (since.to_string(), text.to_owned());
+            status.problems.push(ProblemView { fleet: None, since, text });
+        }
     }
 }
 

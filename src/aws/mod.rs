@@ -5,6 +5,7 @@ mod elb;
 mod elbv2;
 mod fault;
 mod preflight;
+mod whole;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -22,6 +23,7 @@ use crate::model::instance::InstanceId;
 use crate::ports::Balancers;
 
 pub use self::preflight::{Asked, Finding, Verdict, preflight};
+use self::whole::Whole;
 
 /// The SDK's own default has no time limit but for connecting: a half-open connection would hang a
 /// tick for ever.
@@ -60,10 +62,15 @@ impl Aws {
     }
 
     fn of(config: &SdkConfig) -> Self {
+        let ec2 = aws_sdk_ec2::config::Builder::from(config);
+        let elb = aws_sdk_elasticloadbalancing::config::Builder::from(config);
+        let elbv2 = aws_sdk_elasticloadbalancingv2::config::Builder::from(config);
         Self {
-            ec2: aws_sdk_ec2::Client::new(config),
-            elb: aws_sdk_elasticloadbalancing::Client::new(config),
-            elbv2: aws_sdk_elasticloadbalancingv2::Client::new(config),
+            ec2: aws_sdk_ec2::Client::from_conf(ec2.interceptor(Whole).build()),
+            elb: aws_sdk_elasticloadbalancing::Client::from_conf(elb.interceptor(Whole).build()),
+            elbv2: aws_sdk_elasticloadbalancingv2::Client::from_conf(
+                elbv2.interceptor(Whole).build(),
+            ),
             arns: Mutex::default(),
         }
     }

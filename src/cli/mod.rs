@@ -166,7 +166,9 @@ pub(crate) const POLICY_INVALID: u8 = 78;
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let json = cli.global.json;
-    match dispatch(cli) {
+    let done = dispatch(cli);
+    crate::telemetry::flush();
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Told(code)) => ExitCode::from(code),
         Err(Failure::Error(code, error)) => {

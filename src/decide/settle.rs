@@ -14,7 +14,11 @@ pub(super) fn settle(view: &FleetView, proposal: &mut Proposal) {
         return;
     }
     let surplus = capacity.saturating_sub(proposal.capacity);
-    let free = if proposal.may_release { count(view.eligible()) } else { 0 };
+    // What EC2 does not show may turn out to be nothing: it is the surplus first, and no server that
+    // is there goes in its place.
+    let unseen = count(view.servers.iter().filter(|s| s.is_capacity() && s.instance.is_none()));
+    let certain = surplus.saturating_sub(unseen);
+    let free = if proposal.may_release { count(view.eligible()).min(certain) } else { 0 };
     let blocked: Vec<(String, &Block)> = view
         .servers
         .iter()

@@ -125,7 +125,8 @@ fn no_kept_server(view: &FleetView, steps: &[&Step]) -> Option<String> {
     })
 }
 
-/// Scale-in leaves at least the desired capacity, and takes only eligible servers.
+/// Scale-in leaves at least the desired capacity, and the wanted one without what EC2 does not
+/// show; and it takes only eligible servers.
 fn capacity_kept(view: &FleetView, steps: &[&Step], decision: Option<&Decision>) -> Option<String> {
     let retired = retired(view, steps);
     let scaled_in: Vec<&Server> = retired
@@ -136,12 +137,20 @@ fn capacity_kept(view: &FleetView, steps: &[&Step], decision: Option<&Decision>)
     if let Some(server) = scaled_in.iter().find(|server| server.release.is_err()) {
         return Some(format!("{} may not go yet", server.label()));
     }
-    let desired = decision.map_or(Capacity::MAX, |decision| decision.desired);
+    if scaled_in.is_empty() {
+        return None;
+    }
+    let (desired, wanted) =
+        decision.map_or((Capacity::MAX, Capacity::MAX), |d| (d.desired, d.wanted));
     let taken_back = steps.iter().filter(|step| matches!(step.act, Act::Reclaim { .. }));
     let capacity = view.capacity().saturating_add(count(taken_back));
     let left = capacity.saturating_sub(count(&scaled_in));
-    (!scaled_in.is_empty() && left < desired)
-        .then(|| format!("scale-in would leave {left} of the {desired} desired"))
+    let unseen = view.servers.iter().filter(|s| s.is_capacity() && s.instance.is_none());
+    let certain = left.saturating_sub(count(unseen));
+    if certain < wanted {
+        return Some(format!("scale-in would leave {certain} certain servers of {wanted} wanted"));
+    }
+    (left < desired).then(|| format!("scale-in would leave {left} of the {desired} desired"))
 }
 
 /// Launches bring the fleet to what is desired, never beyond it or beyond what may be alive.

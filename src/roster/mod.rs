@@ -234,7 +234,9 @@ fn left_in_balancer(
     gone.filter_map(|record| {
         let instance = record.instance()?;
         let listed = members.get(instance).is_some_and(|m| *m != Membership::Draining);
-        let died = record.healthy_at.is_some() && record.retirement.is_none();
+        // One that was to go may have died before its balancer took the deregistration.
+        let told = record.retirement.as_ref().is_some_and(|r| r.deregistered_at.is_some());
+        let died = record.healthy_at.is_some() && !told;
         (listed || (died && record.cleared_at.is_none())).then(|| Leftover {
             fleet: view.name.clone(),
             balancer: balancer.clone(),

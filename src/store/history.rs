@@ -77,7 +77,7 @@ impl Look<'_> {
              ORDER BY planned_at, token",
             |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)),
         )?;
-        rows.into_iter().map(|(token, body)| server(&token, &body)).collect()
+        rows.into_iter().map(|(token, body)| Ok(server(&token, &body)?)).collect()
     }
 }
 

@@ -21,13 +21,56 @@ const GONE_LOADED: Duration = Duration::from_hours(25);
 /// Readings at hand per fleet, as in the ledger.
 const READINGS_LOADED: u32 = 300;
 
+/// Why the journal could not be read.
+pub(super) enum LoadFault {
+    /// What is in it was not written by us: the file is damaged, though SQLite finds it sound.
+    Damaged(String),
+    /// Anything else; a row in a shape that this version does not know, too.
+    Failed(StoreFault),
+}
+
+impl LoadFault {
+    fn of_json(row: &str, error: &serde_json::Error) -> Self {
+        let text = format!("{row}: {error}");
+        if error.is_data() { Self::Failed(StoreFault(text)) } else { Self::Damaged(text) }
+    }
+}
+
+impl From<rusqlite::Error> for LoadFault {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::Error;
+        if let Error::Utf8Error(..)
+        | Error::InvalidColumnType(..)
+        | Error::FromSqlConversionFailure(..) = &error
+        {
+            return Self::Damaged(error.to_string());
+        }
+        Self::Failed(fault(&error))
+    }
+}
+
+impl From<StoreFault> for LoadFault {
+    fn from(fault: StoreFault) -> Self {
+        Self::Failed(fault)
+    }
+}
+
+impl From<LoadFault> for StoreFault {
+    fn from(fault: LoadFault) -> Self {
+        match fault {
+            LoadFault::Damaged(why) => Self(format!("it is damaged: {why}")),
+            LoadFault::Failed(fault) => fault,
+        }
+    }
+}
+
 pub(super) fn parsed(text: &str) -> Timestamp {
     // Written by us; a row that was damaged by hand reads as very old, which argues for holding.
     text.parse().unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 /// Everything that is open or recent.
-pub(super) fn load(connection: &Connection, now: Timestamp) -> Result<Ledger, StoreFault> {
+pub(super) fn load(connection: &Connection, now: Timestamp) -> Result<Ledger, LoadFault> {
     let mut ledger = Ledger::default();
     load_servers(connection, now, &mut ledger)?;
     load_fleets(connection, &mut ledger)?;
@@ -67,45 +110,45 @@ fn rows<T>(
     connection: &Connection,
     sql: &str,
     read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-) -> Result<Vec<T>, StoreFault> {
-    let mut query = connection.prepare(sql).map_err(|e| fault(&e))?;
-    let rows = query.query_map([], read).map_err(|e| fault(&e))?;
-    rows.collect::<Result<_, _>>().map_err(|e| fault(&e))
+) -> Result<Vec<T>, LoadFault> {
+    let mut query = connection.prepare(sql).map_err(LoadFault::from)?;
+    let rows = query.query_map([], read).map_err(LoadFault::from)?;
+    rows.collect::<Result<_, _>>().map_err(LoadFault::from)
 }
 
 fn load_servers(
     connection: &Connection,
     now: Timestamp,
     ledger: &mut Ledger,
-) -> Result<(), StoreFault> {
+) -> Result<(), LoadFault> {
     let after = stored(time::before(now, GONE_LOADED));
     let mut query = connection
         .prepare("SELECT token, body FROM servers WHERE gone_at IS NULL OR gone_at > ?1")
-        .map_err(|e| fault(&e))?;
-    let mut found = query.query([after]).map_err(|e| fault(&e))?;
-    while let Some(row) = found.next().map_err(|e| fault(&e))? {
+        .map_err(LoadFault::from)?;
+    let mut found = query.query([after]).map_err(LoadFault::from)?;
+    while let Some(row) = found.next().map_err(LoadFault::from)? {
         let (token, body): (String, String) =
-            (row.get(0).map_err(|e| fault(&e))?, row.get(1).map_err(|e| fault(&e))?);
+            (row.get(0).map_err(LoadFault::from)?, row.get(1).map_err(LoadFault::from)?);
         let record = server(&token, &body)?;
         ledger.servers.insert(record.token.clone(), record);
     }
     Ok(())
 }
 
-pub(super) fn server(token: &str, body: &str) -> Result<ServerRecord, StoreFault> {
+pub(super) fn server(token: &str, body: &str) -> Result<ServerRecord, LoadFault> {
     serde_json::from_str::<ServerRow>(body)
-        .map_err(|error| StoreFault(format!("server {token}: {error}")))?
+        .map_err(|error| LoadFault::of_json(&format!("server {token}"), &error))?
         .into_record(token)
-        .map_err(|error| StoreFault(error.to_string()))
+        .map_err(|error| StoreFault(error.to_string()).into())
 }
 
-fn load_fleets(connection: &Connection, ledger: &mut Ledger) -> Result<(), StoreFault> {
+fn load_fleets(connection: &Connection, ledger: &mut Ledger) -> Result<(), LoadFault> {
     let found = rows(connection, "SELECT name, body FROM fleets", |row| {
         Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
     })?;
     for (name, body) in found {
         let memory = serde_json::from_str::<FleetRow>(&body)
-            .map_err(|error| StoreFault(format!("fleet {name}: {error}")))?
+            .map_err(|error| LoadFault::of_json(&format!("fleet {name}"), &error))?
             .into_memory(&name)
             .map_err(|error| StoreFault(error.to_string()))?;
         if let Some(name) = FleetName::new(&name) {
@@ -115,7 +158,7 @@ fn load_fleets(connection: &Connection, ledger: &mut Ledger) -> Result<(), Store
     Ok(())
 }
 
-fn load_readings(connection: &Connection, ledger: &mut Ledger) -> Result<(), StoreFault> {
+fn load_readings(connection: &Connection, ledger: &mut Ledger) -> Result<(), LoadFault> {
     let mut query = connection
         .prepare(
             "SELECT fleet, at, waiting, oldest_seconds, unreadable, running, arrived, completed, busy
@@ -124,12 +167,12 @@ fn load_readings(connection: &Connection, ledger: &mut Ledger) -> Result<(), Sto
                  FROM readings)
              WHERE nth <= ?1 ORDER BY fleet, at",
         )
-        .map_err(|e| fault(&e))?;
+        .map_err(LoadFault::from)?;
     let found = query
         .query_map([READINGS_LOADED], |row| Ok((row.get::<_, String>(0)?, reading(row)?)))
-        .map_err(|e| fault(&e))?;
+        .map_err(LoadFault::from)?;
     for row in found {
-        let (fleet, reading) = row.map_err(|e| fault(&e))?;
+        let (fleet, reading) = row.map_err(LoadFault::from)?;
         if let Some(name) = FleetName::new(&fleet) {
             ledger.apply(&Change::Reading(name, reading));
         }

@@ -23,8 +23,8 @@ use crate::ports::StoreFault;
 
 pub use self::history::history;
 pub use self::shadow::shadow_record;
-use self::sqlite::OpenFault;
 pub use self::sqlite::SqliteStore;
+use self::sqlite::{OpenFault, Place};
 
 /// The database's name in the state directory.
 pub const DATABASE: &str = "state.db";
@@ -93,20 +93,24 @@ impl StateDir {
 pub fn open(dir: &StateDir, now: Timestamp) -> Result<Opened, StoreFault> {
     let path = dir.path.join(DATABASE);
     let created = !path.exists();
-    let opened = match SqliteStore::open(&path) {
+    let mut opened = match SqliteStore::open(&path, now) {
         Ok(store) => Opened { store, rebuilt: None, created },
         Err(OpenFault::Other(why)) => {
             return Err(StoreFault(format!("failed to open {}: {why}", path.display())));
         }
         Err(OpenFault::Corrupt(why)) => {
             let aside = set_aside(&path, now)?;
-            let store = SqliteStore::open(&path).map_err(|fault| match fault {
+            let store = SqliteStore::open(&path, now).map_err(|fault| match fault {
                 OpenFault::Corrupt(why) | OpenFault::Other(why) => StoreFault(why),
             })?;
             let rebuilt = Some(format!("it was damaged ({why}) and is now {}", aside.display()));
             Opened { store, rebuilt, created: true }
         }
     };
+    let lock = dir.path.join(LOCK);
+    let place = Place::of(&lock)
+        .map_err(|error| StoreFault(format!("failed to find {}: {error}", lock.display())))?;
+    opened.store.lean_on(place);
     let mode = std::fs::Permissions::from_mode(0o600);
     std::fs::set_permissions(&path, mode)
         .map_err(|error| StoreFault(format!("failed to protect {}: {error}", path.display())))?;

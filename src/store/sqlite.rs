@@ -1,14 +1,16 @@
 //! The journal in one SQLite file: write-ahead log, every commit synced to disk, since an intent
 //! that is not on disk must not be acted on.
 
-use std::path::Path;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 use rusqlite_migration::{M, Migrations};
 
-use super::load::{event, load};
+use super::load::{LoadFault, event, load};
 use super::write::write;
 use crate::model::fleet::FleetName;
 use crate::model::ledger::{Change, Event, Ledger};
@@ -39,6 +41,35 @@ const MIGRATIONS: &[M<'static>] = &[
 #[derive(Debug)]
 pub struct SqliteStore {
     pub(super) connection: Mutex<Connection>,
+    /// What has to stay where it is for a commit to be found again, and to be ours alone.
+    places: Vec<Place>,
+}
+
+/// A file that was opened by a name, and is not to lose it.
+#[derive(Debug)]
+pub(super) struct Place {
+    path: PathBuf,
+    file: (u64, u64),
+}
+
+impl Place {
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), file: identity(path)? })
+    }
+
+    /// A file that was deleted takes writes as before, and keeps none beyond the process's end.
+    fn stands(&self) -> Result<(), StoreFault> {
+        if identity(&self.path).is_ok_and(|file| file == self.file) {
+            return Ok(());
+        }
+        let shown = self.path.display();
+        Err(StoreFault(format!("{shown} was deleted or replaced while in use: restart the daemon")))
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let file = std::fs::symlink_metadata(path)?;
+    Ok((file.dev(), file.ino()))
 }
 
 /// Why a database file could not be opened.
@@ -52,7 +83,7 @@ pub(super) enum OpenFault {
 
 impl SqliteStore {
     /// Opens or creates the file, checks it, and brings its schema up to date.
-    pub(super) fn open(path: &Path) -> Result<Self, OpenFault> {
+    pub(super) fn open(path: &Path, now: Timestamp) -> Result<Self, OpenFault> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NOFOLLOW
@@ -68,13 +99,23 @@ impl SqliteStore {
         Migrations::from_slice(MIGRATIONS)
             .to_latest(&mut connection)
             .map_err(|error| unmigrated(&error))?;
-        Ok(Self { connection: Mutex::new(connection) })
+        // SQLite checks how pages hang together, not what is in them.
+        if let Err(LoadFault::Damaged(why)) = load(&connection, now) {
+            return Err(OpenFault::Corrupt(why));
+        }
+        let place = Place::of(path).map_err(|error| OpenFault::Other(error.to_string()))?;
+        Ok(Self { connection: Mutex::new(connection), places: vec![place] })
+    }
+
+    /// From now on nothing is committed once this file has lost its name.
+    pub(super) fn lean_on(&mut self, place: Place) {
+        self.places.push(place);
     }
 
     /// A look at the file as it is, for commands that change nothing. `None` when there is none.
     pub fn peek(path: &Path, now: Timestamp) -> Result<Option<Ledger>, StoreFault> {
         let Some(connection) = looked_at(path)? else { return Ok(None) };
-        load(&connection, now).map(Some)
+        Ok(Some(load(&connection, now)?))
     }
 
     /// Events from `since` on, oldest first, of one fleet or of all.
@@ -138,10 +179,11 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn load(&self, now: Timestamp) -> Result<Ledger, StoreFault> {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        load(&connection, now)
+        Ok(load(&connection, now)?)
     }
 
     fn commit(&self, changes: &[Change]) -> Result<(), StoreFault> {
+        self.places.iter().try_for_each(Place::stands)?;
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)

@@ -5,7 +5,13 @@
 #[cfg(feature = "aws")]
 mod cli;
 #[cfg(feature = "aws")]
+mod disk;
+#[cfg(feature = "aws")]
 mod moto;
+#[cfg(feature = "aws")]
+mod network;
+#[cfg(feature = "aws")]
+mod process;
 #[cfg(feature = "aws")]
 mod scale;
 mod recorded;

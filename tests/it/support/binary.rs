@@ -1,6 +1,7 @@
 //! The built binary as a process: started, asked, killed.
 #![expect(clippy::panic, reason = "a wait that ends in vain fails the test")]
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -71,11 +72,21 @@ impl Daemon {
 
     pub(crate) fn start_with(&mut self, more: &[&str]) {
         let log = File::options().create(true).append(true).open(self.folder.path().join("log"));
-        let log = log.unwrap();
+        self.start_logging_to(log.unwrap().into(), more);
+    }
+
+    pub(crate) fn start_logging_to(&mut self, stderr: Stdio, more: &[&str]) {
         let mut command = self.command(&["run", "--log-format", "text"]);
-        command.args(more);
-        command.stdout(log.try_clone().unwrap()).stderr(log);
+        command.args(more).stdout(Stdio::null()).stderr(stderr);
         self.child = Some(command.spawn().unwrap());
+    }
+
+    /// Every client token in the journal.
+    pub(crate) fn tokens(&self) -> BTreeSet<String> {
+        let journal = rusqlite::Connection::open(self.state().join("state.db")).unwrap();
+        let mut query = journal.prepare("SELECT token FROM servers").unwrap();
+        let tokens = query.query_map([], |row| row.get(0)).unwrap();
+        tokens.map(Result::unwrap).collect()
     }
 
     pub(crate) fn log(&self) -> String {
@@ -158,8 +169,36 @@ impl Daemon {
         }
     }
 
+    /// Starts it with a shell script in front, which ends with `exec "$@"`. `$0` is the state
+    /// directory; what the script mounts is seen by the daemon alone, and gone with it.
+    pub(crate) fn start_after(&mut self, script: &str, namespace: bool) {
+        let log = File::options().create(true).append(true).open(self.folder.path().join("log"));
+        let run = self.command(&["run", "--log-format", "text"]);
+        let mut command = Command::new(if namespace { "unshare" } else { "sh" });
+        if namespace {
+            command.args(["--user", "--map-root-user", "--mount", "sh"]);
+        }
+        command.arg("-c").arg(script).arg(self.state()).arg(run.get_program());
+        command.args(run.get_args()).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        command.envs(run.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.unwrap());
+        std::fs::create_dir_all(self.state()).unwrap();
+        self.child = Some(command.spawn().unwrap());
+    }
+
+    /// Waits for it to end by itself.
+    pub(crate) fn ended(&mut self) -> i32 {
+        let mut child = self.child.take().unwrap();
+        let look = || child.try_wait().unwrap();
+        wait_for("an end", Duration::from_secs(30), look).code().unwrap()
+    }
+
+    pub(crate) fn pid(&self) -> String {
+        self.child.as_ref().unwrap().id().to_string()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.as_ref().unwrap().id().to_string();
+        let pid = self.pid();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
 

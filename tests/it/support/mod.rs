@@ -4,6 +4,7 @@
 pub(crate) mod binary;
 pub(crate) mod cloud;
 pub(crate) mod moto;
+pub(crate) mod proxy;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};

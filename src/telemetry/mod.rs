@@ -1,7 +1,10 @@
 //! Logs: fields in the journal under systemd, readable lines or JSON elsewhere. One line per change,
 //! none when nothing changes.
 
-use std::sync::Arc;
+mod stderr;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use clap::ValueEnum;
 use tracing::{Level, event};
@@ -11,8 +14,12 @@ use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use self::stderr::Lines;
 use crate::model::ledger::{Event, EventKind};
 use crate::model::time::Timestamp;
+
+/// The process's stderr, where lines go there.
+static LINES: OnceLock<Lines> = OnceLock::new();
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -46,7 +53,7 @@ pub fn init(format: LogFormat, under_systemd: bool, verbose: bool, now: &Now) {
     let registry = tracing_subscriber::registry().with(filter);
     let text = || {
         tracing_subscriber::fmt::layer()
-            .with_writer(std::io::stderr)
+            .with_writer(LINES.get_or_init(|| Lines::to(std::io::stderr())).clone())
             .with_timer(Timer(now.clone()))
             .with_target(false)
             .with_ansi(false)
@@ -65,6 +72,13 @@ pub fn init(format: LogFormat, under_systemd: bool, verbose: bool, now: &Now) {
         }
     };
     done.ok();
+}
+
+/// Waits a moment for what is still on its way to stderr: called once, at the end.
+pub fn flush() {
+    if let Some(lines) = LINES.get() {
+        lines.flush(Duration::from_secs(1));
+    }
 }
 
 /// One change, as one line: `info` for what changed, `warn` for what needs a look.

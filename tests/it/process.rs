@@ -1,0 +1,210 @@
+//! The built binary as a process among others: stopped and continued, told to end in the midst of
+//! things, its log unread, signals by the hundred, a twin beside it. Every test ends by looking at
+//! the world.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tidegate::model::balancer::Balancer;
+use tidegate::sim::faults::Troubles;
+
+use crate::support::binary::Daemon;
+use crate::support::cloud::Cloud;
+use crate::support::proxy::{Proxy, Trick};
+use crate::support::wait_for;
+
+const PATIENCE: Duration = Duration::from_mins(1);
+
+fn classic() -> Balancer {
+    Balancer::Classic("web".to_owned())
+}
+
+fn behind(app: (u32, u32)) -> (Cloud, Proxy, Daemon) {
+    let cloud = Cloud::new(Troubles::new());
+    let proxy = Proxy::new(&cloud.endpoint, 1);
+    let daemon = Daemon::new(&proxy.endpoint, &cloud.policy("classic", app));
+    (cloud, proxy, daemon)
+}
+
+fn ids(cloud: &Cloud, fleet: &str) -> BTreeSet<String> {
+    cloud.alive(fleet).iter().map(|machine| machine.id.to_string()).collect()
+}
+
+/// Stopped for several ticks in the midst of looking, it goes on with a picture of the world as it
+/// was. What it decides on that must not cost the one server that is left.
+#[test]
+fn stopped_and_continued_it_ends_no_server_on_an_old_picture() {
+    let (cloud, proxy, mut daemon) = behind((1, 3));
+    daemon.start();
+    daemon.wait_in_service("app", 1);
+    daemon.order(&["hold", "app", "3", "--for", "1h", "before"]);
+    let three = daemon.wait_in_service("app", 3);
+    // The list of servers has been read when the balancer's answer is held.
+    proxy.on("DescribeInstanceHealth", Trick::Held, 1);
+    let asked = proxy.seen("DescribeInstanceHealth");
+    daemon.order(&["resume", "app"]);
+    wait_for("it looks", PATIENCE, || (proxy.seen("DescribeInstanceHealth") > asked).then_some(()));
+    daemon.signal("STOP");
+    for id in &three[..2] {
+        cloud.console_terminate(id);
+    }
+    proxy.release();
+    // Several ticks long.
+    std::thread::sleep(Duration::from_secs(4));
+    daemon.signal("CONT");
+    let left = BTreeSet::from([three[2].clone()]);
+    wait_for("it has seen that two are gone", PATIENCE, || {
+        assert_eq!(ids(&cloud, "app"), left, "{}", daemon.log());
+        (daemon.in_phase("app", "in service") == left.iter().cloned().collect::<Vec<_>>())
+            .then_some(())
+    });
+    assert_eq!(cloud.launched(), 3, "the one that is left is as many as are wanted");
+    wait_for("only it is in the balancer", Duration::from_secs(90), || {
+        (cloud.members(&classic()).into_iter().collect::<BTreeSet<_>>() == left).then_some(())
+    });
+}
+
+/// SIGTERM while a launch has no answer: it waits a while, ends well, and the next start finds the
+/// instance.
+#[test]
+fn told_to_end_in_mid_launch_it_ends_and_the_next_start_goes_on() {
+    let (cloud, proxy, mut daemon) = behind((2, 3));
+    proxy.on("RunInstances", Trick::Held, 1);
+    daemon.start();
+    wait_for("the launch is made", PATIENCE, || (cloud.launched() == 1).then_some(()));
+    assert_eq!(daemon.stop(), 0);
+    assert_eq!(cloud.launched(), 1, "the launch after it is not begun");
+    assert_eq!(daemon.says("stopped before the last calls were answered"), 1, "{}", daemon.log());
+    daemon.start();
+    let two: BTreeSet<String> = daemon.wait_in_service("app", 2).into_iter().collect();
+    assert_eq!(ids(&cloud, "app"), two);
+    assert_eq!(cloud.launched(), 2);
+}
+
+/// SIGTERM while a server drains: the next start goes on draining that one and takes no other.
+#[test]
+fn told_to_end_in_mid_drain_it_ends_and_the_next_start_drains_on() {
+    let (cloud, proxy, mut daemon) = behind((2, 3));
+    daemon.start();
+    daemon.wait_in_service("app", 2);
+    daemon.order(&["hold", "app", "3", "--for", "1h", "before"]);
+    let three: BTreeSet<String> = daemon.wait_in_service("app", 3).into_iter().collect();
+    proxy.on("DeregisterInstancesFromLoadBalancer", Trick::Unanswered, 1);
+    daemon.order(&["resume", "app"]);
+    daemon.wait_log("failed to deregister");
+    let begun = Instant::now();
+    assert_eq!(daemon.stop(), 0);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    daemon.start();
+    let left = wait_for("two are left", PATIENCE, || {
+        Some(ids(&cloud, "app")).filter(|left| left.len() == 2)
+    });
+    let served: BTreeSet<String> = daemon.wait_in_service("app", 2).into_iter().collect();
+    assert_eq!(served, left);
+    assert!(left.is_subset(&three));
+    assert_eq!(daemon.says("retire i-"), 1, "{}", daemon.log());
+    assert_eq!(cloud.launched(), 3);
+}
+
+/// Its log is a pipe: full and never read, or closed at the other end. The loop goes on.
+#[track_caller]
+fn goes_on_without_a_log(stderr: impl Into<Stdio>) {
+    let (cloud, _proxy, mut daemon) = behind((2, 3));
+    daemon.start_logging_to(stderr.into(), &[]);
+    let two = daemon.wait_in_service("app", 2);
+    cloud.console_terminate(&two[0]);
+    wait_for("it is replaced", PATIENCE, || (cloud.launched() == 3).then_some(()));
+    daemon.wait_in_service("app", 2);
+    assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut filler = writer.try_clone().unwrap();
+    let filled = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&filled);
+    // Writes until the pipe is full, and waits there until the reader goes.
+    let filling = std::thread::spawn(move || {
+        while filler.write_all(&[b'.'; 1024]).is_ok() {
+            count.fetch_add(1024, Ordering::Relaxed);
+        }
+    });
+    wait_for("the pipe is full", PATIENCE, || {
+        let before = filled.load(Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(200));
+        (before > 0 && filled.load(Ordering::Relaxed) == before).then_some(())
+    });
+    goes_on_without_a_log(writer);
+    drop(reader);
+    filling.join().unwrap();
+}
+
+#[test]
+fn a_log_that_is_closed_stops_nothing() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    goes_on_without_a_log(writer);
+}
+
+/// Five hundred signals to reload in a few seconds: the world is looked after meanwhile, and AWS is
+/// not asked for each of them.
+#[test]
+fn a_storm_of_reloads_neither_stops_the_ticks_nor_storms_aws() {
+    let (cloud, proxy, mut daemon) = behind((2, 3));
+    daemon.start();
+    let two = daemon.wait_in_service("app", 2);
+    let before = proxy.seen("DescribeInstances");
+    let begun = Instant::now();
+    let storm =
+        "i=0; while [ $i -lt 500 ]; do kill -HUP \"$0\" || exit 1; sleep 0.004; i=$((i+1)); done";
+    let mut storm = Command::new("sh").args(["-c", storm, &daemon.pid()]).spawn().unwrap();
+    cloud.console_terminate(&two[0]);
+    wait_for("it is replaced", PATIENCE, || (cloud.launched() == 3).then_some(()));
+    assert!(storm.try_wait().unwrap().is_none(), "the storm is over too soon to prove anything");
+    assert!(storm.wait().unwrap().success());
+    let (lasted, asked) = (begun.elapsed(), proxy.seen("DescribeInstances") - before);
+    assert!(f64::from(asked) <= lasted.as_secs_f64() * 5.0 + 2.0, "{asked} in {lasted:?}");
+    daemon.wait_in_service("app", 2);
+    assert_eq!(cloud.launched(), 3);
+}
+
+/// Two daemons with one install and a state directory each, as on two hosts. Nothing keeps them
+/// apart: while they want different numbers one launches what the other ends, a server a tick. But
+/// the servers that serve are left alone, `max` is kept, both tell of it, and they come to rest.
+#[test]
+fn two_daemons_of_one_install_quarrel_over_the_newest_servers_only() {
+    let cloud = Cloud::new(Troubles::new());
+    let policy = cloud.policy("classic", (2, 3));
+    let mut twins = [0, 1].map(|_| Daemon::new(&cloud.endpoint, &policy));
+    twins.iter_mut().for_each(Daemon::start);
+    let rest = || {
+        wait_for("both see the same two, and there are no others", PATIENCE, || {
+            let served = twins.each_ref().map(|twin| {
+                twin.in_phase("app", "in service").into_iter().collect::<BTreeSet<_>>()
+            });
+            let alive = ids(&cloud, "app");
+            // Both may have begun with two of their own.
+            assert!(alive.len() <= 4, "{alive:?}");
+            let right = alive.len() == 2 && served.iter().all(|served| *served == alive);
+            right.then_some(alive)
+        })
+    };
+    let two = rest();
+    let before = cloud.launched();
+    twins[0].order(&["hold", "app", "3", "--for", "1h", "the other knows nothing of this"]);
+    wait_for("they quarrel", PATIENCE, || {
+        let alive = ids(&cloud, "app");
+        assert!(two.is_subset(&alive), "{}", twins[1].log());
+        assert!(alive.len() <= 3, "{alive:?}");
+        (cloud.launched() > before + 4).then_some(())
+    });
+    assert!(twins[1].says("were in EC2 and not in the journal") > 0, "{}", twins[1].log());
+    twins[0].order(&["resume", "app"]);
+    assert_eq!(rest(), two);
+    assert!(two.iter().all(|id| cloud.members(&classic()).contains(id)));
+}
