@@ -36,7 +36,8 @@ use crate::telemetry::{self, LogFormat};
 #[derive(Debug, Args)]
 pub(crate) struct Drill {
     /// What goes wrong, with commas: slow-boot, no-capacity, dead-queue, lost-replies, throttling,
-    /// never-healthy, die-young, console-kill, blind-spots, late-listing
+    /// never-healthy, die-young, console-kill, blind-spots,
+    /// partial-list, all-sick, late-listing
     #[arg(long, value_delimiter = ',', value_name = "FAULT")]
     faults: Vec<Trouble>,
     /// How long, in imagined time

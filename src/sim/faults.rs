@@ -25,12 +25,16 @@ pub enum Trouble {
     ConsoleKill,
     /// EC2's list fails every fifth time.
     BlindSpots,
+    /// For twenty minutes of every hundred EC2's list lacks most instances, and says nothing of it.
+    PartialList,
+    /// For ten minutes of every two hours no page answers, although every server works.
+    AllSick,
     /// New instances are missing from EC2's list for a minute.
     LateListing,
 }
 
 impl Trouble {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::SlowBoot,
         Self::NoCapacity,
         Self::DeadQueue,
@@ -40,6 +44,8 @@ impl Trouble {
         Self::DieYoung,
         Self::ConsoleKill,
         Self::BlindSpots,
+        Self::PartialList,
+        Self::AllSick,
         Self::LateListing,
     ];
 
@@ -54,6 +60,8 @@ impl Trouble {
             Self::DieYoung => "die-young",
             Self::ConsoleKill => "console-kill",
             Self::BlindSpots => "blind-spots",
+            Self::PartialList => "partial-list",
+            Self::AllSick => "all-sick",
             Self::LateListing => "late-listing",
         }
     }

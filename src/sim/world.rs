@@ -101,6 +101,10 @@ impl Machine {
         time::since(until, self.launched_at)
     }
 
+    fn is_easily_missed(&self) -> bool {
+        !self.id.as_str().ends_with(['0', '4', '8', 'c'])
+    }
+
     fn is_shown(&self, now: Timestamp) -> bool {
         let ends = self.ends.as_ref().map(|(at, _)| *at);
         ends.is_none_or(|at| now < time::after(at, SHUTTING_DOWN + SHOWN_TERMINATED))
@@ -218,10 +222,24 @@ impl World {
         }
         let now = self.now;
         let late = self.has(Trouble::LateListing);
+        let partial = self.is_partial();
         Ok(self.machines.values().filter(move |machine| {
             let visible = !late || time::since(now, machine.launched_at) >= LISTED_AFTER;
-            visible && machine.is_shown(now)
+            visible && machine.is_shown(now) && !(partial && machine.is_easily_missed())
         }))
+    }
+
+    /// Whether the list lacks instances now. Of a few it lacks none: that one or two are gone is easy
+    /// to believe, and nobody could tell.
+    fn is_partial(&self) -> bool {
+        let span = self.now.as_second().div_euclid(1200) % 5 == 2;
+        let alive = self.machines.values().filter(|machine| machine.lifecycle(self.now).is_alive());
+        self.has(Trouble::PartialList) && span && alive.filter(|m| m.is_easily_missed()).count() > 2
+    }
+
+    /// Whether every page fails now.
+    pub fn looks_sick(&self) -> bool {
+        self.has(Trouble::AllSick) && self.now.as_second().div_euclid(600) % 12 == 5
     }
 
     /// RunInstances of one instance: a repeated token gives the same instance, whose request must
@@ -367,7 +385,8 @@ impl World {
 
     /// Whether an instance's page says welcome, by instance or by address.
     pub fn page(&self, id: &InstanceId) -> bool {
-        self.machines.get(id).is_some_and(|machine| machine.serves(self.now))
+        let serves = self.machines.get(id).is_some_and(|machine| machine.serves(self.now));
+        serves && !self.looks_sick()
     }
 
     /// The instances that serve, of one fleet.

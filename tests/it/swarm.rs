@@ -2,7 +2,8 @@
 //! once they end, everything must come right within a stated time and then rest.
 //!
 //! Checked against the world's truth after every tick, not against what the daemon believes. A
-//! failure names its seed and troubles; `TIDEGATE_SEEDS=A..B` runs just those.
+//! failure names its seed and troubles; `TIDEGATE_SEEDS=A..B` runs just those, and
+//! `tests/run swarm SECONDS` fresh ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use tidegate::model::fleet::{FleetName, Pool};
 use tidegate::model::instance::{InstanceId, Lifecycle};
 use tidegate::model::launch::{Image, LaunchRequest, Token, tag};
+use tidegate::model::ledger::{Change, Override, OverrideKey};
 use tidegate::model::plan::Act;
 use tidegate::model::server::RetireReason;
 use tidegate::model::time::{self, Timestamp};
@@ -44,7 +46,7 @@ fleets:
   job:
     launch: { types: [t3.small, t3a.small] }
     health: { http: "http://{private_ip}/", expect: welcome, grace: 10m }
-    min: 0
+    min: 1
     max: 4
     minimum_uptime: 45m
     queue: { read: { http: "http://q.example/" }, scale_out: { above: 20, add: 2 }, scale_in: { below: 5, remove: 1 } }
@@ -82,6 +84,8 @@ struct Run {
     whims: Rng,
     /// Somebody else's instance, with our tags on it.
     foreign: InstanceId,
+    /// Retirements so far, for the brake on them.
+    retired: Vec<Timestamp>,
 }
 
 impl Run {
@@ -106,7 +110,10 @@ impl Run {
         let policy = policy(if whims.chance(0.5) { "hour" } else { "second" });
         let simulation = Simulation::new(policy, settings, loads, store, start()).unwrap();
         let foreign = somebody_elses(&simulation);
-        Self { seed, troubles, simulation, whims, foreign }
+        // First of all, so that it is told even if the process dies of it.
+        let names: Vec<&str> = troubles.iter().map(|trouble| trouble.as_str()).collect();
+        println!("seed {seed}: {}", names.join(", "));
+        Self { seed, troubles, simulation, whims, foreign, retired: Vec::new() }
     }
 
     #[track_caller]
@@ -119,6 +126,40 @@ impl Run {
             names.join(", "),
             self.simulation.now()
         );
+    }
+
+    /// What a person orders now and then, while troubles last.
+    fn meddle(&mut self) {
+        if !self.whims.chance(0.005) {
+            return;
+        }
+        let now = self.simulation.now();
+        let key = if self.whims.chance(0.5) {
+            OverrideKey::Hold(name("app"))
+        } else {
+            let view = self.simulation.journal.ledger().servers.values();
+            let serving = view.filter(|record| record.is_open() && record.in_service_at.is_some());
+            let ids: Vec<InstanceId> =
+                serving.filter_map(|record| record.instance().cloned()).collect();
+            if ids.is_empty() {
+                return;
+            }
+            OverrideKey::Keep(ids[self.whims.up_to(ids.len() - 1)].clone())
+        };
+        let order = Override {
+            key,
+            capacity: 3,
+            owner: "ann".to_owned(),
+            reason: "a whim".to_owned(),
+            since: now,
+            until: time::after(now, Duration::from_mins(90)),
+        };
+        self.simulation.journal.commit(&[Change::Override(order)]).unwrap();
+    }
+
+    fn order(&self, key: &OverrideKey) -> bool {
+        let orders = &self.simulation.journal.ledger().overrides;
+        orders.get(key).is_some_and(|order| order.until > self.simulation.now())
     }
 
     async fn step(&mut self) -> TickRecord {
@@ -144,16 +185,41 @@ impl Run {
         self.check_world();
         for call in &record.calls {
             if let What::Terminate { instance, proof, .. } = &call.what {
+                let kept = self.order(&OverrideKey::Keep(instance.clone()));
+                self.demand(!kept, &format!("{instance} is terminated and was to be kept"));
                 let told = format!("{instance} is terminated while it carries traffic ({proof})");
                 self.demand(!carrying.contains(instance), &told);
                 self.demand(*instance != self.foreign, "somebody else's instance is touched");
             }
         }
         for step in &record.survey.plan.steps {
-            if let Act::Retire { label, why: RetireReason::ScaleIn, .. } = &step.act {
-                self.check_scale_in(record, &step.fleet, label);
+            if let Act::Retire { label, why, .. } = &step.act {
+                self.retired.push(record.survey.seen.now);
+                match why {
+                    RetireReason::ScaleIn => self.check_scale_in(record, &step.fleet, label),
+                    RetireReason::Sick { .. } => self.check_sick(record, &step.fleet, label),
+                    RetireReason::NeverHealthy { .. }
+                    | RetireReason::StuckPending { .. }
+                    | RetireReason::Operator { .. } => {}
+                }
             }
         }
+        let from = time::before(record.survey.seen.now, Duration::from_mins(10));
+        let of_late = self.retired.iter().filter(|at| **at > from).count();
+        self.demand(of_late <= 5, &format!("{of_late} retirements within ten minutes"));
+        let held =
+            self.order(&OverrideKey::Hold(name("app"))) && record.survey.roster.blind.is_none();
+        let desired = record.survey.decisions[&name("app")].desired;
+        self.demand(!held || desired >= 3, &format!("held at 3, and {desired} desired"));
+    }
+
+    /// Where every server looks sick, none is.
+    fn check_sick(&self, record: &TickRecord, fleet: &FleetName, label: &str) {
+        let view = &record.survey.roster.fleets[fleet];
+        let serving = view.servers.iter().filter(|server| server.record.in_service_at.is_some());
+        let alone = serving.count() < 2;
+        let all = self.simulation.front.state().world.looks_sick();
+        self.demand(alone || !all, &format!("{label} goes although every page fails"));
     }
 
     fn check_world(&self) {
@@ -230,6 +296,7 @@ async fn run(seed: u64) {
     let mut run = Run::new(seed);
     let end = time::after(start(), Duration::from_hours(12));
     while run.simulation.now() < end {
+        run.meddle();
         run.step().await;
     }
     run.simulation.front.state().world.calm();
@@ -243,10 +310,10 @@ async fn run(seed: u64) {
         let record = run.step().await;
         let app = &record.survey.roster.fleets[&name("app")];
         run.demand(app.in_service() == 2, &format!("{} of 2 in service", app.in_service()));
-        for fleet in [name("job"), name("work")] {
+        for (fleet, least) in [(name("job"), 1), (name("work"), 0)] {
             let why = record.survey.decisions[&fleet].text(&run.simulation.policy.zone);
-            let none = record.survey.roster.fleets[&fleet].servers.is_empty();
-            run.demand(none, &format!("{fleet} servers without jobs: {why}"));
+            let servers = record.survey.roster.fleets[&fleet].servers.len();
+            run.demand(servers == least, &format!("{servers} of {fleet} without jobs: {why}"));
         }
         run.demand(record.calls.is_empty(), &format!("it does not rest: {:?}", record.calls));
     }
@@ -256,24 +323,52 @@ async fn run(seed: u64) {
         let machines = state.world.machines();
         machines.filter(|m| m.id != run.foreign && m.lifecycle(now).is_alive()).count()
     };
-    run.demand(strays == 2, &format!("{strays} instances run, 2 are wanted"));
+    run.demand(strays == 3, &format!("{strays} instances run, 3 are wanted"));
 }
 
-/// The seeds that were asked for, or these.
-pub(crate) fn seeds(these: std::ops::Range<u64>) -> std::ops::Range<u64> {
-    let asked = std::env::var("TIDEGATE_SEEDS").ok();
-    let parsed = asked.as_deref().and_then(|text| {
-        let (from, to) = text.split_once("..")?;
-        Some(from.parse().ok()?..to.parse().ok()?)
-    });
-    parsed.unwrap_or(these)
+/// The seeds that were asked for.
+pub(crate) fn asked() -> Option<std::ops::Range<u64>> {
+    let asked = std::env::var("TIDEGATE_SEEDS").ok()?;
+    let (from, to) = asked.split_once("..")?;
+    Some(from.parse().ok()?..to.parse().ok()?)
 }
+
+/// Seeds that have found something, and what.
+const KEPT: &str = include_str!("../seeds.txt");
+
+fn kept() -> impl Iterator<Item = u64> {
+    KEPT.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok())
+}
+
+/// `tests/run swarm SECONDS`: fresh seeds for so long.
+fn fresh_for() -> Option<Duration> {
+    let seconds = std::env::var("TIDEGATE_SWARM_FOR").ok()?;
+    Some(Duration::from_secs(seconds.parse().expect("TIDEGATE_SWARM_FOR is a number of seconds")))
+}
+
+/// What one seed goes through: twelve hours of troubles, six of calm, and a while of rest.
+const DAYS_A_SEED: f64 = 18.0 / 24.0;
 
 #[tokio::test]
 async fn nothing_is_lost_leaked_or_wrongly_killed_and_all_comes_right() {
-    for seed in seeds(0..60) {
+    let begun = std::time::Instant::now();
+    let seeds = asked().map_or_else(|| kept().chain(0..60).collect(), Vec::from_iter);
+    let mut done = 0_u32;
+    for seed in seeds {
         run(seed).await;
+        done += 1;
     }
+    if let Some(span) = fresh_for() {
+        let mut seed = u64::try_from(Timestamp::now().as_microsecond()).unwrap();
+        while begun.elapsed() < span {
+            run(seed).await;
+            seed += 1;
+            done += 1;
+        }
+    }
+    let days = f64::from(done) * DAYS_A_SEED;
+    let minutes = begun.elapsed().as_secs_f64() / 60.0;
+    println!("{done} seeds, {days:.0} simulated days, {:.0} a minute", days / minutes);
 }
 
 #[tokio::test]

@@ -1,0 +1,143 @@
+"""Is every guard needed? Takes each out of a copy of the source, one at a time, and runs the
+simulations: one of them has to fail, else the guard is one that nobody tests.
+
+    tests/run guards [NAME]
+
+Everything is done in a copy under the cache directory; the checkout is not touched.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+# Name of the guard, and for each of its places: the file, the text that makes it, and what is there
+# without it.
+GUARDS = [
+    ("fleet-cap", "src/decide/mod.rs",
+     "let held = bounds.clamp(proposal.capacity);",
+     "let held = proposal.capacity.max(bounds.min());"),
+    # Two layers; either alone would do.
+    ("floor", "src/decide/mod.rs",
+     "let held = bounds.clamp(proposal.capacity);",
+     "let held = proposal.capacity.min(bounds.max());",
+     "src/decide/queue.rs",
+     ".max(fleet.bounds.min());",
+     ";"),
+    ("account-cap", "src/plan/budget.rs",
+     "&& self.alive >= limit",
+     "&& self.alive >= limit && false"),
+    ("termination-budget", "src/plan/budget.rs",
+     "&& count(&self.retired) >= rate.count",
+     "&& count(&self.retired) >= rate.count && false"),
+    ("drain-first", "src/plan/retire.rs",
+     "if retirement.terminate_asks > 0 {",
+     "if retirement.terminate_asks < u32::MAX {"),
+    ("minimum-uptime", "src/roster/release.rs",
+     "if uptime < minimum {",
+     "if uptime < minimum && false {"),
+    ("paid-hour", "src/roster/release.rs",
+     "if now < opens {",
+     "if now < opens && false {"),
+    ("unknown-reading", "src/decide/queue.rs",
+     "Err(why) => ask.unreadable(why),",
+     "Err(_) => Proposal::new(floor, Reason::QueueUnread),"),
+    ("fresh-evidence", "src/roster/phase.rs",
+     "Some(_) | None if self.asked => Ok(()),",
+     "Some(_) | None if self.asked || true => Ok(()),"),
+    ("busy", "src/roster/phase.rs",
+     "Some(jobs) if jobs > 0 => Err(Block::Busy { jobs }),",
+     "Some(jobs) if jobs > 0 && false => Err(Block::Busy { jobs }),"),
+    ("partial-view", "src/roster/mod.rs",
+     "(absent > tolerated).then_some",
+     "(absent > tolerated && false).then_some"),
+    ("correlated-sickness", "src/roster/mod.rs",
+     "sick > half_floor(of)",
+     "sick > half_floor(of) && false"),
+    ("ownership", "src/roster/mod.rs",
+     "&& token.is_some_and(|token| Token::is_ours(token, &policy.install))",
+     "&& token.is_none_or(|_| true)"),
+    ("hold", "src/decide/demand.rs",
+     "if let Some(hold) = &view.hold {",
+     "if let Some(hold) = view.hold.as_ref().filter(|_| false) {"),
+    ("keep", "src/roster/phase.rs",
+     "keep.filter(|keep| keep.until > self.seen.now)",
+     "keep.filter(|keep| keep.until > self.seen.now && false)"),
+    ("unanswered-is-alive", "src/roster/note.rs",
+     "LaunchState::Asked(asked) if self.trusted && given_up(asked, now) => {",
+     "LaunchState::Asked(asked) if asked.attempts > 0 => {"),
+    ("intent-before-act", "src/record/mod.rs",
+     "    journal.commit(&changes)?;\n",
+     "    journal.take_in(&changes);\n"),
+]
+
+TESTS = ["swarm", "crash", "scenario"]
+
+root = Path(__file__).resolve().parent.parent
+cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tidegate" / "guards"
+copy = cache / "source"
+
+
+def files():
+    """What git knows of, committed or not, without what it ignores."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=root, check=True, capture_output=True, text=True).stdout
+    return [name for name in listed.splitlines() if (root / name).is_file()]
+
+
+def run_tests():
+    """The first test that fails and what it says, or None."""
+    env = dict(os.environ, CARGO_TARGET_DIR=str(cache / "target"), RUST_BACKTRACE="0")
+    build = ["cargo", "test", "--locked", "--no-default-features", "--test", "it"]
+    built = subprocess.run(build + ["--no-run"], cwd=copy, env=env, capture_output=True, text=True)
+    if built.returncode != 0:
+        sys.exit(f"the mutant does not compile:\n{built.stderr}")
+    done = subprocess.run(
+        build + ["--"] + TESTS, cwd=copy, env=env, capture_output=True, text=True, timeout=600)
+    if done.returncode == 0:
+        return None
+    failed = re.findall(r"^test (\S+) \.\.\. FAILED", done.stdout, re.M)
+    if not failed:
+        sys.exit(f"the tests did not run:\n{done.stdout}\n{done.stderr}")
+    said = re.search(r"panicked at .*\n(.*)", done.stdout)
+    return failed, said.group(1)[:160] if said else ""
+
+
+def main():
+    wanted = sys.argv[1] if len(sys.argv) > 1 else ""
+    guards = [guard for guard in GUARDS if wanted in guard[0]]
+    if not guards:
+        sys.exit(f"no guard is called like {wanted}; there are {', '.join(g[0] for g in GUARDS)}")
+    shutil.rmtree(copy, ignore_errors=True)
+    for name in files():
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(root / name, copy / name)
+    if run_tests() is not None:
+        sys.exit("the tests fail with every guard in place; see to that first")
+    idle = []
+    for name, *places in guards:
+        whole = {}
+        for path, guard, without in zip(places[::3], places[1::3], places[2::3]):
+            source = (copy / path).read_text()
+            whole.setdefault(path, source)
+            if source.count(guard) != 1:
+                sys.exit(f"{name}: `{guard}` is in {path} {source.count(guard)} times, not once; "
+                         f"say in {Path(__file__).name} how it is told now")
+            (copy / path).write_text(source.replace(guard, without))
+        found = run_tests()
+        for path, source in whole.items():
+            (copy / path).write_text(source)
+        if found is None:
+            idle.append(name)
+            print(f"{name:22} NOBODY MISSES IT", flush=True)
+        else:
+            print(f"{name:22} missed by {', '.join(found[0])}\n{'':22} {found[1]}", flush=True)
+    if idle:
+        sys.exit(f"{len(idle)} of {len(guards)} guards are tested by nothing: {', '.join(idle)}")
+    print(f"all {len(guards)} guards are needed")
+
+
+main()
