@@ -335,6 +335,11 @@ impl Daemon {
                     .any(|r| r.fleet == *fleet && r.is_open());
                 if any { Ok(()) } else { Err(format!("{fleet} has no servers")) }
             }
+            OverrideKey::Approve(fleet) => {
+                let key = format!("approval:{fleet}");
+                let asked = self.journal.ledger().problems.contains_key(&key);
+                if asked { Ok(()) } else { Err(format!("{fleet} has nothing to approve of")) }
+            }
             OverrideKey::Keep(id) | OverrideKey::Terminate(id) => {
                 let ours = self.journal.ledger().of_instance(id).is_some_and(ServerRecord::is_open);
                 if ours { Ok(()) } else { Err(format!("{id} is not a server of ours")) }
@@ -376,6 +381,9 @@ fn told(entry: &Override, policy: &Policy) -> String {
         OverrideKey::Keep(id) => format!("{id} is kept by {owner} until {until}: {reason}"),
         OverrideKey::Terminate(id) => {
             format!("{id} will be drained and terminated, asked by {owner}: {reason}")
+        }
+        OverrideKey::Approve(fleet) => {
+            format!("the policy may shrink {fleet} as it says, approved by {owner}: {reason}")
         }
         OverrideKey::Retire(fleet) => {
             format!(

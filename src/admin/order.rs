@@ -46,7 +46,8 @@ pub enum Order {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OrderView {
-    /// `hold`, `pause`, `resume`, `keep`, `unkeep`, `launch`, `terminate` or `retire`.
+    /// `hold`, `pause`, `resume`, `keep`, `unkeep`, `launch`, `terminate`, `retire` or
+    /// `approve`.
     pub order: String,
     /// The fleet, or the instance.
     pub subject: String,
@@ -82,6 +83,7 @@ impl OrderView {
             "keep" => (OverrideKey::Keep(self.instance()?), true),
             "terminate" => (OverrideKey::Terminate(self.instance()?), false),
             "retire" => (OverrideKey::Retire(self.fleet()?), false),
+            "approve" => (OverrideKey::Approve(self.fleet()?), false),
             other => return Err(format!("there is no order `{}`", printable(other, 32))),
         };
         let lasts = Duration::from_secs(self.for_seconds);

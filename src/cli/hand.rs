@@ -83,6 +83,12 @@ pub(crate) enum Hand {
         #[command(flatten)]
         why: Why,
     },
+    /// Let an edited policy end more than half of a fleet, which waits for this word
+    Approve {
+        fleet: String,
+        #[command(flatten)]
+        why: Why,
+    },
     /// Have the daemon read its policy file again, and say what came of it
     Reload,
 }
@@ -152,6 +158,9 @@ fn order(hand: &Hand, user: &str) -> Option<OrderView> {
         Hand::Unkeep { instance } => view("unkeep", instance, None),
         Hand::Retire { fleet, why } => {
             OrderView { reason: why.reason.clone(), ..view("retire", fleet, why.owner.as_ref()) }
+        }
+        Hand::Approve { fleet, why } => {
+            OrderView { reason: why.reason.clone(), ..view("approve", fleet, why.owner.as_ref()) }
         }
         Hand::Reload => return None,
     })

@@ -129,6 +129,8 @@ enum Absent {
     #[command(hide = true)]
     Retire(Rest),
     #[command(hide = true)]
+    Approve(Rest),
+    #[command(hide = true)]
     Reload(Rest),
 }
 

@@ -103,6 +103,7 @@ pub fn decide(
     }
     let mut proposal = demand::demand(fleet, view, now);
     bound(fleet, &mut proposal);
+    await_approval(fleet, view, &mut proposal);
     let wanted = proposal.capacity;
     settle::settle(view, &mut proposal);
     conclude(fleet, view, proposal, wanted)
@@ -116,6 +117,26 @@ fn bound(fleet: &FleetPolicy, proposal: &mut Proposal) {
         let asked = proposal.capacity;
         proposal.because.push(Reason::Bounded { asked, min: bounds.min(), max: bounds.max() });
         proposal.capacity = held;
+    }
+}
+
+/// Fewer servers than this are not worth a question.
+const FEW: Capacity = 2;
+
+/// Keeps a fleet as it is where an edit of the policy, and not the load or the hour, would end more
+/// than half of it: a digit too few in a file is the most likely way to lose a shop. What a person
+/// holds is a person's word already.
+fn await_approval(fleet: &FleetPolicy, view: &FleetView, proposal: &mut Proposal) {
+    let Some(from) = view.edited_from.filter(|_| proposal.bounded) else { return };
+    let by_edit = fleet.queue.is_none() || from > fleet.bounds.max();
+    let to = proposal.capacity;
+    let large = from.saturating_sub(to) >= FEW && to.saturating_mul(2) < from;
+    if by_edit && large {
+        // None is launched for it either: what is gone stays gone.
+        proposal.capacity = to.max(from.min(view.capacity()));
+        proposal.may_release = false;
+        let fleet = fleet.name.clone();
+        proposal.because.push(Reason::AwaitsApproval { fleet, from, to });
     }
 }
 

@@ -162,6 +162,7 @@ impl Filter {
             balancer: BalancerView::None,
             hold: None,
             pause: None,
+            edited_from: None,
             extra: None,
             retire: None,
             breaker: Breaker::Closed { failures: 0 },

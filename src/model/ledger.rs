@@ -56,6 +56,8 @@ pub struct FleetMemory {
     /// The balancer its servers were last registered with, and its drain time: known even after
     /// the fleet has left the policy.
     pub balancer: Option<(Balancer, Duration)>,
+    /// The policy that `target` was decided by, by its digest.
+    pub decided_by: Option<String>,
     /// Whether it acted, or only observed, when it was in the policy last.
     pub acting: Option<bool>,
     /// What its queue's readings have taught; only for a fleet with a goal.
@@ -85,6 +87,8 @@ pub enum OverrideKey {
     Terminate(InstanceId),
     /// `tidegate launch`: a number of servers is to be added.
     Launch(FleetName),
+    /// `tidegate approve`: the edited policy may shrink the fleet as far as it says.
+    Approve(FleetName),
 }
 
 /// What a person asked for: by whom, why, and until when.

@@ -98,6 +98,9 @@ pub struct FleetView {
     /// Servers wanted on top of the rules, by hand.
     pub extra: Option<Override>,
     pub retire: Option<Override>,
+    /// The policy has been edited since the last decision, which was for so many, and nobody has
+    /// approved of it.
+    pub edited_from: Option<Capacity>,
     pub breaker: Breaker,
     /// Pools that refused lately, and until when they are passed over.
     pub cold: Vec<Cold>,

@@ -16,7 +16,7 @@ use crate::model::decision::Decision;
 use crate::model::fleet::FleetName;
 use crate::model::instance::InstanceId;
 use crate::model::launch::{LaunchRequest, Token};
-use crate::model::ledger::{Change, Event};
+use crate::model::ledger::{Change, Event, OverrideKey};
 use crate::model::plan::{OutOfService, Plan};
 use crate::model::roster::Roster;
 use crate::model::time::Timestamp;
@@ -91,7 +91,10 @@ pub fn intend(journal: &mut Journal, findings: Findings<'_>) -> Result<Intent, S
     let mut changes = findings.noted;
     for decision in findings.decisions.values() {
         let known = journal.ledger().fleets.get(&decision.fleet).cloned().unwrap_or_default();
-        let news = remember::News { policy: findings.policy, plan: findings.plan, known, now };
+        let approve = OverrideKey::Approve(decision.fleet.clone());
+        let approved = journal.ledger().overrides.contains_key(&approve);
+        let (policy, plan) = (findings.policy, findings.plan);
+        let news = remember::News { policy, plan, known, approved, now };
         changes.extend(news.remember(decision));
     }
     let mut taking = steps::Taking::new(journal.ledger(), &findings.policy.zone, now);

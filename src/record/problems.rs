@@ -62,6 +62,7 @@ pub fn concerns(
         found.extend(balancer_changed(view, policy.fleets.get(name)));
         found.extend(breaker(view));
         found.extend(decisions.get(name).and_then(|decision| queue(name, decision)));
+        found.extend(decisions.get(name).and_then(|decision| approval(name, decision, policy)));
         for server in &view.servers {
             found.extend(ailing(name, server, policy, roster.now));
         }
@@ -111,6 +112,12 @@ fn limit_key(limit: &Limit) -> Option<&'static str> {
         // is told for as long as it is open, not only while servers are missing.
         Limit::Max { .. } | Limit::Breaker { .. } | Limit::Pace => None,
     }
+}
+
+/// An edit of the policy waits for a person.
+fn approval(name: &FleetName, decision: &Decision, policy: &Policy) -> Option<Concern> {
+    let awaits = decision.because.iter().find(|reason| reason.rule() == "awaits_approval")?;
+    Some(Concern::new(format!("approval:{name}"), Some(name), awaits.text(&policy.zone)))
 }
 
 fn breaker(view: &FleetView) -> Option<Concern> {

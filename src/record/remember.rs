@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::decision::Decision;
+use crate::model::decision::{Decision, Reason};
 use crate::model::fleet::FleetName;
 use crate::model::history::Decided;
-use crate::model::ledger::{Change, Event, EventKind, FleetMemory, LastDecision};
+use crate::model::ledger::{Change, Event, EventKind, FleetMemory, LastDecision, OverrideKey};
 use crate::model::plan::{Act, Plan};
 use crate::model::time::Timestamp;
 use crate::policy::{Mode, Policy};
@@ -16,6 +16,8 @@ pub(super) struct News<'a> {
     pub plan: &'a Plan,
     /// The fleet's memory before this decision.
     pub known: FleetMemory,
+    /// Somebody approved of what the edited policy does to the fleet.
+    pub approved: bool,
     pub now: Timestamp,
 }
 
@@ -32,13 +34,18 @@ impl News<'_> {
         }
         let mut memory = self.known.clone();
         let held_still = |rule| matches!(rule, "frozen" | "paused");
-        if !decision.because.iter().any(|reason| held_still(reason.rule())) {
-            memory.target = Some(decision.target);
+        let rules = || decision.because.iter().map(Reason::rule);
+        let mut changes = Vec::new();
+        if !rules().any(held_still) {
             memory.stepped_at_reading = decision.steps_on.or(self.known.stepped_at_reading);
+            // What was decided before an edit stands until somebody approves of less.
+            if !rules().any(|rule| rule == "awaits_approval") {
+                memory.target = Some(decision.target);
+                changes.extend(self.decided_by(&mut memory, decision));
+            }
         }
         let told =
             |last: &LastDecision| last.to == decision.desired && marks.is_subset(&last.marks);
-        let mut changes = Vec::new();
         match &mut memory.last_decision {
             // What stopped to be true is not told, but it is news when it comes back.
             Some(last) if told(last) => {
@@ -64,6 +71,16 @@ impl News<'_> {
             changes.push(Change::Fleet(decision.fleet.clone(), Box::new(memory)));
         }
         changes
+    }
+
+    /// From now on this policy's decisions stand; an approval of it has done its part.
+    fn decided_by(&self, memory: &mut FleetMemory, decision: &Decision) -> Option<Change> {
+        if memory.decided_by.as_ref() == Some(&self.policy.digest) {
+            return None;
+        }
+        memory.decided_by = Some(self.policy.digest.clone());
+        let key = OverrideKey::Approve(decision.fleet.clone());
+        self.approved.then_some(Change::OverrideEnded(key))
     }
 
     fn decided(&self, decision: &Decision) -> Decided {

@@ -121,6 +121,10 @@ impl Desk<'_> {
             pause: active(OverrideKey::Pause(name.clone())),
             extra: active(OverrideKey::Launch(name.clone())),
             retire: active(OverrideKey::Retire(name.clone())),
+            edited_from: memory
+                .target
+                .filter(|_| active(OverrideKey::Approve(name.clone())).is_none())
+                .filter(|_| memory.decided_by.as_ref().is_some_and(|by| *by != self.policy.digest)),
             servers,
             memory,
             balancer,

@@ -201,6 +201,7 @@ fn key_of(kind: &str, subject: &str) -> Option<OverrideKey> {
         "pause" => fleet().map(OverrideKey::Pause),
         "retire" => fleet().map(OverrideKey::Retire),
         "launch" => fleet().map(OverrideKey::Launch),
+        "approve" => fleet().map(OverrideKey::Approve),
         "keep" => Some(OverrideKey::Keep(InstanceId::new(subject))),
         "terminate" => Some(OverrideKey::Terminate(InstanceId::new(subject))),
         _ => None,

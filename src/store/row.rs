@@ -126,6 +126,8 @@ pub(super) struct FleetRow {
     last_decision: Option<DecisionRow>,
     balancer: Option<BalancerRow>,
     #[serde(default)]
+    decided_by: Option<String>,
+    #[serde(default)]
     acting: Option<bool>,
     #[serde(default)]
     work: Option<WorkRow>,
@@ -349,6 +351,7 @@ impl From<&FleetMemory> for FleetRow {
             boots,
             last_decision,
             balancer,
+            decided_by,
             acting,
             work,
         } = memory.clone();
@@ -370,6 +373,7 @@ impl From<&FleetMemory> for FleetRow {
                 };
                 BalancerRow { kind: kind.to_owned(), name, drain }
             }),
+            decided_by,
             acting,
             work: work.map(|work| WorkRow::from(*work)),
         }
@@ -402,6 +406,7 @@ impl FleetRow {
                 text: last.text,
             }),
             balancer,
+            decided_by: self.decided_by,
             acting: self.acting,
             work: self.work.map(|row| Box::new(row.into())),
         })

@@ -97,6 +97,7 @@ fn key_parts(key: &OverrideKey) -> (&'static str, &str) {
         OverrideKey::Pause(fleet) => ("pause", fleet.as_str()),
         OverrideKey::Retire(fleet) => ("retire", fleet.as_str()),
         OverrideKey::Launch(fleet) => ("launch", fleet.as_str()),
+        OverrideKey::Approve(fleet) => ("approve", fleet.as_str()),
         OverrideKey::Keep(id) => ("keep", id.as_str()),
         OverrideKey::Terminate(id) => ("terminate", id.as_str()),
     }

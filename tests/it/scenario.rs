@@ -70,6 +70,8 @@ struct Cue {
     hold: Option<Hold>,
     /// Somebody launches servers on top of the rules.
     launch: Option<Hold>,
+    /// Somebody approves of an edited policy, by fleet.
+    approve: Option<String>,
     /// Somebody keeps the oldest server of a fleet.
     keep: Option<Keep>,
     /// Every trouble ends.
@@ -188,6 +190,8 @@ fn follow(cue: &Cue, simulation: &mut Simulation, text: &mut String) {
     };
     let hold = cue.hold.as_ref();
     let hold = hold.map(|h| order(OverrideKey::Hold(name(&h.fleet)), h.capacity, &h.lasts));
+    let approve = cue.approve.as_ref();
+    let approve = approve.map(|fleet| order(OverrideKey::Approve(name(fleet)), 0, "1h"));
     let launch = cue.launch.as_ref();
     let launch = launch.map(|h| order(OverrideKey::Launch(name(&h.fleet)), h.capacity, &h.lasts));
     let keep = cue.keep.as_ref().map(|keep| {
@@ -195,7 +199,7 @@ fn follow(cue: &Cue, simulation: &mut Simulation, text: &mut String) {
         order(OverrideKey::Keep(oldest), 0, &keep.lasts)
     });
     let orders: Vec<Change> =
-        [hold, launch, keep].into_iter().flatten().map(Change::Override).collect();
+        [hold, launch, keep, approve].into_iter().flatten().map(Change::Override).collect();
     simulation.journal.commit(&orders).unwrap();
     if let Some(down) = &cue.down {
         simulation.advance(time::after(now, units::duration(down).unwrap()));

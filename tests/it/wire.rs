@@ -197,6 +197,27 @@ fn a_fleet_taken_out_of_the_file_is_left_alone_until_it_is_retired() {
 }
 
 #[test]
+fn a_large_cut_by_an_edit_waits_for_a_person() {
+    let cloud = Cloud::new(Troubles::new());
+    let mut daemon = Daemon::new(&cloud.endpoint, &cloud.policy("classic", (3, 3)));
+    daemon.start();
+    daemon.wait_in_service("app", 3);
+    let slip = daemon.ask(&["approve", "app"]);
+    assert!(!slip.status.success(), "{slip:?}");
+    daemon.write_policy(&cloud.policy("classic", (1, 1)));
+    daemon.wait_log("nothing goes until `tidegate approve app`");
+    assert_eq!(daemon.ask(&["status", "--check"]).status.code(), Some(3));
+    daemon.kill_9();
+    daemon.start();
+    daemon.wait_in_service("app", 3);
+    assert_eq!(cloud.alive("app").len(), 3);
+    daemon.order(&["approve", "app", "--reason", "the season is over"]);
+    wait_for("down to one", PATIENCE, || (cloud.alive("app").len() == 1).then_some(()));
+    let over = || daemon.ask(&["status", "--check"]).status.success().then_some(());
+    wait_for("the problem ends", PATIENCE, over);
+}
+
+#[test]
 fn a_bad_file_never_replaces_a_good_one() {
     let cloud = Cloud::new(Troubles::new());
     let policy = cloud.policy("classic", (1, 3));

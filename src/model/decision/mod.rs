@@ -133,6 +133,12 @@ pub enum Reason {
         min: Capacity,
         max: Capacity,
     },
+    /// The edited policy would end more than half of the fleet: a person is asked first.
+    AwaitsApproval {
+        fleet: FleetName,
+        from: Capacity,
+        to: Capacity,
+    },
     /// Fewer are wanted, and some may not go yet.
     Kept {
         surplus: Capacity,
@@ -165,6 +171,7 @@ impl Reason {
             Self::Goal(goal) => goal.rule(),
             Self::LostNotMissed { .. } => "lost_not_missed",
             Self::Bounded { .. } => "bounded",
+            Self::AwaitsApproval { .. } => "awaits_approval",
             Self::Kept { .. } => "kept",
             Self::Frozen { .. } => "frozen",
         }
@@ -186,6 +193,7 @@ impl Reason {
             | Self::QueueUnreadable { .. }
             | Self::Stabilising { .. }
             | Self::Bounded { .. }
+            | Self::AwaitsApproval { .. }
             | Self::Kept { .. } => Some(rule.to_owned()),
             Self::QueueAbove { .. }
             | Self::QueueBelow { .. }

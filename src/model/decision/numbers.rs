@@ -34,6 +34,7 @@ impl Reason {
             Self::Bounded { asked, min, max } => {
                 vec![("asked", n(*asked)), ("min", n(*min)), ("max", n(*max))]
             }
+            Self::AwaitsApproval { from, to, .. } => vec![("from", n(*from)), ("to", n(*to))],
             Self::Kept { surplus, free, .. } => vec![("surplus", n(*surplus)), ("free", n(*free))],
             Self::Paused { .. } | Self::QueueUnread | Self::Frozen { .. } => Vec::new(),
         }

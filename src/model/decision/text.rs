@@ -66,6 +66,9 @@ impl Reason {
                 "{asked} asked for, min {min} and max {max} allow {}",
                 (*asked).clamp(*min, *max)
             ),
+            Self::AwaitsApproval { fleet, from, to } => format!(
+                "the edited policy asks for {to} instead of {from}, less than half: nothing goes until `tidegate approve {fleet}`"
+            ),
             Self::Kept { surplus, free, first } => {
                 let first = first
                     .as_ref()
