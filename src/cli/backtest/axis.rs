@@ -191,7 +191,7 @@ mod tests {
         );
         let day = labels("2026-03-02T05:59:00Z", "2026-03-03T06:30:00Z");
         assert_eq!(day.first().map(String::as_str), Some("Mon 2 Mar"));
-        assert_eq!(day.get(1).map(String::as_str), Some("06:00"));
+        assert_eq!(day.get(1).map(String::as_str), Some("03:00"));
         assert_eq!(
             labels("2026-03-02T06:00:00Z", "2026-03-30T06:00:00Z"),
             ["2 Mar", "9 Mar", "16 Mar", "23 Mar", "30 Mar"]

@@ -1,15 +1,18 @@
 //! A backtest over time, for whoever would rather look: in bins, of which there are never many,
 //! however long the trace. Maxima stay maxima when bins are joined.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
-use super::super::front::State;
-use super::super::report::{paid, price};
-use super::super::trace::Trace;
-use super::super::world::Machine;
 use crate::model::fleet::FleetName;
 use crate::model::time::{self, Timestamp};
 use crate::policy::Billing;
+use crate::sim::front::State;
+use crate::sim::report::{paid, price};
+use crate::sim::trace::Trace;
+use crate::sim::world::Machine;
 
 /// More cannot be told apart on a screen.
 pub const BINS_AT_MOST: usize = 600;
@@ -294,8 +297,11 @@ impl Watch {
         let count = nth(self.origin, self.width, to) + 1;
         let Self { from, origin, width, seen, .. } = self;
         let mut series = Series { from, to, origin, width, bins: vec![Bin::default(); count] };
+        // Where only lengths are known, nobody knows who is idle.
+        let counts = matches!(trace, Trace::Jobs(_));
         for (bin, (idle, draining)) in series.bins.iter_mut().zip(seen) {
-            (bin.idle, bin.draining) = (idle, draining);
+            bin.idle = if counts { idle } else { Duration::ZERO };
+            bin.draining = draining;
         }
         let mut lives = Vec::new();
         for machine in state.world.machines() {
