@@ -1,4 +1,5 @@
 //! The page in a real browser: headless Chromium lays it out at the width of a desk and of a phone.
+#![expect(clippy::panic, reason = "a browser that is missing or stuck fails the test")]
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -37,8 +37,11 @@ impl Desk {
         desk.put("goal.yaml", GOAL);
         desk.put(EVIL, STEPS);
         // A busy afternoon: three hundred jobs of four minutes within two hours.
-        let jobs: String = (0..300).map(|n| format!("{},240\n", 50_400 + n * 24)).collect();
-        desk.put("load.csv", &format!("submit_s,runtime_s\n{jobs}"));
+        let mut jobs = "submit_s,runtime_s\n".to_owned();
+        for n in 0..300 {
+            jobs += &format!("{},240\n", 50_400 + n * 24);
+        }
+        desk.put("load.csv", &jobs);
         desk
     }
 
@@ -209,10 +212,12 @@ fn a_queue_that_tells_its_length_alone_has_a_page() {
 fn a_long_trace_makes_no_long_page() {
     let desk = Desk::new();
     let mut jobs = "submit_s,runtime_s\n".to_owned();
-    for n in 0..4000_u32 {
-        // Bursts of forty, and no two alike.
-        let at = n / 40 * 315_360 + n % 40 * (7 + n % 11);
-        jobs += &format!("{at},{}\n", 60 + n * 37 % 900);
+    // Bursts of forty, and no two alike.
+    for burst in 0..100_u32 {
+        for n in 0..40 {
+            let at = burst * 315_360 + n * (7 + (burst + n) % 11);
+            jobs += &format!("{at},{}\n", 60 + (burst * 40 + n) * 37 % 900);
+        }
     }
     desk.put("year.csv", &jobs);
     desk.put("hourly.yaml", &GOAL.replace("start_within", "every: 1h, start_within"));
