@@ -119,7 +119,7 @@ impl Past {
         FleetMemory { boots, ..FleetMemory::default() }.median_boot()
     }
 
-    fn replayed(&self) -> Replayed {
+    pub(super) fn replayed(&self) -> Replayed {
         let fleet = self.policy.fleets.get(&self.history.fleet);
         fleet.map(|fleet| replay(fleet, self.policy.tick, &self.history)).unwrap_or_default()
     }

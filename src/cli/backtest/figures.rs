@@ -63,7 +63,7 @@ pub(super) fn charts<'a>(nth: usize, column: &Column, scales: &'a Scales) -> [Dr
     } else {
         Err((
             "How long jobs waited",
-            "The trace tells the queue's length, not its jobs: nobody's wait is known.",
+            "The load is the queue's length, not its jobs: nobody's wait is known.",
         ))
     };
     [

@@ -135,6 +135,10 @@ pub(crate) fn run(args: &Backtest, settings: &Settings, json: bool) -> Result<()
         columns.push(asked.column(name, policy, fleet)?);
     }
     let reproduced = past.as_ref().zip(columns.first().map(|column| &column.outcome.span));
+    // Before a reader of the report can go away.
+    if let Some(path) = &args.html {
+        page::write(path, &asked, &columns, reproduced)?;
+    }
     if json {
         let rows: Vec<Value> = columns.iter().map(Column::json).collect();
         let recorded = reproduced.map(|(past, span)| past.json(span));
@@ -144,10 +148,7 @@ pub(crate) fn run(args: &Backtest, settings: &Settings, json: bool) -> Result<()
             past.print(span)?;
         }
         print(&asked, &columns)?;
-    }
-    if let Some(path) = &args.html {
-        page::write(path, &asked, &columns, reproduced)?;
-        if !json {
+        if let Some(path) = &args.html {
             say!("Charts: {}", printable(&path.display().to_string(), 1000))?;
         }
     }

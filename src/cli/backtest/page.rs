@@ -134,7 +134,7 @@ fn load(asked: &Asked<'_>, first: &Column) -> String {
 
 /// What really was, beside the backtest of the policy that ran.
 fn really(past: &Past, imagined: &Span) -> Markup {
-    let really = past.span();
+    let (really, replayed) = (past.span(), past.replayed());
     let hours = |span: &Span| format!("{:.1}", span.server_time.as_secs_f64() / 3600.0);
     let rows = [
         ("server-hours", hours(&really), hours(imagined)),
@@ -149,6 +149,10 @@ fn really(past: &Past, imagined: &Span) -> Markup {
     html! {
         section {
             h2 { "How closely it reproduces what was" }
+            p {
+                "The rules that ran, asked again at each reading: " (replayed.same) " of "
+                (replayed.looks) " decisions are the same."
+            }
             table {
                 thead { tr { th {} th { "it was" } th { "backtest" } } }
                 tbody { @for (row, was, would) in rows { tr { th { (row) } td { (was) } td { (would) } } } }

@@ -53,10 +53,14 @@ impl Desk {
         std::fs::write(self.path(name), text).unwrap();
     }
 
-    fn ask(&self, args: &[&str]) -> Output {
+    fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
         command.current_dir(&self.0).env_clear().env("HOME", &self.0).arg("backtest").args(args);
-        command.output().unwrap()
+        command
+    }
+
+    fn ask(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
     }
 
     #[track_caller]
@@ -180,6 +184,18 @@ fn the_report_names_the_page_and_json_stays_json() {
     let plain = with(&[]);
     assert_eq!(with(&["--html", "page.html"]), format!("{plain}Charts: page.html\n"));
     assert_eq!(with(&["--json", "--html", "page.html"]), with(&["--json"]));
+}
+
+#[test]
+fn a_reader_of_the_report_that_goes_away_does_not_cost_the_page() {
+    let desk = Desk::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let args = ["--policy", "goal.yaml", "--trace", "load.csv", "--html", "page.html"];
+    let status = desk.command(&args).stdout(writer).status().unwrap();
+    assert_eq!(status.code(), Some(141));
+    let page = std::fs::read_to_string(desk.path("page.html")).unwrap();
+    assert!(page.ends_with("</html>"));
 }
 
 #[test]
