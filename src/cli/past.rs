@@ -85,7 +85,7 @@ impl Args {
 
 impl Past {
     /// What really was, in the terms of a backtest.
-    fn span(&self) -> Span {
+    pub(super) fn span(&self) -> Span {
         let History { readings, servers, .. } = &self.history;
         let ends = readings.first().zip(readings.last());
         let (from, to) = ends.map_or((self.history.from, self.history.to), |(f, l)| (f.at, l.at));
@@ -119,7 +119,7 @@ impl Past {
         FleetMemory { boots, ..FleetMemory::default() }.median_boot()
     }
 
-    fn replayed(&self) -> Replayed {
+    pub(super) fn replayed(&self) -> Replayed {
         let fleet = self.policy.fleets.get(&self.history.fleet);
         fleet.map(|fleet| replay(fleet, self.policy.tick, &self.history)).unwrap_or_default()
     }

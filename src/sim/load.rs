@@ -213,6 +213,11 @@ impl Queue {
         self.arrivals.next_at() == Timestamp::MAX && self.waiting.is_empty() && !running
     }
 
+    /// When those came that still wait.
+    pub fn unstarted(&self) -> impl Iterator<Item = Timestamp> {
+        self.waiting.iter().map(|job| job.arrives)
+    }
+
     pub fn depth(&self) -> Depth {
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         let jobs = |jobs: &Vec<(Timestamp, Job)>| u32::try_from(jobs.len()).unwrap_or(u32::MAX);

@@ -14,6 +14,7 @@ mod network;
 mod process;
 #[cfg(feature = "aws")]
 mod scale;
+mod page;
 mod recorded;
 mod crash;
 mod scenario;

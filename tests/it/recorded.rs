@@ -176,6 +176,23 @@ async fn a_recorded_day_replays_to_the_same_decisions() {
 }
 
 #[test]
+fn a_page_of_the_recorded_past_says_how_close_it_comes() {
+    let folder = Folder::new("drawn");
+    restore(&folder.0, &std::fs::read_to_string(recorded().join("day.sql")).unwrap());
+    let page = folder.0.join("page.html").display().to_string();
+    let answer = backtest(&folder.0, "work", &["--json", "--html", &page]);
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    let page = std::fs::read_to_string(page).unwrap();
+    for key in ["really", "backtest"] {
+        let launches = &answer["recorded"][key]["launches"];
+        assert!(page.contains(&format!("<td>{launches}</td>")), "{key}: {answer}");
+    }
+    let [same, looks] = ["decisions_same", "decisions"].map(|key| &answer["recorded"][key]);
+    assert!(page.contains(&format!("{same} of {looks} decisions are the same")), "{answer}");
+    assert!(page.contains("as recorded, 2026-03-02 06:00") && page.contains("as it ran"));
+}
+
+#[test]
 fn without_a_record_there_is_nothing_to_go_back_to() {
     let folder = Folder::new("unrecorded");
     let ask = |dir: &Path, fleet: &str| {

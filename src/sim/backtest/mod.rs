@@ -1,6 +1,7 @@
 //! One fleet of a policy over a load trace, in virtual time: the daemon's own spine over the imagined
 //! cloud, with what it cost and who waited.
 
+pub mod series;
 #[cfg(test)]
 mod tests;
 
@@ -8,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use self::series::{Series, Watch};
 use super::Simulation;
 use super::load::{Load, Queue};
 use super::report::{paid, price};
@@ -17,7 +19,7 @@ use crate::decide::poll_due;
 use crate::model::fleet::FleetName;
 use crate::model::ledger::{Change, EventKind, Ledger};
 use crate::model::plan;
-use crate::model::roster::Phase;
+use crate::model::roster::{Phase, Server};
 use crate::model::time::{self, Timestamp};
 use crate::policy::{Billing, FleetPolicy, Mode, Policy};
 use crate::ports::{Store, StoreFault};
@@ -67,6 +69,8 @@ pub struct Outcome {
     pub jobs: Option<Jobs>,
     /// The latest decision before the job that waited longest began to wait.
     pub worst: Option<Worst>,
+    /// The same over time.
+    pub series: Series,
 }
 
 /// What can be told of a real past too, from its first reading to its last.
@@ -156,6 +160,7 @@ impl Backtest<'_> {
         let whole = time::since(last, from).as_secs_f64().max(1.0);
         let end = time::after(last, AFTERWARDS);
         let mut lengths = lengths(trace);
+        let mut watch = Watch::new(from, last, &policy.zone);
         loop {
             let now = simulation.now();
             while let Some((_, waiting)) = lengths.next_if(|(at, _)| *at <= now) {
@@ -184,9 +189,13 @@ impl Backtest<'_> {
                 break;
             }
             simulation.advance(next);
+            let idle =
+                simulation.front.state().queues.get(fleet).map_or(Duration::ZERO, |q| q.idle);
+            watch.turn((now, next), idle, drained(view));
             progress((time::since(now, from).as_secs_f64() / whole).min(1.0));
         }
-        let mut outcome = sum_up(&simulation, fleet, setting, &store, (from, at_max));
+        let series = watch.series(&simulation.front.state(), fleet, trace, setting.goal);
+        let mut outcome = sum_up(&simulation, fleet, setting, &store, (at_max, series));
         let state = simulation.front.state();
         for machine in state.world.machines().filter(|machine| machine.launched_at <= last) {
             let ends = machine.ends.as_ref().map_or(last, |(at, _)| (*at).min(last));
@@ -273,6 +282,11 @@ fn draining(view: Option<&crate::model::roster::FleetView>) -> bool {
     view.is_some_and(|view| view.servers.iter().any(|server| going(&server.phase)))
 }
 
+fn drained(view: Option<&crate::model::roster::FleetView>) -> usize {
+    let drains = |server: &&Server| server.phase == Phase::Draining;
+    view.map_or(0, |view| view.servers.iter().filter(drains).count())
+}
+
 fn is_over(simulation: &Simulation, fleet: &FleetName) -> bool {
     simulation.front.state().queues.get(fleet).is_none_or(Queue::is_over)
 }
@@ -290,13 +304,13 @@ fn sum_up(
     fleet: &FleetName,
     setting: &Setting,
     store: &Decisions,
-    (from, at_max): (Timestamp, Duration),
+    (at_max, series): (Duration, Series),
 ) -> Outcome {
     let state = simulation.front.state();
     let now = state.world.now();
     let billing = simulation.policy.fleets.get(fleet).map_or(Billing::Second, |f| f.billing);
     let mut outcome = Outcome {
-        from,
+        from: series.from,
         to: now,
         cost_by_hour: 0.0,
         cost_by_second: 0.0,
@@ -309,6 +323,7 @@ fn sum_up(
         span: Span::default(),
         jobs: None,
         worst: None,
+        series,
     };
     let (mut begun, mut ended) = (Vec::new(), Vec::new());
     for machine in state.world.machines() {

@@ -63,8 +63,38 @@ async fn looking_when_something_happens_misses_nothing() {
             let every = backtest.run_by(|_, _, record| record.next, &mut |_| ()).await.unwrap();
             assert!(quick.launches > 20, "{rule}: {quick:?}");
             assert_eq!(told(&quick), told(&every), "{rule} {billing}");
+            adds_up(&quick);
+            adds_up(&every);
         }
     }
+}
+
+/// What happened over time comes to what happened in all.
+#[track_caller]
+fn adds_up(outcome: &Outcome) {
+    let Series { from, to, bins, .. } = &outcome.series;
+    assert_eq!((from, to), (&outcome.from, &outcome.to));
+    assert!(bins.len() <= series::BINS_AT_MOST);
+    let jobs = outcome.jobs.as_ref().unwrap();
+    let count = |of: fn(&series::Bin) -> u64| bins.iter().map(of).sum::<u64>();
+    assert_eq!(count(|bin| bin.came), jobs.started);
+    assert_eq!(count(|bin| bin.late), jobs.over_goal);
+    assert_eq!(bins.iter().filter_map(|bin| bin.longest).max(), jobs.waits.last().copied());
+    let near = |is: f64, should: f64| assert!((is - should).abs() < 0.01, "{is} for {should}");
+    let sum = |of: fn(&series::Bin) -> f64| bins.iter().map(of).sum::<f64>();
+    near(sum(|bin| bin.by_hour), outcome.cost_by_hour);
+    near(sum(|bin| bin.by_second), outcome.cost_by_second);
+    near(sum(|bin| bin.servers.as_secs_f64()), outcome.server_time.as_secs_f64());
+    near(sum(|bin| bin.idle.as_secs_f64()), outcome.idle.as_secs_f64());
+    for (nth, bin) in bins.iter().enumerate() {
+        let span = outcome.series.span(nth).as_secs_f64();
+        let mean = bin.servers.as_secs_f64() / span.max(1.0);
+        assert!(mean <= f64::from(u32::try_from(bin.most).unwrap()) + 1e-6, "{nth}: {bin:?}");
+        assert!(bin.booting + bin.idle <= bin.servers + Duration::from_millis(1), "{nth}: {bin:?}");
+    }
+    // Whoever looked at the queue saw no more than the highest that is told.
+    let highest = bins.iter().map(|bin| bin.waiting).max().unwrap();
+    assert!(highest >= outcome.span.waiting.most, "{highest}: {:?}", outcome.span);
 }
 
 /// Nine to ten o'clock of every working day: a job a minute. Otherwise nobody.

@@ -1,11 +1,18 @@
 //! `tidegate backtest`: what a policy would have cost over a trace, and who would have waited.
 
+mod axis;
+mod chart;
+mod figures;
+mod page;
+mod slices;
+
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
+use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::out::say;
@@ -66,6 +73,9 @@ pub(crate) struct Backtest {
     /// The same seed gives the same run
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Charts too, as one self-contained HTML page
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 /// `waited_over > 5%`, as a share.
@@ -86,6 +96,8 @@ struct Column {
     goal: Duration,
     jobs_at_once: usize,
     outcome: Outcome,
+    fleet: FleetPolicy,
+    zone: TimeZone,
 }
 
 pub(crate) fn run(args: &Backtest, settings: &Settings, json: bool) -> Result<(), Failure> {
@@ -109,6 +121,9 @@ pub(crate) fn run(args: &Backtest, settings: &Settings, json: bool) -> Result<()
     }
     let boot = args.boot.or(past.as_ref().and_then(Past::boot)).unwrap_or(BOOT_USUAL);
     let asked = Asked { args, trace: &trace, boot };
+    if let Some(path) = &args.html {
+        page::writable(path)?;
+    }
     let mut columns = Vec::new();
     if let Some(past) = &past {
         let fleet = fleet(&past.policy, Some(past.history.fleet.as_str()), "the policy that ran")?;
@@ -120,6 +135,10 @@ pub(crate) fn run(args: &Backtest, settings: &Settings, json: bool) -> Result<()
         columns.push(asked.column(name, policy, fleet)?);
     }
     let reproduced = past.as_ref().zip(columns.first().map(|column| &column.outcome.span));
+    // Before a reader of the report can go away.
+    if let Some(path) = &args.html {
+        page::write(path, &asked, &columns, reproduced)?;
+    }
     if json {
         let rows: Vec<Value> = columns.iter().map(Column::json).collect();
         let recorded = reproduced.map(|(past, span)| past.json(span));
@@ -129,6 +148,9 @@ pub(crate) fn run(args: &Backtest, settings: &Settings, json: bool) -> Result<()
             past.print(span)?;
         }
         print(&asked, &columns)?;
+        if let Some(path) = &args.html {
+            say!("Charts: {}", printable(&path.display().to_string(), 1000))?;
+        }
     }
     let over = |column: &Column| args.fail_if.is_some_and(|limit| column.share_over() > limit);
     if columns.iter().any(over) { Err(Failure::Told(FINDING)) } else { Ok(()) }
@@ -239,7 +261,8 @@ impl Asked<'_> {
         if bar {
             write!(std::io::stderr(), "\r\u{1b}[K").ok();
         }
-        Ok(Column { name: name.to_owned(), goal, jobs_at_once, outcome })
+        let (fleet, zone) = (fleet.clone(), policy.zone.clone());
+        Ok(Column { name: name.to_owned(), goal, jobs_at_once, outcome, fleet, zone })
     }
 }
 
@@ -373,9 +396,13 @@ fn print(asked: &Asked<'_>, columns: &[Column]) -> Result<(), Failure> {
             }
         }
     }
+    say!("\n{}", assumed(asked, columns))
+}
+
+fn assumed(asked: &Asked<'_>, columns: &[Column]) -> String {
     let at_once: Vec<String> = columns.iter().map(|c| c.jobs_at_once.to_string()).collect();
-    say!(
-        "\nAssumed: list prices of us-east-1, * as the policy bills; a boot of {}; {} jobs at once on a server; EC2 gives what is asked; {}; the daemon looks once a minute. A job that is cut off begins again.",
+    format!(
+        "Assumed: list prices of us-east-1, * as the policy bills; a boot of {}; {} jobs at once on a server; EC2 gives what is asked; {}; the daemon looks once a minute. A job that is cut off begins again.",
         time::text(asked.boot),
         at_once.join(", "),
         if asked.args.length_only {
