@@ -17,7 +17,7 @@ use tidegate::plan::plan;
 use tidegate::policy::{self, Policy};
 use tidegate::sim::Simulation;
 use tidegate::sim::backtest::{Backtest, Setting};
-use tidegate::sim::load::Job;
+use tidegate::sim::load::{Job, Load};
 use tidegate::sim::trace::Trace;
 use tidegate::sim::world::Settings;
 use tidegate::store::memory::MemoryStore;
@@ -156,4 +156,34 @@ fn a_thousand_fleets_decided_and_planned(bencher: Bencher<'_, '_>) {
         let decisions = decide::all(&policy, &roster);
         plan(&policy, &roster, &decisions, &BTreeMap::new())
     });
+}
+
+/// The decision alone, with everything it needs at hand: one fleet of twenty servers that serve.
+#[divan::bench(args = [GOAL, THRESHOLDS])]
+fn a_decision(bencher: Bencher<'_, '_>, rule: &str) {
+    let policy = loaded(&format!(
+        "version: 1\nmode: act\nfleets:\n  job:\n    launch: {{ template: job }}\n    min: 20\n    max: 40\n    queue: {{ read: {{ http: 'http://q.example/', json: /waiting }}, {rule} }}\n"
+    ));
+    let name = FleetName::new("job").unwrap();
+    let start = Timestamp::UNIX_EPOCH;
+    let load =
+        Load { per_hour: vec![400.0], start, job_takes: Duration::from_mins(4), jobs_at_once: 2 };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let store = Arc::new(MemoryStore::default());
+    let loads = [(name.clone(), load)].into();
+    let mut world =
+        Simulation::new(policy.clone(), Settings::default(), loads, store, start).unwrap();
+    let day = start + Duration::from_hours(24);
+    let (now, mut view) = loop {
+        let record = runtime.block_on(world.tick()).unwrap();
+        if world.now() > day {
+            break (world.now(), record.survey.roster.fleets[&name].clone());
+        }
+        world.advance(record.next);
+    };
+    assert!(view.in_service() >= 20);
+    // As at the tick that reads the queue: the reading is yet to be answered.
+    view.memory.stepped_at_reading = None;
+    let fleet = &policy.fleets[&name];
+    bencher.bench_local(|| decide::decide(fleet, &view, None, now));
 }

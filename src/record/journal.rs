@@ -15,6 +15,8 @@ use crate::ports::{Store, StoreFault};
 pub struct Journal {
     store: Arc<dyn Store>,
     ledger: Ledger,
+    /// When this process took it up.
+    opened_at: Timestamp,
     /// Facts were taken in that are not on disk yet.
     ahead: bool,
     /// A write failed: nobody knows what is on disk until it is read.
@@ -26,11 +28,16 @@ pub struct Journal {
 impl Journal {
     pub fn open(store: Arc<dyn Store>, now: Timestamp) -> Result<Self, StoreFault> {
         let ledger = store.load(now)?;
-        Ok(Self { store, ledger, ahead: false, unsure: false, failing: BTreeMap::new() })
+        let (ahead, unsure) = (false, false);
+        Ok(Self { store, ledger, opened_at: now, ahead, unsure, failing: BTreeMap::new() })
     }
 
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    pub fn opened_at(&self) -> Timestamp {
+        self.opened_at
     }
 
     pub fn failing(&self) -> &BTreeMap<String, (crate::model::fleet::FleetName, Fault)> {

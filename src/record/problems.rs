@@ -50,6 +50,7 @@ pub fn concerns(
         found.push(Concern::new(format!("stranger:{id}"), None, text));
     }
     found.extend(adopted(roster));
+    found.extend(twin(policy, journal, roster.now));
     for (name, view) in &roster.unmanaged {
         let n = view.servers.len();
         let text = format!(
@@ -99,6 +100,30 @@ fn adopted(roster: &Roster) -> Option<Concern> {
         "{n} servers of ours were in EC2 and not in the journal: it was lost, or is an old copy; they are counted again, overrides are lost"
     );
     (n > 0).then(|| Concern::new("servers-found", None, text))
+}
+
+/// How far the clocks of this host and of EC2 may differ without anybody being suspected.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(15);
+
+/// How long the last sign of a twin is told.
+const TWIN_TOLD: Duration = Duration::from_hours(1);
+
+/// A server with a token of ours that was launched after this process began, and not by it: somebody
+/// else runs under the same name, and the two undo one another's work. Its end does not clear it.
+fn twin(policy: &Policy, journal: &Journal, now: Timestamp) -> Option<Concern> {
+    let since = time::after(journal.opened_at(), CLOCKS_DIFFER);
+    let records = journal.ledger().servers.values();
+    let foreign = records.filter(|record| {
+        let of_late = time::since(now, record.planned_at) < TWIN_TOLD;
+        record.request.is_none() && of_late && record.launched_at.is_some_and(|at| at > since)
+    });
+    let last = foreign.max_by_key(|record| record.launched_at)?;
+    let id = last.instance().map_or_else(String::new, ToString::to_string);
+    let text = format!(
+        "another tidegate with `install: {}` is at work in this account and region: {id} was launched after this one had started, and not by it; stop one of the two, or give it an `install` of its own",
+        policy.install
+    );
+    Some(Concern::new("twin", None, text))
 }
 
 fn limit_key(limit: &Limit) -> Option<&'static str> {

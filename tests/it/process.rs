@@ -204,6 +204,7 @@ fn two_daemons_of_one_install_quarrel_over_the_newest_servers_only() {
         (cloud.launched() > before + 4).then_some(())
     });
     assert!(twins[1].says("were in EC2 and not in the journal") > 0, "{}", twins[1].log());
+    twins[1].wait_log("another tidegate with `install: main` is at work");
     twins[0].order(&["resume", "app"]);
     assert_eq!(rest(), two);
     assert!(two.iter().all(|id| cloud.members(&classic()).contains(id)));
