@@ -69,6 +69,11 @@ impl Layer {
         Self { class, label: label.to_owned(), is_line: true, reach }
     }
 
+    /// Whether the legend has it: it has a name, and is somewhere to be seen.
+    fn is_told(&self) -> bool {
+        !self.label.is_empty() && self.reach.iter().any(Option::is_some)
+    }
+
     /// The outline, in steps; a bin is one wide, and `top` is at 0.
     fn path(&self, top: f64) -> String {
         let y = |value: f64| rounded(HEIGHT * (1.0 - value / top));
@@ -187,7 +192,7 @@ impl Chart<'_> {
         html! {
             ul.legend {
                 // The uppermost of a stack first, as one sees it.
-                @for layer in self.layers.iter().rev().filter(|layer| !layer.label.is_empty()) {
+                @for layer in self.layers.iter().rev().filter(|layer| layer.is_told()) {
                     li {
                         svg.key width="18" height="12" aria-hidden="true" {
                             @if layer.is_line { path class=(layer.class) d="M0 6H18" {} }

@@ -121,6 +121,7 @@ fn load(asked: &Asked<'_>, first: &Column) -> String {
     let (from, to) = asked.trace.span();
     let span = format!("{} to {}", time::local(from, &first.zone), time::local(to, &first.zone));
     let what = match asked.trace {
+        Trace::Jobs(jobs) if jobs.len() == 1 => "1 job".to_owned(),
         Trace::Jobs(jobs) => format!("{} jobs", grouped(&jobs.len().to_string())),
         Trace::Lengths(lengths) => {
             format!("{} readings of a queue's length", grouped(&lengths.len().to_string()))
