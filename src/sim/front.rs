@@ -33,10 +33,12 @@ pub struct State {
 
 impl State {
     /// Lets time pass for servers and jobs alike, from event to event: until the next one, those
-    /// work that serve now.
+    /// work that serve now. What befalls servers without a queue changes nothing for the jobs.
     pub fn advance(&mut self, to: Timestamp) {
         loop {
-            let until = self.world.next_event().map_or(to, |event| event.min(to));
+            let fleets = |name: &str| self.queues.keys().any(|fleet| fleet.as_str() == name);
+            let event = self.world.next_event(fleets);
+            let until = event.map_or(to, |event| event.min(to));
             self.work(until);
             self.world.advance(until);
             if until >= to {

@@ -164,9 +164,11 @@ impl World {
         self.machines.get(id).or_else(|| self.forgotten.get(id))
     }
 
-    /// When the next machine boots, serves or ends; `None`: nothing will happen by itself.
-    pub fn next_event(&self) -> Option<Timestamp> {
-        let events = self.machines.values().flat_map(|machine| {
+    /// When the next machine of `fleets` boots, serves or ends; `None`: nothing will happen to them
+    /// by itself.
+    pub fn next_event(&self, fleets: impl Fn(&str) -> bool) -> Option<Timestamp> {
+        let asked = |m: &&Machine| m.request.tags.get(tag::FLEET).is_some_and(|name| fleets(name));
+        let events = self.machines.values().filter(asked).flat_map(|machine| {
             let ends = machine.ends.as_ref().map(|(at, _)| *at);
             let ended = ends.map(|at| time::after(at, SHUTTING_DOWN));
             [Some(machine.running_at), machine.serves_at, ends, ended]

@@ -76,7 +76,8 @@ fn calls_do_not_grow_with_the_servers() {
     let mut daemon = Daemon::new(&cloud.endpoint, &policy());
     // The first tick finds the servers in EC2, the second sees them in service; then all is quiet.
     for _ in 0..2 {
-        assert!(daemon.ask(&["run", "--once"]).status.success());
+        let output = daemon.ask(&["run", "--once"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
     let calls = || cloud.front.state().world.calls().clone();
     let before = calls();

@@ -254,7 +254,9 @@ fn next_look(simulation: &Simulation, fleet: &FleetName, record: &TickRecord) ->
     let event = if serves && record.calls.is_empty() && decision.desired == decision.capacity {
         None
     } else if is_foreseen(fleet, record) {
-        let Some(event) = simulation.front.state().world.next_event() else { return record.next };
+        let Some(event) = simulation.front.state().world.next_event(|_| true) else {
+            return record.next;
+        };
         Some(tick_after(seen.now, event, simulation.policy.tick))
     } else {
         return record.next;
