@@ -16,7 +16,7 @@ use crate::model::decision::Decision;
 use crate::model::fleet::FleetName;
 use crate::model::instance::InstanceId;
 use crate::model::launch::{LaunchRequest, Token};
-use crate::model::ledger::{Change, Event, OverrideKey};
+use crate::model::ledger::{Change, Event, FleetMemory, OverrideKey};
 use crate::model::plan::{OutOfService, Plan};
 use crate::model::roster::Roster;
 use crate::model::time::Timestamp;
@@ -89,8 +89,9 @@ pub struct Findings<'a> {
 pub fn intend(journal: &mut Journal, findings: Findings<'_>) -> Result<Intent, StoreFault> {
     let now = findings.roster.now;
     let mut changes = findings.noted;
+    let nothing = FleetMemory::default();
     for decision in findings.decisions.values() {
-        let known = journal.ledger().fleets.get(&decision.fleet).cloned().unwrap_or_default();
+        let known = journal.ledger().fleets.get(&decision.fleet).unwrap_or(&nothing);
         let approve = OverrideKey::Approve(decision.fleet.clone());
         let approved = journal.ledger().overrides.contains_key(&approve);
         let (policy, plan) = (findings.policy, findings.plan);

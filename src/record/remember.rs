@@ -15,7 +15,7 @@ pub(super) struct News<'a> {
     pub policy: &'a Policy,
     pub plan: &'a Plan,
     /// The fleet's memory before this decision.
-    pub known: FleetMemory,
+    pub known: &'a FleetMemory,
     /// Somebody approved of what the edited policy does to the fleet.
     pub approved: bool,
     pub now: Timestamp,
@@ -67,7 +67,7 @@ impl News<'_> {
                 });
             }
         }
-        if memory != self.known {
+        if memory != *self.known {
             changes.push(Change::Fleet(decision.fleet.clone(), Box::new(memory)));
         }
         changes

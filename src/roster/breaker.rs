@@ -28,9 +28,8 @@ const REFUSALS_COUNTED: Duration = Duration::from_hours(1);
 /// only a termination or a person can.
 const COLD_ACCOUNT: Duration = Duration::from_mins(10);
 
-/// How one launch turned out, as far as the breaker cares.
+/// How a launch without success turned out, as far as the breaker cares.
 enum Verdict {
-    Good,
     Bad {
         why: String,
         at_once: bool,
@@ -40,8 +39,11 @@ enum Verdict {
 }
 
 pub(super) fn breaker(records: &[&ServerRecord], now: Timestamp) -> Breaker {
+    let ours = || records.iter().filter(|record| record.request.is_some());
+    // Whatever came before the last success no longer counts.
+    let success = ours().filter(|record| record.healthy_at.is_some()).map(|r| r.planned_at).max();
     let mut launches: Vec<&&ServerRecord> =
-        records.iter().filter(|record| record.request.is_some()).collect();
+        ours().filter(|record| Some(record.planned_at) > success).collect();
     launches.sort_by_key(|record| std::cmp::Reverse(record.planned_at));
     let mut failures: Capacity = 0;
     let mut open = false;
@@ -49,7 +51,6 @@ pub(super) fn breaker(records: &[&ServerRecord], now: Timestamp) -> Breaker {
     let mut under_way = false;
     for record in &launches {
         match verdict(record) {
-            Verdict::Good => break,
             Verdict::Bad { why, at_once } => {
                 failures = failures.saturating_add(1);
                 open |= at_once && last.is_none();
@@ -70,9 +71,6 @@ pub(super) fn breaker(records: &[&ServerRecord], now: Timestamp) -> Breaker {
 }
 
 fn verdict(record: &ServerRecord) -> Verdict {
-    if record.healthy_at.is_some() {
-        return Verdict::Good;
-    }
     if let Some(retirement) = &record.retirement {
         return match &retirement.why {
             RetireReason::NeverHealthy { waited } => {

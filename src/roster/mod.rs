@@ -40,9 +40,9 @@ const VANISHED_AFTER: Duration = Duration::from_mins(15);
 /// Where everything stands, from a ledger that has taken in what [`note()`] found.
 pub fn derive(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Roster {
     let blind = blindness(ledger, seen);
-    let mut by_fleet: BTreeMap<FleetName, Vec<&ServerRecord>> = BTreeMap::new();
+    let mut by_fleet: BTreeMap<&FleetName, Vec<&ServerRecord>> = BTreeMap::new();
     for record in ledger.servers.values() {
-        by_fleet.entry(record.fleet.clone()).or_default().push(record);
+        by_fleet.entry(&record.fleet).or_default().push(record);
     }
     let nothing = Vec::new();
     let desk = Desk { policy, ledger, seen, account: breaker::cold_account(ledger, seen.now) };
@@ -56,8 +56,8 @@ pub fn derive(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Roster {
     }
     let mut unmanaged = BTreeMap::new();
     for (name, records) in &by_fleet {
-        if !policy.fleets.contains_key(name) && records.iter().any(|record| record.is_open()) {
-            unmanaged.insert(name.clone(), desk.view(None, name, records));
+        if !policy.fleets.contains_key(*name) && records.iter().any(|record| record.is_open()) {
+            unmanaged.insert((*name).clone(), desk.view(None, name, records));
         }
     }
     Roster {
