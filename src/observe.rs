@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 
-use crate::decide::poll_due;
 use crate::model::balancer::{Balancer, Membership};
 use crate::model::fault::Fault;
 use crate::model::fleet::FleetName;
@@ -74,7 +73,7 @@ async fn queues(
 ) -> BTreeMap<FleetName, Reading> {
     let due = policy.fleets.values().filter_map(|fleet| {
         let last = ledger.fleets.get(&fleet.name).and_then(|memory| memory.last_reading());
-        let at = poll_due(fleet, last.map(|reading| reading.at), now)?;
+        let at = fleet.poll_due(last.map(|reading| reading.at), now)?;
         let source = &fleet.queue.as_ref()?.source;
         (at <= now).then(|| QueueQuery {
             fleet: fleet.name.clone(),

@@ -110,7 +110,7 @@ fn next_look(policy: &Policy, survey: &Survey, acted: bool) -> Timestamp {
     });
     let polls = policy.fleets.values().filter_map(|fleet| {
         let view = survey.roster.fleets.get(&fleet.name)?;
-        decide::poll_due(fleet, view.memory.last_reading().map(|reading| reading.at), now)
+        fleet.poll_due(view.memory.last_reading().map(|reading| reading.at), now)
     });
     let looks = survey.decisions.values().filter_map(|decision| decision.next_look);
     let soonest = booting.chain(polls).chain(looks).filter(|at| *at > now).min();

@@ -5,13 +5,13 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::model::capacity::Capacity;
-use crate::model::decision::Decision;
+use crate::model::decision::Reason;
 use crate::model::fault::printable;
 use crate::model::ledger::Ledger;
 use crate::model::plan::{Plan, Step};
 use crate::model::reading::Reading;
 use crate::model::roster::{FleetView, Server};
-use crate::policy::{Mode, Policy};
+use crate::policy::{FleetPolicy, Mode, Policy};
 use crate::tick::Survey;
 
 /// `tidegate status --json`.
@@ -42,12 +42,31 @@ pub struct FleetStatus {
     pub because: Vec<ReasonView>,
     pub reading: Option<ReadingView>,
     pub instances: Vec<InstanceView>,
+    /// Since when the last told decision stands.
+    #[serde(default)]
+    pub since: Option<String>,
+    /// When its queue is read next.
+    #[serde(default)]
+    pub next_reading: Option<String>,
+    /// The earliest instant, besides readings and what nobody foresees, at which the answer may
+    /// differ.
+    #[serde(default)]
+    pub next_look: Option<String>,
+    /// What the last tick began for it.
+    #[serde(default)]
+    pub steps: Vec<StepView>,
+    /// What it wanted and was not given.
+    #[serde(default)]
+    pub left_out: Vec<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ReasonView {
     pub rule: String,
     pub text: String,
+    /// The line of the policy file that it goes back to.
+    #[serde(default)]
+    pub line: Option<usize>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -102,22 +121,29 @@ impl StatusView {
 
 fn fleets(policy: &Policy, survey: &Survey) -> Vec<FleetStatus> {
     let views = survey.roster.fleets.values().chain(survey.roster.unmanaged.values());
-    views.map(|view| FleetStatus::of(policy, view, survey.decisions.get(&view.name))).collect()
+    views.map(|view| FleetStatus::of(policy, view, survey)).collect()
 }
 
 impl FleetStatus {
-    fn of(policy: &Policy, view: &FleetView, decision: Option<&Decision>) -> Self {
+    fn of(policy: &Policy, view: &FleetView, survey: &Survey) -> Self {
         let fleet = policy.fleets.get(&view.name);
+        let decision = survey.decisions.get(&view.name);
         let mode = match fleet.map(|fleet| fleet.mode) {
             Some(Mode::Act) => "act",
             Some(Mode::Observe) => "observe",
             None => "unmanaged",
         };
         let because = decision.map(|decision| decision.because.as_slice()).unwrap_or_default();
-        let reason = |reason: &crate::model::decision::Reason| ReasonView {
+        let reason = |reason: &Reason| ReasonView {
             rule: reason.rule().to_owned(),
             text: reason.text(&policy.zone),
+            line: line_of(fleet, reason),
         };
+        let read_at = view.memory.last_reading().map(|reading| reading.at);
+        let next_reading = fleet.and_then(|fleet| fleet.poll_due(read_at, survey.roster.now));
+        let left_out = survey.plan.left_out.iter().filter(|left| left.fleet == view.name);
+        let mut steps = steps(&survey.plan, &policy.zone);
+        steps.retain(|step| step.fleet == view.name.as_str());
         Self {
             name: view.name.to_string(),
             mode: mode.to_owned(),
@@ -130,8 +156,20 @@ impl FleetStatus {
             because: because.iter().map(reason).collect(),
             reading: view.memory.last_reading().map(ReadingView::of),
             instances: view.servers.iter().map(|s| InstanceView::of(s, &policy.zone)).collect(),
+            since: view.memory.last_decision.as_ref().map(|last| last.at.to_string()),
+            next_reading: next_reading.map(|at| at.to_string()),
+            next_look: decision.and_then(|d| d.next_look).map(|at| at.to_string()),
+            steps,
+            left_out: left_out.map(|left| left.why.text(&policy.zone)).collect(),
         }
     }
+}
+
+fn line_of(fleet: Option<&FleetPolicy>, reason: &Reason) -> Option<usize> {
+    if let Reason::Schedule { line, .. } | Reason::Floor { line, .. } = reason {
+        return Some(*line);
+    }
+    fleet?.lines.of_rule(reason.rule())
 }
 
 impl ReadingView {
@@ -179,11 +217,11 @@ pub struct PlanView {
     pub left_out: Vec<LeftOutView>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StepView {
     pub fleet: String,
     /// `observe`: the step is told, not done.
-    pub mode: &'static str,
+    pub mode: String,
     pub text: String,
 }
 
@@ -213,7 +251,11 @@ impl PlanView {
 
 fn steps(plan: &Plan, zone: &TimeZone) -> Vec<StepView> {
     let view = |mode| {
-        move |step: &Step| StepView { fleet: step.fleet.to_string(), mode, text: step.text(zone) }
+        move |step: &Step| StepView {
+            fleet: step.fleet.to_string(),
+            mode: String::from(mode),
+            text: step.text(zone),
+        }
     };
     let acted = plan.steps.iter().map(view("act"));
     acted.chain(plan.withheld.iter().map(view("observe"))).collect()

@@ -5,16 +5,14 @@ use std::time::Duration;
 use anyhow::anyhow;
 use clap::Args;
 
+use super::journal::{JournalFile, fleet_named};
 use super::out::say;
-use super::{FAILED, Failure, USAGE, check};
-use crate::model::fault::printable;
-use crate::model::fleet::FleetName;
+use super::{FAILED, Failure, check};
 use crate::model::history::History;
 use crate::model::reading::Reading;
 use crate::model::time;
 use crate::settings::Settings;
 use crate::sim::recorded::{Bin, bins_of};
-use crate::store::{DATABASE, history};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -30,18 +28,10 @@ pub(crate) struct Export {
 }
 
 pub(crate) fn run(args: &Export, settings: &Settings) -> Result<(), Failure> {
-    let name = printable(&args.fleet, 64);
-    let fleet = FleetName::new(&args.fleet)
-        .ok_or_else(|| Failure::Error(USAGE, anyhow!("`{name}` is no fleet name")))?;
-    let database = settings.state_dir.join(DATABASE);
-    let shown = database.display();
+    let fleet = fleet_named(&args.fleet)?;
     let now = check::now();
-    let past = history(&database, &fleet, (time::before(now, args.since), now))
-        .map_err(|fault| Failure::Error(FAILED, anyhow!("{shown}: {fault}")))?;
-    let Some(History { readings, .. }) = past else {
-        let why = anyhow!("there is no journal at {shown}; name its folder with --state-dir");
-        return Err(Failure::Error(FAILED, why));
-    };
+    let span = (time::before(now, args.since), now);
+    let History { readings, .. } = JournalFile::of(settings).history(&fleet, span)?;
     if readings.is_empty() {
         let span = time::text(args.since);
         let why =

@@ -11,7 +11,12 @@ mod demo;
 mod drill;
 #[cfg(feature = "aws")]
 mod hand;
+mod explain;
 mod export;
+mod history;
+mod journal;
+mod moment;
+mod next;
 mod out;
 mod past;
 #[cfg(feature = "aws")]
@@ -79,6 +84,12 @@ enum Command {
     /// The fleets and their servers now, from the daemon
     #[cfg(feature = "aws")]
     Status(status::Status),
+    /// Why it did, or why it did not: now, or at any moment before
+    Explain(explain::Explain),
+    /// What happened: one line for each change, cause first
+    History(history::History),
+    /// The schedule as it will be held, day by day
+    Next(next::Next),
     /// What would a policy have cost, and who would have waited? Over a load trace
     Backtest(backtest::Backtest),
     /// What would the second policy of `run --shadow` have done, and what would it have cost?
@@ -191,6 +202,9 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     let json = cli.global.json;
     match cli.command {
         Command::Check(check) => check::run(&check, &settings, json),
+        Command::Explain(args) => explain::run(&args, &settings, json),
+        Command::History(args) => history::run(&args, &settings, json),
+        Command::Next(args) => next::run(&args, &settings, json),
         Command::Backtest(args) => backtest::run(&args, &settings, json),
         Command::Shadow(args) => shadow::run(&args, &settings, json),
         Command::Export(args) => export::run(&args, &settings),

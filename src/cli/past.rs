@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use anyhow::anyhow;
 use serde_json::{Value, json};
 
+use super::journal::JournalFile;
 use super::out::say;
-use super::{FAILED, Failure, check};
+use super::{Failure, check};
 use crate::filter::{Difference, Replayed, replay};
 use crate::model::fault::printable;
 use crate::model::fleet::FleetName;
@@ -20,7 +20,6 @@ use crate::settings::Settings;
 use crate::sim::backtest::{Span, Waiting};
 use crate::sim::recorded::recorded;
 use crate::sim::trace::{self, Trace};
-use crate::store::{DATABASE, history};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -51,15 +50,9 @@ impl Args {
         let Some(last) = self.last else { return Ok(None) };
         let now = check::now();
         let until = self.until.unwrap_or(now);
-        let database = settings.state_dir.join(DATABASE);
-        let shown = database.display();
-        let failed = |why: String| Failure::Error(FAILED, anyhow!("{shown}: {why}"));
-        let found = history(&database, fleet, (time::before(until, last), until))
-            .map_err(|fault| failed(fault.to_string()))?;
-        let Some(history) = found else {
-            let why = anyhow!("there is no journal at {shown}; name its folder with --state-dir");
-            return Err(Failure::Error(FAILED, why));
-        };
+        let journal = JournalFile::of(settings);
+        let failed = |why: String| journal.failed(&why);
+        let history = journal.history(fleet, (time::before(until, last), until))?;
         if history.readings.is_empty() {
             let span = time::text(last);
             return Err(failed(format!(

@@ -6,6 +6,7 @@ use anyhow::anyhow;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::journal::JournalFile;
 use super::out::say;
 use super::{FAILED, Failure, check};
 use crate::model::fault::printable;
@@ -16,7 +17,7 @@ use crate::model::time::{self, Timestamp};
 use crate::policy::{self, Billing, Policy};
 use crate::settings::Settings;
 use crate::sim::report::{paid, price};
-use crate::store::{DATABASE, history, shadow_record};
+use crate::store::{DATABASE, shadow_record};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -87,9 +88,7 @@ pub(crate) fn run(args: &Shadow, settings: &Settings, json: bool) -> Result<(), 
         if !named || !known {
             continue;
         }
-        let past = history(&database, name, (record.since, now));
-        let past = past.map_err(|fault| failed(fault.to_string()))?;
-        let past = past.ok_or_else(|| failed("it is gone".to_owned()))?;
+        let past = JournalFile::of(settings).history(name, (record.since, now))?;
         compared.push(compare(&record, &second, name, &past));
     }
     if compared.is_empty() {

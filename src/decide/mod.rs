@@ -20,8 +20,6 @@ use crate::model::roster::{Blind, FleetView, Roster};
 use crate::model::time::Timestamp;
 use crate::policy::{FleetPolicy, Policy};
 
-pub use self::settle::poll_due;
-
 /// A number on its way to a decision, with the reasons so far.
 struct Proposal {
     capacity: Capacity,

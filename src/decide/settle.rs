@@ -4,8 +4,7 @@ use super::Proposal;
 use crate::model::capacity::count;
 use crate::model::decision::Reason;
 use crate::model::roster::{Block, FleetView};
-use crate::model::time::{self, Timestamp};
-use crate::policy::FleetPolicy;
+use crate::model::time::Timestamp;
 
 /// Lowers the proposal no further than by the servers that scale-in may take.
 pub(super) fn settle(view: &FleetView, proposal: &mut Proposal) {
@@ -35,14 +34,4 @@ pub(super) fn settle(view: &FleetView, proposal: &mut Proposal) {
         proposal.because.push(Reason::Kept { surplus, free, first });
         proposal.capacity = capacity.saturating_sub(free);
     }
-}
-
-/// When the fleet's queue is to be read next; `None` without a queue. At once when it never was.
-pub fn poll_due(fleet: &FleetPolicy, view: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
-    let queue = fleet.queue.as_ref()?;
-    Some(match view {
-        // A reading from the future was stamped before the clock was set back.
-        Some(last) if last <= now => time::after(last, queue.every),
-        Some(_) | None => now,
-    })
 }

@@ -21,7 +21,7 @@ use crate::model::time::{self, Timestamp};
 use crate::policy::{Billing, FleetPolicy};
 use crate::roster::{Lesson, Looks, by_time, learn, paid_until};
 
-pub use self::replay::{Difference, Replayed, replay};
+pub use self::replay::{Difference, Replayed, reckoned_again, replay};
 
 /// What somebody sees of the fleet.
 #[derive(Debug, Clone)]

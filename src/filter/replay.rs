@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Filter, SightedServer, SightedState, Sighting};
 use crate::model::capacity::Capacity;
-use crate::model::decision::Decision;
+use crate::model::decision::{Decision, Reason};
 use crate::model::history::{Decided, History};
 use crate::model::reading::Reading;
 use crate::model::server::ServerRecord;
@@ -36,15 +36,8 @@ pub struct Difference {
 /// Orders by hand and load balancers that could not be asked are not recorded in numbers, and who was
 /// busy for some weeks only: decisions that came from them differ.
 pub fn replay(fleet: &FleetPolicy, tick: Duration, past: &History) -> Replayed {
-    let mut filter = Filter::of_daemon(fleet.clone(), tick);
     let mut replayed = Replayed::default();
-    for (nth, reading) in past.readings.iter().enumerate() {
-        let before = last(&past.decisions, |at| at < reading.at);
-        if let Some(before) = before {
-            filter.recall(before.target);
-        }
-        filter.recall_boots(boots(fleet, past, reading.at));
-        let answer = filter.look(&sighting(past, reading));
+    for (nth, (reading, decision)) in answers(fleet, tick, past).enumerate() {
         let Some(then) = last(&past.decisions, |at| at <= reading.at) else { continue };
         if then.rules.iter().any(|rule| rule == "frozen") {
             // EC2 could not be asked then; what the replay sees, nobody saw.
@@ -54,15 +47,45 @@ pub fn replay(fleet: &FleetPolicy, tick: Duration, past: &History) -> Replayed {
         // EC2 could not be asked, and the reading was answered by a tick thereafter.
         let next = past.readings.get(nth.saturating_add(1)).map_or(past.to, |next| next.at);
         let later = last(&past.decisions, |at| at < next);
-        let desired = answer.decision.desired;
+        let desired = decision.desired;
         if desired == then.desired || later.is_some_and(|later| later.desired == desired) {
             replayed.same = replayed.same.saturating_add(1);
         } else if replayed.first.is_none() {
             let (at, desired) = (reading.at, then.desired);
-            replayed.first = Some(Difference { at, desired, replayed: answer.decision });
+            replayed.first = Some(Difference { at, desired, replayed: decision });
         }
     }
     replayed
+}
+
+/// What the rules say to the reading of one instant; `None`: there is none, or they say otherwise than
+/// was decided then.
+pub fn reckoned_again(
+    fleet: &FleetPolicy,
+    tick: Duration,
+    past: &History,
+    then: &Decided,
+) -> Option<Decision> {
+    let (_, decision) = answers(fleet, tick, past).find(|(reading, _)| reading.at == then.at)?;
+    let rules = decision.because.iter().map(Reason::rule);
+    let same = decision.desired == then.desired && rules.eq(then.rules.iter().map(String::as_str));
+    same.then_some(decision)
+}
+
+/// The decision at each reading, from what was known and decided before it.
+fn answers<'a>(
+    fleet: &'a FleetPolicy,
+    tick: Duration,
+    past: &'a History,
+) -> impl Iterator<Item = (&'a Reading, Decision)> {
+    let mut filter = Filter::of_daemon(fleet.clone(), tick);
+    past.readings.iter().map(move |reading| {
+        if let Some(before) = last(&past.decisions, |at| at < reading.at) {
+            filter.recall(before.target);
+        }
+        filter.recall_boots(boots(fleet, past, reading.at));
+        (reading, filter.look(&sighting(past, reading)).decision)
+    })
 }
 
 fn last(decisions: &[Decided], by: impl Fn(Timestamp) -> bool) -> Option<&Decided> {

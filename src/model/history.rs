@@ -1,7 +1,11 @@
 //! What a fleet's past leaves behind for whoever reckons with it later.
 
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
 use super::capacity::Capacity;
 use super::fleet::FleetName;
+use super::ledger::Event;
 use super::reading::Reading;
 use super::server::ServerRecord;
 use super::time::Timestamp;
@@ -40,4 +44,58 @@ pub struct InForce {
     pub since: Timestamp,
     pub digest: String,
     pub text: String,
+}
+
+/// A line of the record; a decision with its numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    pub event: Event,
+    /// Of a decision: how many servers there were, and how many were aimed at.
+    pub from_to: Option<(Capacity, Capacity)>,
+}
+
+impl Told {
+    /// A decision that changed nothing: it stands there for its reasons.
+    pub fn changes_nothing(&self) -> bool {
+        self.from_to.is_some_and(|(from, to)| from == to)
+    }
+}
+
+impl Decided {
+    /// What a person names it by: `job-20260302T080000Z`. One tick decides once for a fleet, and
+    /// ticks are more than a second apart.
+    pub fn id(&self) -> String {
+        id(&self.fleet, self.at)
+    }
+}
+
+/// See [`Decided::id`].
+pub fn id(fleet: &FleetName, at: Timestamp) -> String {
+    format!("{fleet}-{}", at.strftime(ID_TIME))
+}
+
+const ID_TIME: &str = "%Y%m%dT%H%M%SZ";
+
+/// The fleet and the second that an id names.
+pub fn of_id(id: &str) -> Option<(FleetName, Timestamp)> {
+    let (fleet, at) = id.rsplit_once('-')?;
+    let at = DateTime::strptime(ID_TIME, at).ok()?.to_zoned(TimeZone::UTC).ok()?;
+    Some((FleetName::new(fleet)?, at.timestamp()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_names_its_fleet_and_its_second() {
+        let fleet = FleetName::new("job-2").unwrap();
+        let at: Timestamp = "2026-03-02T08:00:07.25Z".parse().unwrap();
+        let id = id(&fleet, at);
+        assert_eq!(id, "job-2-20260302T080007Z");
+        assert_eq!(of_id(&id), Some((fleet, "2026-03-02T08:00:07Z".parse().unwrap())));
+        for wrong in ["job", "job-2026", "-20260302T080007Z", "job-20260332T080007Z", ""] {
+            assert_eq!(of_id(wrong), None, "{wrong}");
+        }
+    }
 }

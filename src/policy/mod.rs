@@ -5,6 +5,7 @@
 pub mod calendar;
 pub mod cron;
 pub mod file;
+mod lines;
 mod lower;
 mod problem;
 #[cfg(test)]
@@ -21,8 +22,10 @@ use crate::model::balancer::Balancer;
 use crate::model::capacity::{Bounds, Capacity};
 use crate::model::fleet::FleetName;
 use crate::model::launch::Image;
+use crate::model::time::{self, Timestamp};
 
 pub use self::calendar::Schedule;
+pub use self::lines::Lines;
 pub use self::lower::{Loaded, load};
 pub use self::problem::{Place, Problem, Severity, render};
 
@@ -94,6 +97,7 @@ pub struct FleetPolicy {
     /// How long a server stays at least, once launched.
     pub minimum_uptime: Duration,
     pub billing: Billing,
+    pub lines: Lines,
 }
 
 impl FleetPolicy {
@@ -101,6 +105,17 @@ impl FleetPolicy {
     pub fn goal(&self) -> Option<(&QueuePolicy, &Goal)> {
         let queue = self.queue.as_ref()?;
         Some((queue, queue.goal()?))
+    }
+
+    /// When its queue is to be read next, read last at `last`; `None` without a queue. At once when
+    /// it never was.
+    pub fn poll_due(&self, last: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+        let queue = self.queue.as_ref()?;
+        Some(match last {
+            // A reading from the future was stamped before the clock was set back.
+            Some(last) if last <= now => time::after(last, queue.every),
+            Some(_) | None => now,
+        })
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::load::{parsed, reading, server};
+use super::load::{event, parsed, reading, server};
 use super::sqlite::{fault, looked_at, stored};
 use crate::model::fleet::FleetName;
-use crate::model::history::{Decided, History, InForce};
+use crate::model::history::{Decided, History, InForce, Told};
 use crate::model::server::ServerRecord;
 use crate::model::time::Timestamp;
 use crate::ports::StoreFault;
@@ -42,12 +42,44 @@ pub fn history(
              WHERE ?1 = ?1 AND since <= ?3 AND since >= coalesce(
                  (SELECT max(since) FROM policies WHERE since < ?2), ?2)
              ORDER BY since",
-            |row| {
-                let since = parsed(&row.get::<_, String>(0)?);
-                Ok(InForce { since, digest: row.get(1)?, text: row.get(2)? })
-            },
+            policy,
         )?,
     }))
+}
+
+/// The record's lines over a span, of one fleet or of all, or `None` when there is no file.
+pub fn told(
+    path: &Path,
+    fleet: Option<&FleetName>,
+    (from, to): (Timestamp, Timestamp),
+) -> Result<Option<Vec<Told>>, StoreFault> {
+    let Some(connection) = looked_at(path)? else { return Ok(None) };
+    let sql = "SELECT e.at, e.kind, e.fleet, e.instance, e.text, d.capacity, d.desired
+         FROM events e LEFT JOIN decisions d
+             ON e.kind = 'decision' AND d.fleet = e.fleet AND d.at = e.at
+         WHERE e.at >= ?2 AND e.at <= ?3 AND (?1 IS NULL OR e.fleet = ?1) ORDER BY e.id";
+    let mut query = connection.prepare(sql).map_err(|e| fault(&e))?;
+    let params = params![fleet.map(FleetName::as_str), stored(from), stored(to)];
+    let read = |row: &Row<'_>| {
+        let from_to = row.get::<_, Option<u32>>(5)?.zip(row.get::<_, Option<u32>>(6)?);
+        Ok(Told { event: event(row)?, from_to })
+    };
+    let rows = query.query_map(params, read).map_err(|e| fault(&e))?;
+    rows.collect::<Result<_, _>>().map(Some).map_err(|e| fault(&e))
+}
+
+/// The policy in force at an instant, as it was written, if a daemon noted one.
+pub fn in_force(path: &Path, at: Timestamp) -> Result<Option<InForce>, StoreFault> {
+    let Some(connection) = looked_at(path)? else { return Ok(None) };
+    let sql = "SELECT since, digest, text FROM policies WHERE since <= ?1
+         ORDER BY since DESC LIMIT 1";
+    let found = connection.query_row(sql, [stored(at)], policy).optional();
+    found.map_err(|e| fault(&e))
+}
+
+fn policy(row: &Row<'_>) -> rusqlite::Result<InForce> {
+    let since = parsed(&row.get::<_, String>(0)?);
+    Ok(InForce { since, digest: row.get(1)?, text: row.get(2)? })
 }
 
 struct Look<'a> {

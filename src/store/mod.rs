@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use crate::model::time::Timestamp;
 use crate::ports::StoreFault;
 
-pub use self::history::history;
+pub use self::history::{history, in_force, told};
 pub use self::shadow::shadow_record;
 pub use self::sqlite::SqliteStore;
 use self::sqlite::{OpenFault, Place};

@@ -1,5 +1,6 @@
 //! The stored shapes of a server and of a fleet's memory, apart from the model's, so that a field
-//! can be renamed there without breaking a row. Fields are only ever added, with a default.
+//! can be renamed there without breaking a row. Fields are only ever added, with a default. What is
+//! empty is left out: there are tens of thousands of servers in a year.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -32,28 +33,45 @@ pub(super) struct Unreadable {
 pub(super) struct ServerRow {
     fleet: String,
     planned_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
     request: Option<RequestRow>,
     launch: LaunchRow,
+    #[serde(skip_serializing_if = "Option::is_none")]
     launched_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     private_ip: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     healthy_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     in_service_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     sick_since: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     absent_since: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     retirement: Option<RetirementRow>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     cleared_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     gone: Option<GoneRow>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 struct RequestRow {
     image: ImageRow,
+    #[serde(skip_serializing_if = "Option::is_none")]
     instance_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     subnet: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     key_pair: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     security_groups: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     instance_profile: Option<String>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     user_data: String,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     tags: BTreeMap<String, String>,
 }
 
@@ -88,7 +106,9 @@ struct FaultRow {
 struct RetirementRow {
     why: RetireRow,
     begun_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
     deregistered_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     terminate_asked_at: Option<Timestamp>,
     terminate_asks: u32,
 }

@@ -30,11 +30,15 @@ const DETAILS_KEPT_DAYS: u64 = 35;
 /// Calls and sightings, line by line; what became of each server is in its record.
 const LINES_KEPT_DAYS: u64 = 92;
 
+/// A file below this many bytes stays as it is.
+const WORTH_PACKING: i64 = 1 << 20;
+
 const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("migrations/0001_journal.sql")),
     M::up(include_str!("migrations/0002_work.sql")),
     M::up(include_str!("migrations/0003_decisions.sql")),
     M::up(include_str!("migrations/0004_shadow.sql")),
+    M::up(include_str!("migrations/0005_events_by_id.sql")),
 ];
 
 /// The store on disk.
@@ -157,14 +161,26 @@ impl SqliteStore {
         connection.execute(sql, [before(LINES_KEPT_DAYS)]).map_err(|e| fault(&e))?;
         for sql in [
             "UPDATE readings SET busy = NULL WHERE at < ?1 AND busy IS NOT NULL",
-            "UPDATE servers SET body = json_set(body, '$.request.user_data', '',
-                 '$.request.tags', json('{}'), '$.request.security_groups', json('[]'))
-             WHERE gone_at < ?1 AND json_extract(body, '$.request.tags') <> '{}'",
+            "UPDATE servers SET body = json_remove(body, '$.request.user_data',
+                 '$.request.tags', '$.request.security_groups')
+             WHERE gone_at < ?1 AND json_type(body, '$.request.tags') IS NOT NULL",
         ] {
             connection.execute(sql, [before(DETAILS_KEPT_DAYS)]).map_err(|e| fault(&e))?;
         }
-        Ok(())
+        compact(&connection).map_err(|e| fault(&e))
     }
+}
+
+/// Packs the file anew once a fifth of its pages' room lies idle: rows that grow, and rows between
+/// others, leave pages half empty.
+fn compact(connection: &Connection) -> rusqlite::Result<()> {
+    let sql = "SELECT coalesce(sum(unused), 0), coalesce(sum(pgsize), 0) FROM dbstat";
+    let (idle, whole): (i64, i64) =
+        connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if whole > WORTH_PACKING && idle > whole.div_euclid(5) {
+        connection.execute_batch("VACUUM")?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -218,6 +234,9 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_FOR)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // Pages of 4 KiB: the log is folded into the file at every MiB, and cut back after a packing.
+    connection.pragma_update(None, "wal_autocheckpoint", 256)?;
+    connection.pragma_update(None, "journal_size_limit", 1 << 20)?;
     connection.pragma_update(None, "foreign_keys", true)
 }
 

@@ -302,6 +302,32 @@ fn details_are_kept_for_weeks_and_lines_for_months() {
 }
 
 #[test]
+fn a_file_with_much_idle_room_is_packed_and_says_the_same() {
+    let folder = Folder::new("packed");
+    let (_dir, Opened { store, .. }) = folder.open();
+    let at = |minutes| crate::model::time::after(now(), Duration::from_mins(minutes));
+    let busy = (0..40).map(|n| (InstanceId::new(&format!("i-{n:017x}")), 2)).collect();
+    let work = Work { busy: Some(busy), ..Work::default() };
+    let readings = (0..2000).map(|n| {
+        let depth = Depth { work: work.clone(), ..Depth::of(n) };
+        Change::Reading(fleet(), Reading { at: at(5 * n), depth: Ok(depth) })
+    });
+    store.commit(&readings.collect::<Vec<_>>()).unwrap();
+    let size = || std::fs::metadata(folder.0.join(DATABASE)).unwrap().len();
+    let waiting = || {
+        let past = history(&folder.0.join(DATABASE), &fleet(), (now(), at(10_000))).unwrap();
+        let depths = past.unwrap().readings.into_iter().flat_map(|reading| reading.depth);
+        depths.map(|depth| depth.waiting).collect::<Vec<_>>()
+    };
+    store.prune(at(10_000)).unwrap();
+    let (full, said) = (size(), waiting());
+    store.prune(at(60 * 24 * 60)).unwrap();
+    assert_eq!(waiting(), said);
+    assert_eq!(said.len(), 2000);
+    assert!(size() < full.div_euclid(2), "{full} bytes before, {} after", size());
+}
+
+#[test]
 fn a_second_process_is_refused_and_told_who_holds_the_directory() {
     let folder = Folder::new("lock");
     let held = StateDir::lock(&folder.0).unwrap();

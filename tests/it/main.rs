@@ -3,6 +3,8 @@
 #![expect(clippy::disallowed_methods, reason = "tests of processes wait by the real clock")]
 
 #[cfg(feature = "aws")]
+mod ask;
+#[cfg(feature = "aws")]
 mod cli;
 #[cfg(feature = "aws")]
 mod disk;
@@ -14,6 +16,7 @@ mod network;
 mod process;
 #[cfg(feature = "aws")]
 mod scale;
+mod next;
 mod page;
 mod recorded;
 mod crash;

@@ -108,7 +108,7 @@ async fn record(dir: &Path) {
 fn dump(dir: &Path) -> String {
     let database = Connection::open(dir.join(DATABASE)).unwrap();
     let mut text = "-- A day as the daemon recorded it. See tests/it/recorded.rs.\n".to_owned();
-    for table in ["policies", "readings", "decisions", "servers"] {
+    for table in ["policies", "readings", "decisions", "servers", "events"] {
         let mut query = database.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2")).unwrap();
         let columns = query.column_count();
         let mut rows = query.query([]).unwrap();
@@ -190,6 +190,94 @@ fn a_page_of_the_recorded_past_says_how_close_it_comes() {
     let [same, looks] = ["decisions_same", "decisions"].map(|key| &answer["recorded"][key]);
     assert!(page.contains(&format!("{same} of {looks} decisions are the same")), "{answer}");
     assert!(page.contains("as recorded, 2026-03-02 06:00") && page.contains("as it ran"));
+}
+
+/// Runs the built binary on a state directory; its exit code and what it said on both ends.
+fn ask(dir: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .args(args)
+        .arg("--state-dir")
+        .arg(dir)
+        .output()
+        .unwrap();
+    let [out, err] = [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap());
+    (output.status.code(), out, err)
+}
+
+/// What a person asks of the day, and what is answered: `tests/recorded/asked.out`.
+#[test]
+fn the_recorded_day_is_told_and_explained() {
+    let folder = Folder::new("asked");
+    restore(&folder.0, &std::fs::read_to_string(recorded().join("day.sql")).unwrap());
+    let questions: [&[&str]; 6] = [
+        &["history", "job", "--since", "2026-03-02 14:00"],
+        &["history", "job", "--since", "2026-03-03 03:50", "--why-not"],
+        &["explain", "job", "--at", "2026-03-02 09:00"],
+        &["explain", "job", "--at", "2026-03-02 14:46"],
+        &["explain", "work", "--at", "2026-03-02 11:00"],
+        &["explain", "job", "--at", "2026-03-02 14:46", "--json"],
+    ];
+    let mut told = String::new();
+    for question in questions {
+        let (code, out, err) = ask(&folder.0, question);
+        assert_eq!((code, err.as_str()), (Some(0), ""), "{question:?}");
+        writeln!(told, "$ tidegate {}\n{out}", question.join(" ")).unwrap();
+    }
+    let file = recorded().join("asked.out");
+    if std::env::var_os("TIDEGATE_BLESS").is_some() {
+        std::fs::write(&file, &told).unwrap();
+    }
+    assert_eq!(told, std::fs::read_to_string(&file).unwrap());
+}
+
+#[test]
+fn every_decision_of_the_history_can_be_asked_for() {
+    let folder = Folder::new("each");
+    restore(&folder.0, &std::fs::read_to_string(recorded().join("day.sql")).unwrap());
+    let (_, out, _) = ask(&folder.0, &["history", "--since", "2026-03-02", "--why-not", "--json"]);
+    let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let decisions: Vec<&Value> = lines.iter().filter(|line| line["kind"] == "decision").collect();
+    assert!(decisions.len() > 30, "{}", decisions.len());
+    for decision in decisions.iter().step_by(7) {
+        let id = decision["decision"].as_str().unwrap();
+        let (code, out, err) = ask(&folder.0, &["explain", "--decision", id, "--json"]);
+        assert_eq!(code, Some(0), "{err}");
+        let explained: Value = serde_json::from_str(&out).unwrap();
+        for key in ["at", "fleet", "from", "to"] {
+            assert_eq!(explained[key], decision[key], "{id}");
+        }
+        let rules = explained["rules"].as_array().unwrap().len();
+        let because = explained["because"].as_array().unwrap();
+        assert_eq!(because.len(), rules, "a reason for each rule: {explained}");
+    }
+}
+
+#[test]
+fn what_cannot_be_explained_says_so() {
+    let folder = Folder::new("unasked");
+    let questions: [(&[&str], i32, &str); 6] = [
+        (&["history"], 1, "there is no journal at"),
+        (&["explain", "job", "--at", "09:00"], 1, "there is no journal at"),
+        (&["explain", "job", "--at", "soon"], 2, "write a moment as"),
+        (&["explain", "--decision", "job"], 2, "no decision's id"),
+        (&["explain", "Job", "--at", "09:00"], 2, "no fleet name"),
+        (&["history", "--since", "soon"], 2, "--since"),
+    ];
+    for (question, code, word) in questions {
+        let (exit, _, err) = ask(&folder.0, question);
+        assert_eq!(exit, Some(code), "{question:?}: {err}");
+        assert!(err.contains(word), "{question:?}: {err}");
+    }
+    restore(&folder.0, &std::fs::read_to_string(recorded().join("day.sql")).unwrap());
+    let (code, _, err) = ask(&folder.0, &["explain", "job", "--at", "2026-03-01"]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("nothing was decided for fleet job before 2026-03-01"), "{err}");
+    let (code, _, err) = ask(&folder.0, &["explain", "--decision", "job-20260302T000000Z"]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("no decision was made for fleet job at"), "{err}");
+    let (code, out, err) = ask(&folder.0, &["history", "none", "--since", "2026-03-02"]);
+    assert_eq!((code, out.as_str()), (Some(0), ""));
+    assert!(err.contains("nothing of fleet none changed since"), "{err}");
 }
 
 #[test]

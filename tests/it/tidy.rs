@@ -20,7 +20,7 @@ const MAY_IMPORT: [(&str, &[&str]); 20] = [
     ("plan", &["model", "policy", "roster"]),
     ("filter", &["model", "policy", "roster", "decide"]),
     ("ports", &["model"]),
-    ("observe", &["model", "policy", "ports", "decide"]),
+    ("observe", &["model", "policy", "ports"]),
     ("record", &["model", "policy", "ports"]),
     ("act", &["model", "ports", "record"]),
     ("tick", &["model", "policy", "roster", "decide", "plan", "ports", "observe", "record", "act"]),
@@ -35,9 +35,8 @@ const MAY_IMPORT: [(&str, &[&str]); 20] = [
     ("settings", &["model"]),
 ];
 
-/// Of `roster`, `plan` may use this alone; of `decide`, `observe` this alone.
-const ONLY: [(&str, &str, &str); 2] =
-    [("plan", "roster", "mostly_sick"), ("observe", "decide", "poll_due")];
+/// Of `roster`, `plan` may use this alone.
+const ONLY: [(&str, &str, &str); 1] = [("plan", "roster", "mostly_sick")];
 
 const PURE: [&str; 6] = ["model", "policy", "roster", "decide", "plan", "filter"];
 

@@ -10,7 +10,7 @@ use crate::model::fleet::FleetName;
 use crate::model::time;
 use crate::policy::file::{self, Entry};
 use crate::policy::problem::{Place, Problem, Problems, quote};
-use crate::policy::{BalancerPolicy, Billing, FleetPolicy};
+use crate::policy::{BalancerPolicy, Billing, FleetPolicy, Lines};
 
 /// The most servers a fleet may be asked to have.
 pub(super) const CAPACITY_MAX: Capacity = 10_000;
@@ -60,6 +60,7 @@ pub(super) fn read(entry: &Entry, context: &Context, out: &mut Problems) -> Opti
         queue,
         minimum_uptime,
         billing,
+        lines: Lines::of(entry),
     };
     Some(Read {
         policy,

@@ -15,7 +15,6 @@ use super::load::{Load, Queue};
 use super::report::{paid, price};
 use super::trace::Trace;
 use super::world::Settings;
-use crate::decide::poll_due;
 use crate::model::fleet::FleetName;
 use crate::model::ledger::{Change, EventKind, Ledger};
 use crate::model::plan;
@@ -262,7 +261,7 @@ fn next_look(simulation: &Simulation, fleet: &FleetName, record: &TickRecord) ->
         return record.next;
     };
     let last = view.memory.last_reading().map(|reading| reading.at);
-    let poll = poll_due(fleet, last, seen.now);
+    let poll = fleet.poll_due(last, seen.now);
     let times = [event, poll, decision.next_look].into_iter().flatten();
     times.filter(|at| *at > seen.now).min().unwrap_or(record.next)
 }

@@ -1,0 +1,73 @@
+//! The journal as commands read it that change nothing: the file as it is, whether or not a daemon
+//! writes to it meanwhile.
+
+use std::path::PathBuf;
+
+use anyhow::anyhow;
+use jiff::tz::TimeZone;
+
+use super::{FAILED, Failure, USAGE};
+use crate::model::fault::printable;
+use crate::model::fleet::FleetName;
+use crate::model::history::{History, InForce, Told};
+use crate::model::time::Timestamp;
+use crate::policy::{self, Policy};
+use crate::ports::StoreFault;
+use crate::settings::Settings;
+use crate::store::{self, DATABASE};
+
+pub(super) struct JournalFile(PathBuf);
+
+impl JournalFile {
+    pub(super) fn of(settings: &Settings) -> Self {
+        Self(settings.state_dir.join(DATABASE))
+    }
+
+    pub(super) fn history(
+        &self,
+        fleet: &FleetName,
+        span: (Timestamp, Timestamp),
+    ) -> Result<History, Failure> {
+        self.there(store::history(&self.0, fleet, span))
+    }
+
+    /// Lines of one fleet, or of all.
+    pub(super) fn told(
+        &self,
+        fleet: Option<&FleetName>,
+        span: (Timestamp, Timestamp),
+    ) -> Result<Vec<Told>, Failure> {
+        self.there(store::told(&self.0, fleet, span))
+    }
+
+    /// The policy that was in force, with its zone, if a daemon noted it.
+    pub(super) fn policy(&self, at: Timestamp) -> Result<Option<Policy>, Failure> {
+        let noted =
+            store::in_force(&self.0, at).map_err(|fault| self.failed(&fault.to_string()))?;
+        let load = |ran: InForce| policy::load("the policy that ran", &ran.text, ran.since).policy;
+        Ok(noted.and_then(load))
+    }
+
+    /// The zone of the policy that was in force.
+    pub(super) fn zone(&self, at: Timestamp) -> Result<TimeZone, Failure> {
+        Ok(self.policy(at)?.map_or(TimeZone::UTC, |policy| policy.zone))
+    }
+
+    pub(super) fn failed(&self, why: &str) -> Failure {
+        Failure::Error(FAILED, anyhow!("{}: {why}", self.0.display()))
+    }
+
+    fn there<T>(&self, found: Result<Option<T>, StoreFault>) -> Result<T, Failure> {
+        let found = found.map_err(|fault| self.failed(&fault.to_string()))?;
+        found.ok_or_else(|| {
+            let shown = self.0.display();
+            let why = anyhow!("there is no journal at {shown}; name its folder with --state-dir");
+            Failure::Error(FAILED, why)
+        })
+    }
+}
+
+pub(super) fn fleet_named(name: &str) -> Result<FleetName, Failure> {
+    let wrong = || anyhow!("`{}` is no fleet name", printable(name, 64));
+    FleetName::new(name).ok_or_else(|| Failure::Error(USAGE, wrong()))
+}

@@ -1,0 +1,72 @@
+//! Why it did, and why it did not, asked of the running daemon.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tidegate::sim::faults::Troubles;
+
+use crate::support::binary::Daemon;
+use crate::support::cloud::Cloud;
+use crate::support::wait_for;
+
+const PATIENCE: Duration = Duration::from_mins(1);
+
+#[test]
+fn the_daemon_explains_what_it_did_and_what_it_leaves() {
+    let cloud = Cloud::new(Troubles::new());
+    let policy = cloud.policy("classic", (1, 3));
+    let mut daemon = Daemon::new(&cloud.endpoint, &policy);
+    daemon.start();
+    daemon.wait_in_service("app", 1);
+    let line = |text: &str| policy.lines().position(|line| line.contains(text)).unwrap() + 1;
+
+    let told = |words: &str| {
+        let explain = || {
+            let said = daemon.order(&["explain", "app"]);
+            said.contains(words).then_some(said)
+        };
+        wait_for(words, PATIENCE, explain)
+    };
+    let said = told("app stays at 1 since");
+    let min = line("    min: 1");
+    assert!(said.contains(&format!("no schedule and no queue: min is 1   (line {min})")), "{said}");
+    assert!(said.contains("servers   1 in service") && said.contains("range     1 to 3"), "{said}");
+    assert!(said.contains("next      nothing is due"), "{said}");
+
+    daemon.order(&["hold", "app", "2", "--for", "1h", "launch day"]);
+    daemon.wait_in_service("app", 2);
+    for machine in cloud.alive("app") {
+        daemon.order(&["keep", machine.id.as_str(), "--for", "1h", "a look inside"]);
+    }
+    daemon.order(&["resume", "app"]);
+    let said = told("app stays at 2 since");
+    assert!(said.contains("It would shrink to 1, but:"), "{said}");
+    assert!(said.contains("1 more than wanted, 0 may go now"), "{said}");
+    assert_eq!(said.matches("  stays     i-").count(), 2, "{said}");
+    assert!(said.contains("next      the answer may differ from"), "{said}");
+    assert_eq!(cloud.alive("app").len(), 2, "and so it is");
+
+    cloud.pin(12);
+    let explain = || {
+        let said: Value = serde_json::from_str(&daemon.order(&["explain", "--json"])).ok()?;
+        let job = said["fleets"].as_array()?.iter().find(|fleet| fleet["name"] == "job")?.clone();
+        (job["reading"]["waiting"] == 12).then_some(job)
+    };
+    let job = wait_for("a reading of 12", PATIENCE, explain);
+    assert_eq!(job["because"][0]["rule"], "queue_between", "{job}");
+    assert_eq!(job["because"][0]["line"], line("    queue: {"), "{job}");
+    assert!(job["next_reading"].is_string(), "{job}");
+
+    let history = daemon.order(&["history", "app", "--since", "10m"]);
+    let lines: Vec<&str> = history.lines().collect();
+    assert!(lines.iter().any(|line| line.contains("0 -> 1: ")), "{history}");
+    assert!(lines.iter().any(|line| line.contains("1 -> 2: held at 2 by ann")), "{history}");
+    assert!(lines.iter().any(|line| line.contains("  override ")), "{history}");
+
+    let unknown = daemon.ask(&["explain", "none"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert_eq!(daemon.stop(), 0);
+    assert_eq!(daemon.ask(&["explain"]).status.code(), Some(69), "nobody is there to ask");
+    let past = daemon.order(&["explain", "app", "--at", "now"]);
+    assert!(past.contains("app stayed at 2 from"), "{past}");
+}
