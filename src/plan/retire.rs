@@ -106,8 +106,12 @@ pub(super) fn by_hand(draft: &mut Draft<'_>, budget: &mut Budget, asked: &Termin
 pub(super) fn broken(draft: &mut Draft<'_>, budget: &mut Budget, decision: &Decision) {
     let view = draft.view;
     let now = draft.now;
-    // Where the balancer itself cannot be asked, or nothing may be changed, none is retired.
-    if view.pause.is_some() || matches!(view.balancer, BalancerView::Unreadable(..)) {
+    // Where nobody can be drained, or nothing may be changed, none is retired.
+    let drainable = match view.balancer {
+        BalancerView::None | BalancerView::Readable(_) => true,
+        BalancerView::Missing(..) | BalancerView::Unreadable(..) => false,
+    };
+    if view.pause.is_some() || !drainable {
         return;
     }
     for server in &view.servers {

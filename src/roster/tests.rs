@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{derive, note};
 use crate::decide;
 use crate::model::balancer::{Balancer, Membership};
+use crate::model::fault::{Fault, FaultKind};
 use crate::model::fleet::{FleetName, Pool};
 use crate::model::instance::{Instance, InstanceId, Lifecycle, OurTags};
 use crate::model::launch::{Image, LaunchRequest, Token};
@@ -267,6 +268,22 @@ fn servers_stay_in_the_balancer_they_are_in_when_the_file_names_another() {
         let steps = scene.planned(changed);
         assert!(steps.iter().any(|step| step.contains("deregister")), "{steps:?}");
         assert!(!steps.iter().any(|step| step.contains("terminate")), "{steps:?}");
+    }
+}
+
+#[test]
+fn a_sick_server_is_not_replaced_while_its_balancer_is_gone() {
+    let sick = ServerRecord {
+        sick_since: Some(time::before(now(), minutes(30))),
+        ..record(0, minutes(600))
+    };
+    let mut scene = Scene::new(vec![sick, record(1, minutes(600)), record(2, minutes(600))]);
+    let before = scene.planned(&web());
+    assert!(before.iter().any(|step| step.contains("retire")), "{before:?}");
+    for kind in [FaultKind::BalancerNotFound, FaultKind::Ambiguous] {
+        let members = scene.seen.balancers.values_mut().next().unwrap();
+        *members = Err(Fault::new(kind, "X", ""));
+        assert_eq!(scene.planned(&web()), [""; 0], "{kind:?}");
     }
 }
 

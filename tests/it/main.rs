@@ -27,6 +27,7 @@ mod shadow;
 mod support;
 mod swarm;
 mod tidy;
+mod tidy_reliability;
 mod unit_files;
 #[cfg(feature = "aws")]
 mod wire;
