@@ -27,6 +27,8 @@ struct Proposal {
     bounded: bool,
     /// Whether servers may be taken at all.
     may_release: bool,
+    /// How many were promised to be in service: by schedule, hold or `min`, not by a queue's length.
+    promised: Capacity,
     /// The number before a person's extra servers came on top, and how many those are.
     extra: Option<(Capacity, Capacity)>,
     /// See `Decision::take_back`.
@@ -42,6 +44,7 @@ impl Proposal {
             capacity,
             bounded: true,
             may_release: true,
+            promised: capacity,
             extra: None,
             take_back: 0,
             because: vec![reason],
@@ -151,6 +154,7 @@ fn conclude(
         desired: proposal.capacity,
         target: proposal.target(),
         take_back: proposal.take_back,
+        serving: proposal.promised.min(proposal.capacity),
         because: proposal.because,
         steps_on: proposal.steps_on,
         next_look: proposal.next_look,

@@ -43,6 +43,7 @@ pub(super) fn ask(
             },
         },
     };
+    proposal.promised = floor;
     if let Some(standing) = standing
         && proposal.capacity == floor
         && floor > 0

@@ -3,7 +3,7 @@
 use super::Proposal;
 use crate::model::capacity::count;
 use crate::model::decision::Reason;
-use crate::model::roster::{Block, FleetView};
+use crate::model::roster::{Block, FleetView, Phase};
 use crate::model::time::Timestamp;
 
 /// Lowers the proposal no further than by the servers that scale-in may take.
@@ -17,7 +17,18 @@ pub(super) fn settle(view: &FleetView, proposal: &mut Proposal) {
     // is there goes in its place.
     let unseen = count(view.servers.iter().filter(|s| s.is_capacity() && s.instance.is_none()));
     let certain = surplus.saturating_sub(unseen);
-    let free = if proposal.may_release { count(view.eligible()).min(certain) } else { 0 };
+    // A server that boots may never serve, and its like is no reason to take one that does.
+    let stay = proposal.promised.min(proposal.capacity);
+    let serving = view.in_service();
+    let eligible = view.eligible();
+    let at_work = count(eligible.iter().filter(|server| server.phase == Phase::InService));
+    let others = count(&eligible).saturating_sub(at_work);
+    let spare = at_work.min(serving.saturating_sub(stay));
+    let may_go = count(&eligible).min(certain);
+    let free = if proposal.may_release { may_go.min(others.saturating_add(spare)) } else { 0 };
+    if proposal.may_release && free < may_go {
+        proposal.because.push(Reason::AwaitsService { serving, stay });
+    }
     let blocked: Vec<(String, &Block)> = view
         .servers
         .iter()

@@ -29,6 +29,9 @@ pub struct Roster {
     pub strangers: BTreeMap<InstanceId, Stranger>,
     /// Why nothing may be changed anywhere: EC2 could not be listed, or the list is implausible.
     pub blind: Option<Blind>,
+    /// More than half of all servers that are checked look sick, in more than one fleet: rather the
+    /// network of this host is.
+    pub mostly_sick: Option<(Capacity, Capacity)>,
     pub leftovers: Vec<Leftover>,
     /// Servers retired within the window of `limits.terminate`, oldest first.
     pub recent_retirements: Vec<Timestamp>,
@@ -336,13 +339,24 @@ impl FleetView {
         count(self.servers.iter().filter(|server| server.phase == Phase::InService))
     }
 
-    /// Servers that scale-in may take now: those with the fewest jobs first where the queue tells,
-    /// then the newest.
+    /// How many look sick, of those that served once and are to stay.
+    pub fn sick_of(&self) -> (Capacity, Capacity) {
+        let sick = self.servers.iter().filter(|s| matches!(s.phase, Phase::Sick { .. }));
+        let of = self.servers.iter().filter(|server| {
+            server.record.in_service_at.is_some() && server.record.retirement.is_none()
+        });
+        (count(sick), count(of))
+    }
+
+    /// Servers that scale-in may take now: those that do not serve yet first, then those with the
+    /// fewest jobs where the queue tells, then the newest.
     pub fn eligible(&self) -> Vec<&Server> {
         let mut eligible: Vec<&Server> =
             self.servers.iter().filter(|server| server.release.is_ok()).collect();
         eligible.sort_by(|a, b| {
-            (a.busy.cmp(&b.busy))
+            let serves = |server: &Server| server.phase == Phase::InService;
+            (serves(a).cmp(&serves(b)))
+                .then_with(|| a.busy.cmp(&b.busy))
                 .then_with(|| b.record.launched_at.cmp(&a.record.launched_at))
                 .then_with(|| b.record.token.cmp(&a.record.token))
         });

@@ -4,11 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::model::balancer::Membership;
 use crate::model::capacity::{Capacity, count};
 use crate::model::decision::Decision;
 use crate::model::fleet::FleetName;
 use crate::model::plan::{Act, LeftOut, Limit, OutOfService, Plan, Step};
-use crate::model::roster::{BalancerView, FleetView, Roster, Server};
+use crate::model::roster::{BalancerView, FleetView, Phase, Roster, Server};
 use crate::model::server::RetireReason;
 use crate::policy::Policy;
 
@@ -41,6 +42,8 @@ pub fn audit(
                 one_voice(&steps),
                 no_kept_server(view, &steps),
                 capacity_kept(view, &steps, decisions.get(name)),
+                serving_kept(view, &steps, decisions.get(name)),
+                sick_by_more_than_one_word(view, &steps),
                 room(policy, view, &steps, decisions.get(name)),
                 drained_first(view, &steps),
                 fresh_tokens(view, &steps),
@@ -151,6 +154,29 @@ fn capacity_kept(view: &FleetView, steps: &[&Step], decision: Option<&Decision>)
         return Some(format!("scale-in would leave {certain} certain servers of {wanted} wanted"));
     }
     (left < desired).then(|| format!("scale-in would leave {left} of the {desired} desired"))
+}
+
+/// Scale-in leaves those in service that were promised.
+fn serving_kept(view: &FleetView, steps: &[&Step], decision: Option<&Decision>) -> Option<String> {
+    let retired = retired(view, steps);
+    let serves = |server: &Server| server.phase == Phase::InService;
+    let taken =
+        retired.iter().filter(|(server, why)| **why == RetireReason::ScaleIn && serves(server));
+    let taken = count(taken);
+    let left = count(view.servers.iter().filter(|server| serves(server))).saturating_sub(taken);
+    let promised = decision.map_or(0, |decision| decision.serving);
+    (taken > 0 && left < promised)
+        .then(|| format!("scale-in would leave {left} in service of the {promised} promised"))
+}
+
+/// The only server of a fleet is not replaced as sick while its balancer finds it well.
+fn sick_by_more_than_one_word(view: &FleetView, steps: &[&Step]) -> Option<String> {
+    let (_, of) = view.sick_of();
+    retired(view, steps).into_iter().find_map(|(server, why)| {
+        let sick = matches!(why, RetireReason::Sick { .. });
+        let well = server.membership == Some(Membership::InService);
+        (sick && well && of == 1).then(|| format!("{} serves by its balancer", server.label()))
+    })
 }
 
 /// Launches bring the fleet to what is desired, never beyond it or beyond what may be alive.

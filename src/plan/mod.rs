@@ -49,7 +49,7 @@ pub fn plan(
         draft.finish();
         draft.clear_leftovers(roster);
         retire::by_hand(&mut draft, budget, asked);
-        retire::broken(&mut draft, budget, decision);
+        retire::broken(&mut draft, budget, decision, roster.mostly_sick);
         retire::surplus(&mut draft, budget, decision);
         draft.register();
         launch::reclaim(&mut draft, decision);

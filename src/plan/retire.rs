@@ -103,7 +103,12 @@ pub(super) fn by_hand(draft: &mut Draft<'_>, budget: &mut Budget, asked: &Termin
 }
 
 /// Servers that never became healthy, and servers that fell sick and have been replaced.
-pub(super) fn broken(draft: &mut Draft<'_>, budget: &mut Budget, decision: &Decision) {
+pub(super) fn broken(
+    draft: &mut Draft<'_>,
+    budget: &mut Budget,
+    decision: &Decision,
+    everywhere: Option<(Capacity, Capacity)>,
+) {
     let view = draft.view;
     let now = draft.now;
     // Where nobody can be drained, or nothing may be changed, none is retired.
@@ -131,28 +136,34 @@ pub(super) fn broken(draft: &mut Draft<'_>, budget: &mut Budget, decision: &Deci
             }
         }
     }
-    sick(draft, budget, decision);
+    sick(draft, budget, decision, everywhere);
 }
 
 /// One sick server at a time, once others serve in its place or there is no room for a replacement
-/// beside it, and never when most of the fleet looks sick.
-fn sick(draft: &mut Draft<'_>, budget: &mut Budget, decision: &Decision) {
+/// beside it, and never when most of the fleet, or of all fleets, looks sick.
+fn sick(
+    draft: &mut Draft<'_>,
+    budget: &mut Budget,
+    decision: &Decision,
+    everywhere: Option<(Capacity, Capacity)>,
+) {
     let view = draft.view;
     let now = draft.now;
     let sick: Vec<&Server> =
         view.servers.iter().filter(|server| matches!(server.phase, Phase::Sick { .. })).collect();
-    let serving = view.servers.iter().filter(|server| server.record.in_service_at.is_some());
-    let of = count(serving.filter(|server| server.record.retirement.is_none()));
+    let (_, of) = view.sick_of();
     if sick.is_empty() {
         return;
     }
     let no_room = draft.fleet.is_some_and(|fleet| view.alive() >= fleet.bounds.max());
     // The one server of a fleet that may have one: there is nobody to compare it with, and nobody
-    // to put beside it.
-    let alone = of == 1 && no_room;
-    if mostly_sick(count(&sick), of) && !alone {
-        let why = Limit::MostlySick { sick: count(&sick), of };
-        draft.left_out.push(LeftOut { fleet: view.name.clone(), count: count(&sick), why });
+    // to put beside it. Its balancer sees it from elsewhere.
+    let serves = |server: &&Server| server.membership == Some(Membership::InService);
+    let alone = of == 1 && no_room && !sick.iter().any(serves);
+    if everywhere.is_some() || (mostly_sick(count(&sick), of) && !alone) {
+        let (sick, of) = everywhere.unwrap_or((count(&sick), of));
+        let why = Limit::MostlySick { sick, of };
+        draft.left_out.push(LeftOut { fleet: view.name.clone(), count: sick, why });
         return;
     }
     let replaced = view.in_service() >= decision.desired;

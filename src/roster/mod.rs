@@ -62,6 +62,7 @@ pub fn derive(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Roster {
     }
     Roster {
         now: seen.now,
+        mostly_sick: sick_everywhere(&fleets),
         strangers: strangers(policy, seen),
         leftovers,
         recent_retirements: recent_retirements(policy, ledger, seen),
@@ -262,6 +263,17 @@ fn recent_retirements(
     let mut recent: Vec<_> = begun.map(|r| r.begun_at).filter(|at| *at > from).collect();
     recent.sort_unstable();
     recent
+}
+
+/// Looks at all fleets at once: where every fleet has one server, none can be compared with another
+/// of its own.
+fn sick_everywhere(fleets: &BTreeMap<FleetName, FleetView>) -> Option<(Capacity, Capacity)> {
+    let counted: Vec<_> = fleets.values().map(FleetView::sick_of).collect();
+    let sum = |sum: Capacity, n: &Capacity| sum.saturating_add(*n);
+    let sick = counted.iter().map(|(sick, _)| sick).fold(0, sum);
+    let of = counted.iter().map(|(_, of)| of).fold(0, sum);
+    let fleets = counted.iter().filter(|(sick, _)| *sick > 0).count();
+    (fleets > 1 && mostly_sick(sick, of)).then_some((sick, of))
 }
 
 /// More than half of the fleet, and at least one, looks sick.

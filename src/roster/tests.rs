@@ -327,3 +327,56 @@ fn a_fleet_that_left_the_file_ends_its_retirements_in_its_own_mode() {
     scene.ledger.apply(&Change::Fleet(fleet(), Box::new(memory)));
     assert!(scene.planned(&without).is_empty());
 }
+
+#[test]
+fn who_serves_is_not_scaled_in_on_the_strength_of_who_boots() {
+    let lines = WEB.replace("min: 2\n    max: 3", "min: 2\n    max: 3\n    minimum_uptime: 45m");
+    let policy = policy("act", &format!("  app:\n    launch: {{ template: web }}\n{lines}"));
+    let young = ServerRecord { healthy_at: None, in_service_at: None, ..record(2, minutes(5)) };
+    let mut scene = Scene::new(vec![record(0, minutes(600)), record(1, minutes(600)), young]);
+    scene.member(&id(2), Membership::OutOfService("booting".to_owned()));
+    assert_eq!(scene.planned(&policy), [""; 0], "the third may never serve");
+    let decision = decide::all(&policy, &scene.look(&policy)).remove(&fleet()).unwrap();
+    let rules: Vec<_> = decision.because.iter().map(|reason| reason.rule()).collect();
+    assert!(rules.contains(&"awaits_service"), "{rules:?}");
+    // Without a minimum uptime it is the one that boots that goes.
+    let planned = scene.planned(&web());
+    assert!(planned.iter().any(|step| step.contains(&format!("retire {}", id(2)))), "{planned:?}");
+    scene.ledger.apply(&Change::Server(Box::new(record(2, minutes(5)))));
+    scene.member(&id(2), Membership::InService);
+    let planned = scene.planned(&policy);
+    assert!(planned.iter().any(|step| step.contains(&format!("retire {}", id(1)))), "{planned:?}");
+}
+
+/// Its health check fails from here, and its balancer, which asks from elsewhere, finds it well.
+#[test]
+fn the_only_server_of_a_fleet_is_not_replaced_against_its_balancers_word() {
+    let lines = WEB.replace("min: 2\n    max: 3", "min: 1\n    max: 1");
+    let policy = policy("act", &format!("  app:\n    launch: {{ template: web }}\n{lines}"));
+    let sick = ServerRecord {
+        sick_since: Some(time::before(now(), minutes(30))),
+        ..record(0, minutes(600))
+    };
+    let mut scene = Scene::new(vec![sick]);
+    assert_eq!(scene.planned(&policy), [""; 0]);
+    scene.member(&id(0), Membership::OutOfService("failed".to_owned()));
+    let planned = scene.planned(&policy);
+    assert!(planned.iter().any(|step| step.contains("retire")), "{planned:?}");
+}
+
+#[test]
+fn when_the_only_servers_of_several_fleets_look_sick_at_once_none_is_replaced() {
+    let one = "launch: { template: web }, health: { http: 'http://{private_ip}/' }, min: 1, max: 1";
+    let policy = policy("act", &format!("  app: {{ {one} }}\n  job: {{ {one} }}\n"));
+    let sick = |n| ServerRecord {
+        sick_since: Some(time::before(now(), minutes(30))),
+        ..record(n, minutes(600))
+    };
+    let other =
+        |record: ServerRecord| ServerRecord { fleet: FleetName::new("job").unwrap(), ..record };
+    let mut scene = Scene::new(vec![sick(0), other(sick(1))]);
+    assert_eq!(scene.planned(&policy), [""; 0]);
+    scene.ledger.apply(&Change::Server(Box::new(other(record(1, minutes(600))))));
+    let planned = scene.planned(&policy);
+    assert!(planned.iter().any(|step| step.contains(&format!("retire {}", id(0)))), "{planned:?}");
+}

@@ -29,6 +29,8 @@ pub struct Decision {
     pub target: Capacity,
     /// Draining servers to take back even where as many others are to go: their hour is paid.
     pub take_back: Capacity,
+    /// Scale-in leaves so many in service, however many more are on their way to be.
+    pub serving: Capacity,
     /// In the order the rules were applied; never empty.
     pub because: Vec<Reason>,
     /// The reading that this decision answers with a step, if it does.
@@ -145,6 +147,11 @@ pub enum Reason {
         free: Capacity,
         first: Option<(String, Block)>,
     },
+    /// Fewer are wanted, and those in service have to stay until others are.
+    AwaitsService {
+        serving: Capacity,
+        stay: Capacity,
+    },
     /// Nothing may be changed.
     Frozen {
         why: String,
@@ -173,6 +180,7 @@ impl Reason {
             Self::Bounded { .. } => "bounded",
             Self::AwaitsApproval { .. } => "awaits_approval",
             Self::Kept { .. } => "kept",
+            Self::AwaitsService { .. } => "awaits_service",
             Self::Frozen { .. } => "frozen",
         }
     }
@@ -194,7 +202,8 @@ impl Reason {
             | Self::Stabilising { .. }
             | Self::Bounded { .. }
             | Self::AwaitsApproval { .. }
-            | Self::Kept { .. } => Some(rule.to_owned()),
+            | Self::Kept { .. }
+            | Self::AwaitsService { .. } => Some(rule.to_owned()),
             Self::QueueAbove { .. }
             | Self::QueueBelow { .. }
             | Self::QueueBetween { .. }

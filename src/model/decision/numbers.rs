@@ -36,6 +36,9 @@ impl Reason {
             }
             Self::AwaitsApproval { from, to, .. } => vec![("from", n(*from)), ("to", n(*to))],
             Self::Kept { surplus, free, .. } => vec![("surplus", n(*surplus)), ("free", n(*free))],
+            Self::AwaitsService { serving, stay } => {
+                vec![("serving", n(*serving)), ("stay", n(*stay))]
+            }
             Self::Paused { .. } | Self::QueueUnread | Self::Frozen { .. } => Vec::new(),
         }
     }

@@ -76,6 +76,9 @@ impl Reason {
                 let first = first.unwrap_or_default();
                 format!("{surplus} more than wanted, {free} may go now{first}")
             }
+            Self::AwaitsService { serving, stay } => format!(
+                "{serving} in service, and {stay} are to be: none of them goes before another serves"
+            ),
             Self::Frozen { why } => format!("nothing is changed: {why}"),
         }
     }
