@@ -29,17 +29,33 @@ pub async fn observe(
         members(ports, policy, ledger),
         queues(ports, policy, ledger, now),
     );
-    let instances = listed.map(|listed| {
-        listed
-            .into_iter()
-            .map(|instance| (instance.id.clone(), instance))
-            .collect::<BTreeMap<_, _>>()
-    });
+    let instances = match listed {
+        Ok(listed) => sought(ports, ledger, listed).await,
+        Err(fault) => Err(fault),
+    };
     let health = match &instances {
         Ok(listed) => health(ports, policy, ledger, listed, now).await,
         Err(_) => BTreeMap::new(),
     };
     Observation { now, instances, balancers, health, readings }
+}
+
+/// The list, and those that should be in it and are not, asked for by name: a server may have lost
+/// the tag that the list goes by. Lists lag behind launches, so this is quite usual for a while.
+async fn sought(
+    ports: &Ports,
+    ledger: &Ledger,
+    listed: Vec<Instance>,
+) -> Result<BTreeMap<InstanceId, Instance>, Fault> {
+    let by_id = |instance: Instance| (instance.id.clone(), instance);
+    let mut found: BTreeMap<_, _> = listed.into_iter().map(by_id).collect();
+    let open = ledger.servers.values().filter(|record| record.is_open());
+    let ids = open.filter_map(ServerRecord::instance);
+    let missing: Vec<InstanceId> = ids.filter(|id| !found.contains_key(*id)).cloned().collect();
+    if !missing.is_empty() {
+        found.extend(ports.cloud.instances_by_id(&missing).await?.into_iter().map(by_id));
+    }
+    Ok(found)
 }
 
 /// Each balancer once, however many fleets share it; also those that servers were registered with

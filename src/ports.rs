@@ -26,6 +26,10 @@ pub trait Cloud: Send + Sync {
     /// a partial list is a fault. Terminated ones as long as EC2 shows them.
     async fn instances(&self, install: &str) -> Result<Vec<Instance>, Fault>;
 
+    /// Those of `ids` that there are, whatever tags they carry: asked for when the list lacks some
+    /// that should be in it.
+    async fn instances_by_id(&self, ids: &[InstanceId]) -> Result<Vec<Instance>, Fault>;
+
     /// RunInstances with MinCount = MaxCount = 1, once: no retry inside. The same request may be
     /// sent again at any time.
     async fn launch(&self, request: &LaunchRequest) -> Result<Instance, Fault>;

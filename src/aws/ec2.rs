@@ -19,39 +19,27 @@ use crate::ports::Cloud;
 
 /// The largest page EC2 gives.
 const PAGE: i32 = 1000;
+/// The most values that one filter takes.
+const FILTER_AT_MOST: usize = 200;
 /// More pages than this is a list that never ends.
 const PAGES_AT_MOST: usize = 100;
 
 #[async_trait]
 impl Cloud for Aws {
     async fn instances(&self, install: &str) -> Result<Vec<Instance>, Fault> {
-        let ours =
-            types::Filter::builder().name(format!("tag:{}", tag::INSTALL)).values(install).build();
-        let mut found = BTreeMap::new();
-        let mut tokens = BTreeSet::new();
-        let mut token: Option<String> = None;
-        for _ in 0..PAGES_AT_MOST {
-            let page = self
-                .ec2
-                .describe_instances()
-                .filters(ours.clone())
-                .max_results(PAGE)
-                .set_next_token(token.clone())
-                .send()
-                .await
-                .map_err(|error| fault(&error))?;
-            let rows = page.reservations().iter().flat_map(types::Reservation::instances);
-            for instance in rows.filter_map(instance) {
-                found.insert(instance.id.clone(), instance);
-            }
-            token = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
-            match &token {
-                None => return Ok(found.into_values().collect()),
-                Some(next) if !tokens.insert(next.clone()) => break,
-                Some(_) => {}
-            }
+        let ours = types::Filter::builder().name(format!("tag:{}", tag::INSTALL)).values(install);
+        Ok(self.describe(ours.build()).await?.into_values().collect())
+    }
+
+    async fn instances_by_id(&self, ids: &[InstanceId]) -> Result<Vec<Instance>, Fault> {
+        let mut found = Vec::new();
+        for ids in ids.chunks(FILTER_AT_MOST) {
+            // A filter, since asking by id fails as a whole for one that is gone.
+            let values = ids.iter().map(ToString::to_string).collect();
+            let these = types::Filter::builder().name("instance-id").set_values(Some(values));
+            found.extend(self.describe(these.build()).await?.into_values());
         }
-        Err(Fault::new(FaultKind::Ambiguous, "EndlessList", "EC2's list of instances does not end"))
+        Ok(found)
     }
 
     async fn launch(&self, request: &LaunchRequest) -> Result<Instance, Fault> {
@@ -81,6 +69,38 @@ impl Cloud for Aws {
 }
 
 impl Aws {
+    /// All pages, or a fault.
+    async fn describe(
+        &self,
+        filter: types::Filter,
+    ) -> Result<BTreeMap<InstanceId, Instance>, Fault> {
+        let mut found = BTreeMap::new();
+        let mut tokens = BTreeSet::new();
+        let mut token: Option<String> = None;
+        for _ in 0..PAGES_AT_MOST {
+            let page = self
+                .ec2
+                .describe_instances()
+                .filters(filter.clone())
+                .max_results(PAGE)
+                .set_next_token(token.clone())
+                .send()
+                .await
+                .map_err(|error| fault(&error))?;
+            let rows = page.reservations().iter().flat_map(types::Reservation::instances);
+            for instance in rows.filter_map(instance) {
+                found.insert(instance.id.clone(), instance);
+            }
+            token = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
+            match &token {
+                None => return Ok(found),
+                Some(next) if !tokens.insert(next.clone()) => break,
+                Some(_) => {}
+            }
+        }
+        Err(Fault::new(FaultKind::Ambiguous, "EndlessList", "EC2's list of instances does not end"))
+    }
+
     /// The request, the same bytes at every repeat.
     pub(super) fn run_instances(
         &self,

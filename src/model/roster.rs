@@ -74,6 +74,10 @@ pub enum Stranger {
     NoToken,
     /// Launched by this install, but the tag that names its fleet is gone.
     NoFleet,
+    /// A server of a fleet that has lost the tag that says so.
+    Untagged,
+    /// EC2 gave the same client token to two instances; the other one is in the books.
+    SameToken,
     /// An Auto Scaling group owns it.
     AutoScalingGroup,
 }
@@ -82,6 +86,10 @@ impl fmt::Display for Stranger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoToken => "it carries our tag, but was not launched by this install",
+            Self::Untagged => {
+                "it is a server of ours that has lost its tag tidegate:install: put the tag back, or nothing can be done to it"
+            }
+            Self::SameToken => "its client token is that of another server of ours",
             Self::NoFleet => "its tag tidegate:fleet is gone",
             Self::AutoScalingGroup => "an Auto Scaling group owns it",
         })

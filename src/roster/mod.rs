@@ -63,7 +63,7 @@ pub fn derive(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Roster {
     Roster {
         now: seen.now,
         mostly_sick: sick_everywhere(&fleets),
-        strangers: strangers(policy, seen),
+        strangers: strangers(policy, ledger, seen),
         leftovers,
         recent_retirements: recent_retirements(policy, ledger, seen),
         blind,
@@ -206,13 +206,24 @@ fn is_ours(policy: &Policy, instance: &Instance) -> bool {
         && token.is_some_and(|token| Token::is_ours(token, &policy.install))
 }
 
-fn strangers(policy: &Policy, seen: &Observation) -> BTreeMap<InstanceId, Stranger> {
+fn strangers(
+    policy: &Policy,
+    ledger: &Ledger,
+    seen: &Observation,
+) -> BTreeMap<InstanceId, Stranger> {
     let Ok(listed) = &seen.instances else { return BTreeMap::new() };
+    let known = |instance: &Instance| {
+        let token = Token::from_stored(instance.token.as_deref()?);
+        ledger.servers.get(&token)?.instance()
+    };
     let alive = listed.values().filter(|instance| !instance.lifecycle.is_ending());
     alive
         .filter_map(|instance| {
-            let stranger = if !is_ours(policy, instance) {
-                Stranger::NoToken
+            let stranger = if known(instance).is_some_and(|id| *id != instance.id) {
+                Stranger::SameToken
+            } else if !is_ours(policy, instance) {
+                let ours = known(instance).is_some();
+                if ours { Stranger::Untagged } else { Stranger::NoToken }
             } else if instance.tags.auto_scaling_group {
                 Stranger::AutoScalingGroup
             } else if instance.tags.fleet.is_none() {

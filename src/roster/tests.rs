@@ -15,7 +15,7 @@ use crate::model::launch::{Image, LaunchRequest, Token};
 use crate::model::ledger::{Change, FleetMemory, Ledger, Override, OverrideKey};
 use crate::model::observation::Observation;
 use crate::model::reading::Health;
-use crate::model::roster::{BalancerView, Phase, Roster};
+use crate::model::roster::{BalancerView, Phase, Roster, Stranger};
 use crate::model::server::{LaunchState, RetireReason, Retirement, ServerRecord};
 use crate::model::time::{self, Timestamp};
 use crate::plan::plan;
@@ -379,4 +379,15 @@ fn when_the_only_servers_of_several_fleets_look_sick_at_once_none_is_replaced() 
     scene.ledger.apply(&Change::Server(Box::new(other(record(1, minutes(600))))));
     let planned = scene.planned(&policy);
     assert!(planned.iter().any(|step| step.contains(&format!("retire {}", id(0)))), "{planned:?}");
+}
+
+/// EC2 promises that it never happens. If it does, the second is paid for, and a person has to know.
+#[test]
+fn a_second_instance_with_one_of_our_tokens_is_told_of() {
+    let mut scene = Scene::new(vec![record(0, minutes(600)), record(1, minutes(600))]);
+    let double = Instance { id: id(7), ..instance(&record(0, minutes(600))) };
+    scene.listed().insert(id(7), double);
+    let roster = scene.look(&web());
+    assert_eq!(roster.strangers.get(&id(7)), Some(&Stranger::SameToken));
+    assert_eq!(roster.strangers.len(), 1, "{:?}", roster.strangers);
 }

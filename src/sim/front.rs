@@ -100,6 +100,10 @@ impl Cloud for Front {
         self.state().world.instances(install)
     }
 
+    async fn instances_by_id(&self, ids: &[InstanceId]) -> Result<Vec<Instance>, Fault> {
+        self.state().world.instances_by_id(ids)
+    }
+
     async fn launch(&self, request: &LaunchRequest) -> Result<Instance, Fault> {
         self.state().world.launch(request)
     }

@@ -78,6 +78,8 @@ pub struct Machine {
     /// When its end begins, and why.
     pub ends: Option<(Timestamp, String)>,
     pub private_ip: String,
+    /// As they are now: a person may have changed them since.
+    pub tags: BTreeMap<String, String>,
 }
 
 impl Machine {
@@ -111,7 +113,7 @@ impl Machine {
     }
 
     pub fn fleet(&self) -> Option<FleetName> {
-        self.request.tags.get(tag::FLEET).and_then(|name| FleetName::new(name))
+        self.tags.get(tag::FLEET).and_then(|name| FleetName::new(name))
     }
 }
 
@@ -167,7 +169,7 @@ impl World {
     /// When the next machine of `fleets` boots, serves or ends; `None`: nothing will happen to them
     /// by itself.
     pub fn next_event(&self, fleets: impl Fn(&str) -> bool) -> Option<Timestamp> {
-        let asked = |m: &&Machine| m.request.tags.get(tag::FLEET).is_some_and(|name| fleets(name));
+        let asked = |m: &&Machine| m.tags.get(tag::FLEET).is_some_and(|name| fleets(name));
         let events = self.machines.values().filter(asked).flat_map(|machine| {
             let ends = machine.ends.as_ref().map(|(at, _)| *at);
             let ended = ends.map(|at| time::after(at, SHUTTING_DOWN));
@@ -207,9 +209,16 @@ impl World {
     pub fn instances(&mut self, install: &str) -> Result<Vec<Instance>, Fault> {
         let now = self.now;
         let ours = |machine: &&Machine| {
-            machine.request.tags.get(tag::INSTALL).map(String::as_str) == Some(install)
+            machine.tags.get(tag::INSTALL).map(String::as_str) == Some(install)
         };
         Ok(self.listing()?.filter(ours).map(|machine| describe(machine, now)).collect())
+    }
+
+    /// DescribeInstances of these ids, whatever their tags: those that there are.
+    pub fn instances_by_id(&mut self, ids: &[InstanceId]) -> Result<Vec<Instance>, Fault> {
+        let now = self.now;
+        let asked = |machine: &&Machine| ids.contains(&machine.id);
+        Ok(self.listing()?.filter(asked).map(|machine| describe(machine, now)).collect())
     }
 
     /// DescribeInstances: whatever EC2 would list at this moment, in order of the ids.
@@ -304,6 +313,7 @@ impl World {
         Ok(Machine {
             private_ip: address(self.ordinal),
             id,
+            tags: request.tags.clone(),
             request: request.clone(),
             launched_at: self.now,
             running_at,
@@ -347,6 +357,13 @@ impl World {
     /// A person at the console terminates an instance.
     pub fn console_terminate(&mut self, id: &InstanceId) -> Result<(), Fault> {
         self.end(id, self.now, "Client.UserInitiatedShutdown: User initiated shutdown")
+    }
+
+    /// A person at the console takes a tag off.
+    pub fn console_untag(&mut self, id: &InstanceId, key: &str) {
+        if let Some(machine) = self.machines.get_mut(id) {
+            machine.tags.remove(key);
+        }
     }
 
     fn end(&mut self, id: &InstanceId, at: Timestamp, why: &str) -> Result<(), Fault> {
@@ -395,7 +412,7 @@ impl World {
     pub fn serving(&self, fleet: &FleetName) -> Vec<InstanceId> {
         let serving = self.machines.values().filter(|machine| {
             machine.serves(self.now)
-                && machine.request.tags.get(tag::FLEET).map(String::as_str) == Some(fleet.as_str())
+                && machine.tags.get(tag::FLEET).map(String::as_str) == Some(fleet.as_str())
         });
         serving.map(|machine| machine.id.clone()).collect()
     }
@@ -429,7 +446,7 @@ fn address(ordinal: u64) -> String {
 /// The row of DescribeInstances.
 pub fn describe(machine: &Machine, now: Timestamp) -> Instance {
     let lifecycle = machine.lifecycle(now);
-    let tags = &machine.request.tags;
+    let tags = &machine.tags;
     Instance {
         id: machine.id.clone(),
         lifecycle,

@@ -115,6 +115,11 @@ impl Cloud for Mortal {
         self.front.instances(install).await
     }
 
+    async fn instances_by_id(&self, ids: &[InstanceId]) -> Result<Vec<Instance>, Fault> {
+        self.alive()?;
+        self.front.instances_by_id(ids).await
+    }
+
     async fn launch(&self, request: &LaunchRequest) -> Result<Instance, Fault> {
         let (happens, heard) = self.fuse().next();
         let answer = if happens { self.front.launch(request).await } else { Err(dead()) };

@@ -53,6 +53,8 @@ struct Cue {
     queue: Option<BTreeMap<String, u64>>,
     /// A person at the console terminates the oldest server of this fleet.
     terminate: Option<String>,
+    /// A person at the console takes the install's tag off the oldest server of this fleet.
+    untag: Option<String>,
     /// The pages of this many servers of a fleet break, the oldest first.
     sicken: Option<(String, usize)>,
     /// The pages of all servers of a fleet work again.
@@ -157,6 +159,10 @@ fn follow(cue: &Cue, simulation: &mut Simulation, text: &mut String) {
         if let Some(fleet) = &cue.terminate {
             let oldest = alive(&state.world, fleet).remove(0);
             state.world.console_terminate(&oldest).unwrap();
+        }
+        if let Some(fleet) = &cue.untag {
+            let oldest = alive(&state.world, fleet).remove(0);
+            state.world.console_untag(&oldest, "tidegate:install");
         }
         if let Some((fleet, count)) = &cue.sicken {
             for id in alive(&state.world, fleet).into_iter().take(*count) {

@@ -167,7 +167,7 @@ fn instance(xml: &mut Xml, machine: &Machine, now: Timestamp) {
         .list(("groupSet", "item"), &request.security_groups, |xml, group| {
             xml.text("groupId", group);
         })
-        .list(("tagSet", "item"), &request.tags, |xml, (key, value)| {
+        .list(("tagSet", "item"), &machine.tags, |xml, (key, value)| {
             xml.text("key", key).text("value", value);
         });
 }
@@ -239,7 +239,7 @@ fn filters(form: &Form) -> Result<Vec<Filter>, Refusal> {
 impl Filter {
     fn admits(&self, machine: &Machine, now: Timestamp) -> bool {
         let any = |text: &str| self.values.iter().any(|pattern| matches(pattern, text));
-        let tags = &machine.request.tags;
+        let tags = &machine.tags;
         match &self.by {
             By::Tag(key) => tags.get(key).is_some_and(|value| any(value)),
             By::TagKey => tags.keys().any(|key| any(key)),

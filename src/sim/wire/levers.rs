@@ -61,7 +61,7 @@ async fn instances(State(wire): State<WireWorld>) -> Json<Vec<Row>> {
         instance_type: machine.request.pool.instance_type.clone(),
         subnet: machine.request.pool.subnet.clone(),
         user_data: machine.request.user_data.clone(),
-        tags: machine.request.tags.clone(),
+        tags: machine.tags.clone(),
         billed_seconds: machine.billed(now).as_secs(),
     });
     Json(rows.collect())
