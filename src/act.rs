@@ -1,11 +1,14 @@
 //! Carries an intent out. Makes no choice and does not retry: a call that fails is met by the next
 //! tick with fresh eyes.
 
+use std::time::Duration;
+
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
 use crate::model::fault::FaultKind;
 use crate::model::plan::Outcome;
+use crate::model::time::{self, Timestamp};
 use crate::ports::Ports;
 use crate::record::{Call, Intent, What};
 
@@ -13,8 +16,14 @@ use crate::record::{Call, Intent, What};
 /// under every published request rate.
 const AT_ONCE: usize = 8;
 
+/// No call is begun any more once a turn has taken so long: what is left is done by the next tick,
+/// with fresh eyes. A call takes 20 s at most, so a turn ends well before anybody takes the process
+/// for stuck.
+const TURN: Duration = Duration::from_secs(40);
+
 /// How each call of the intent ended, in the intent's order.
 pub async fn act(ports: &Ports, intent: &Intent) -> Vec<Outcome> {
+    let begun = ports.clock.now();
     let (launches, others): (Vec<_>, Vec<_>) = intent
         .calls()
         .iter()
@@ -22,10 +31,13 @@ pub async fn act(ports: &Ports, intent: &Intent) -> Vec<Outcome> {
         .partition(|(_, call)| matches!(call.what, What::Launch { .. }));
     // Taking out and putting in goes beside launching, which EC2 lets through two a second.
     let (mut done, other) = tokio::join!(
-        launch_in_turn(ports, &launches),
-        stream::iter(others.into_iter().map(async |(at, call)| (at, once(ports, call).await)))
-            .buffered(AT_ONCE)
-            .collect::<Vec<_>>(),
+        launch_in_turn(ports, &launches, begun),
+        stream::iter(others.into_iter().map(async |(at, call)| {
+            let late = is_late(ports, begun);
+            (at, if late { Outcome::Skipped } else { once(ports, call).await })
+        }))
+        .buffered(AT_ONCE)
+        .collect::<Vec<_>>(),
     );
     done.extend(other);
     done.sort_by_key(|(at, _)| *at);
@@ -33,15 +45,24 @@ pub async fn act(ports: &Ports, intent: &Intent) -> Vec<Outcome> {
 }
 
 /// One after the other; the first that is throttled ends the turn, as the rest would be too.
-async fn launch_in_turn(ports: &Ports, launches: &[(usize, &Call)]) -> Vec<(usize, Outcome)> {
+async fn launch_in_turn(
+    ports: &Ports,
+    launches: &[(usize, &Call)],
+    begun: Timestamp,
+) -> Vec<(usize, Outcome)> {
     let mut done = Vec::new();
-    let mut throttled = false;
+    let mut over = false;
     for (at, call) in launches {
-        let outcome = if throttled { Outcome::Skipped } else { once(ports, call).await };
-        throttled |= matches!(&outcome, Outcome::Failed(f) if f.kind == FaultKind::Throttled);
+        over |= is_late(ports, begun);
+        let outcome = if over { Outcome::Skipped } else { once(ports, call).await };
+        over |= matches!(&outcome, Outcome::Failed(f) if f.kind == FaultKind::Throttled);
         done.push((*at, outcome));
     }
     done
+}
+
+fn is_late(ports: &Ports, begun: Timestamp) -> bool {
+    time::since(ports.clock.now(), begun) >= TURN
 }
 
 async fn once(ports: &Ports, call: &Call) -> Outcome {
@@ -60,5 +81,105 @@ async fn once(ports: &Ports, call: &Call) -> Outcome {
     match result {
         Ok(answer) => Outcome::Done(answer),
         Err(fault) => Outcome::Failed(fault),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::{Arc, Mutex};
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::model::fault::Fault;
+    use crate::model::instance::{Instance, InstanceId};
+    use crate::model::launch::LaunchRequest;
+    use crate::model::server::LaunchState;
+    use crate::ports::{Clock, Cloud};
+    use crate::sim::front::Front;
+    use crate::sim::world::{Settings, World};
+    use crate::store::memory::MemoryStore;
+    use crate::{policy, tick};
+
+    /// An EC2 that hangs for 15 seconds before it fails each launch.
+    struct Hanging {
+        now: Mutex<Timestamp>,
+        front: Front,
+        asked: Mutex<usize>,
+    }
+
+    #[async_trait]
+    impl Cloud for Hanging {
+        async fn instances(&self, install: &str) -> Result<Vec<Instance>, Fault> {
+            self.front.instances(install).await
+        }
+
+        async fn instances_by_id(&self, ids: &[InstanceId]) -> Result<Vec<Instance>, Fault> {
+            self.front.instances_by_id(ids).await
+        }
+
+        async fn launch(&self, _: &LaunchRequest) -> Result<Instance, Fault> {
+            let mut now = self.now.lock().unwrap();
+            *now = time::after(*now, Duration::from_secs(15));
+            *self.asked.lock().unwrap() += 1;
+            Err(Fault::new(FaultKind::Ambiguous, "Timeout", "no answer in time"))
+        }
+
+        async fn terminate(&self, id: &InstanceId) -> Result<(), Fault> {
+            self.front.terminate(id).await
+        }
+    }
+
+    impl Clock for Hanging {
+        fn now(&self) -> Timestamp {
+            *self.now.lock().unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_turn_ends_though_every_launch_hangs_and_the_rest_comes_later() {
+        let start: Timestamp = "2026-03-05T20:59:00Z".parse().unwrap();
+        let names: Vec<String> = (0..12).map(|n| format!("  f{n}: ")).collect();
+        let fleet = "{ launch: { template: web }, min: 1, max: 1 }\n";
+        let fleets = names.join(fleet);
+        let text = format!("version: 1\nmode: act\nfleets:\n{fleets}{fleet}");
+        let policy = policy::load("policy.yaml", &text, start).policy.unwrap();
+        let front = Front::new(World::new(Settings::default(), start), BTreeMap::new());
+        let hanging = Arc::new(Hanging {
+            now: Mutex::new(start),
+            front: front.clone(),
+            asked: Mutex::new(0),
+        });
+        let store = Arc::new(MemoryStore::default());
+        let ports = Ports {
+            cloud: hanging.clone(),
+            balancers: Arc::new(front.clone()),
+            probe: Arc::new(front),
+            store: store.clone(),
+            clock: hanging.clone(),
+        };
+        let mut journal = crate::record::Journal::open(store, start).unwrap();
+        let record = tick::tick(&ports, &policy, &mut journal, &[]).await.unwrap();
+        let skipped = record.outcomes.iter().filter(|outcome| **outcome == Outcome::Skipped);
+        assert_eq!((record.outcomes.len(), skipped.count()), (5, 2));
+        assert_eq!(*hanging.asked.lock().unwrap(), 3, "45 s, and no more");
+        // Nobody is forgotten: the rest is asked for in the ticks to come, beside the repeats.
+        for _ in 0..40 {
+            let now = hanging.now();
+            *hanging.now.lock().unwrap() = time::after(now, Duration::from_secs(15));
+            tick::tick(&ports, &policy, &mut journal, &[]).await.unwrap();
+        }
+        let asked: Vec<u32> = journal
+            .ledger()
+            .servers
+            .values()
+            .filter_map(|record| match &record.launch {
+                LaunchState::Asked(asked) => Some(asked.attempts),
+                LaunchState::Launched(_) | LaunchState::Refused(_) => None,
+            })
+            .collect();
+        assert_eq!(asked.len(), 12, "one for each fleet, and no second");
+        assert!(asked.iter().all(|attempts| *attempts > 0), "{asked:?}");
     }
 }

@@ -37,7 +37,8 @@ pub async fn observe(
         Ok(listed) => health(ports, policy, ledger, listed, now).await,
         Err(_) => BTreeMap::new(),
     };
-    Observation { now, instances, balancers, health, readings }
+    let clock_ahead = ports.cloud.clock_ahead();
+    Observation { now, clock_ahead, instances, balancers, health, readings }
 }
 
 /// The list, and those that should be in it and are not, asked for by name: a server may have lost

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::SignedDuration;
 
 use crate::model::balancer::{Balancer, Membership};
 use crate::model::fault::Fault;
@@ -33,6 +34,12 @@ pub trait Cloud: Send + Sync {
     /// RunInstances with MinCount = MaxCount = 1, once: no retry inside. The same request may be
     /// sent again at any time.
     async fn launch(&self, request: &LaunchRequest) -> Result<Instance, Fault>;
+
+    /// By how much the clock of this host was ahead of EC2's at the last answer; `None`: there was
+    /// none yet, or it was not dated.
+    fn clock_ahead(&self) -> Option<SignedDuration> {
+        None
+    }
 
     /// TerminateInstances of one id, once.
     async fn terminate(&self, id: &InstanceId) -> Result<(), Fault>;

@@ -7,6 +7,7 @@ use aws_sdk_ec2::config::Config;
 use aws_sdk_ec2::primitives::DateTime;
 use aws_sdk_ec2::types;
 use base64::Engine as _;
+use jiff::SignedDuration;
 
 use super::fault::fault;
 use super::{Aws, once};
@@ -53,6 +54,10 @@ impl Cloud for Aws {
         answer.instances().iter().find_map(instance).ok_or_else(|| {
             Fault::new(FaultKind::Ambiguous, "EmptyAnswer", "EC2 said yes and named no instance")
         })
+    }
+
+    fn clock_ahead(&self) -> Option<SignedDuration> {
+        self.dated.ahead()
     }
 
     async fn terminate(&self, id: &InstanceId) -> Result<(), Fault> {

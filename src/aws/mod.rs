@@ -1,5 +1,6 @@
 //! The ports in terms of AWS. Credentials, region and endpoint come from the SDK's own chain.
 
+mod clock;
 mod ec2;
 mod elb;
 mod elbv2;
@@ -22,6 +23,7 @@ use crate::model::fault::Fault;
 use crate::model::instance::InstanceId;
 use crate::ports::Balancers;
 
+use self::clock::Dated;
 pub use self::preflight::{Asked, Finding, Verdict, preflight};
 use self::whole::Whole;
 
@@ -39,6 +41,7 @@ pub struct Aws {
     elbv2: aws_sdk_elasticloadbalancingv2::Client,
     /// Target group names resolved to ARNs: a name never changes its ARN while it exists.
     arns: Mutex<BTreeMap<String, String>>,
+    dated: Dated,
 }
 
 impl Aws {
@@ -62,16 +65,18 @@ impl Aws {
     }
 
     fn of(config: &SdkConfig) -> Self {
-        let ec2 = aws_sdk_ec2::config::Builder::from(config);
-        let elb = aws_sdk_elasticloadbalancing::config::Builder::from(config);
-        let elbv2 = aws_sdk_elasticloadbalancingv2::config::Builder::from(config);
+        let dated = Dated::default();
+        let ec2 = aws_sdk_ec2::config::Builder::from(config).interceptor(Whole);
+        let elb = aws_sdk_elasticloadbalancing::config::Builder::from(config).interceptor(Whole);
+        let elbv2 =
+            aws_sdk_elasticloadbalancingv2::config::Builder::from(config).interceptor(Whole);
         Self {
-            ec2: aws_sdk_ec2::Client::from_conf(ec2.interceptor(Whole).build()),
-            elb: aws_sdk_elasticloadbalancing::Client::from_conf(elb.interceptor(Whole).build()),
-            elbv2: aws_sdk_elasticloadbalancingv2::Client::from_conf(
-                elbv2.interceptor(Whole).build(),
-            ),
+            // Asked at every tick: its dates will do.
+            ec2: aws_sdk_ec2::Client::from_conf(ec2.interceptor(dated.clone()).build()),
+            elb: aws_sdk_elasticloadbalancing::Client::from_conf(elb.build()),
+            elbv2: aws_sdk_elasticloadbalancingv2::Client::from_conf(elbv2.build()),
             arns: Mutex::default(),
+            dated,
         }
     }
 

@@ -58,6 +58,7 @@ impl Scene {
             ledger: Ledger::default(),
             seen: Observation {
                 now,
+                clock_ahead: None,
                 instances: Ok(std::collections::BTreeMap::new()),
                 balancers: std::collections::BTreeMap::new(),
                 health: std::collections::BTreeMap::new(),

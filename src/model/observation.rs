@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
+
 use super::balancer::{Balancer, Membership};
 use super::fault::Fault;
 use super::fleet::FleetName;
@@ -14,6 +16,8 @@ use super::time::Timestamp;
 pub struct Observation {
     /// When the tick began. The only clock reading of a tick.
     pub now: Timestamp,
+    /// By how much this host's clock is ahead of EC2's, if EC2 has said what time it is.
+    pub clock_ahead: Option<SignedDuration>,
     /// Everything in EC2 that carries the tag of this install, or why it could not be listed.
     pub instances: Result<BTreeMap<InstanceId, Instance>, Fault>,
     pub balancers: BTreeMap<Balancer, Result<BTreeMap<InstanceId, Membership>, Fault>>,

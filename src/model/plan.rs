@@ -181,6 +181,6 @@ pub enum Outcome {
     /// Done; a launch with the instance EC2 answered.
     Done(Option<Box<Instance>>),
     Failed(Fault),
-    /// Not tried, because an earlier call of the tick was throttled.
+    /// Not tried: an earlier call of the tick was throttled, or the tick has taken long enough.
     Skipped,
 }

@@ -25,6 +25,10 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// Health checks under way at once.
 const AT_ONCE: usize = 64;
 
+/// How long one round of health checks may take, however many pages hang: a tick has other things to
+/// do. Longer than any one check is given.
+const ROUND: Duration = Duration::from_secs(40);
+
 /// Probes over HTTP.
 #[derive(Debug)]
 pub struct HttpProbe {
@@ -65,7 +69,7 @@ impl Probe for HttpProbe {
         let known = self.checks.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // Collected first: a stream over borrowed queries is too much for the compiler's view of
         // lifetimes across threads.
-        let due: Vec<HealthQuery> = queries
+        let mut due: Vec<HealthQuery> = queries
             .iter()
             .filter(|query| {
                 let last = known.get(&query.instance);
@@ -73,12 +77,15 @@ impl Probe for HttpProbe {
             })
             .cloned()
             .collect();
+        // Those that have waited longest first: what the time does not suffice for is next.
+        due.sort_by_key(|query| known.get(&query.instance).map(|last| last.at));
         let checked: Vec<_> = stream::iter(due)
             .map(|query| {
                 let client = self.client.clone();
                 async move { (query.instance.clone(), health::check(&client, &query).await) }
             })
             .buffer_unordered(AT_ONCE)
+            .take_until(tokio::time::sleep(ROUND))
             .collect()
             .await;
         let mut checks: BTreeMap<InstanceId, Health> = queries

@@ -10,7 +10,9 @@ use crate::model::fault::FaultKind;
 use crate::model::fleet::FleetName;
 use crate::model::ledger::{Change, Event, EventKind, OpenProblem};
 use crate::model::plan::{Limit, Plan};
-use crate::model::roster::{BalancerView, Breaker, FleetView, Phase, Roster, Server};
+use crate::model::roster::{
+    BalancerView, Blind, Breaker, FleetView, Phase, Roster, Server, clock_text,
+};
 use crate::model::server::LaunchState;
 use crate::model::time::{self, Timestamp};
 use crate::policy::{FleetPolicy, Policy};
@@ -42,8 +44,12 @@ pub fn concerns(
     plan: &Plan,
 ) -> Vec<Concern> {
     let mut found = Vec::new();
-    if let Some(blind) = &roster.blind {
-        found.push(Concern::new("ec2-list", None, blind.to_string()));
+    match &roster.blind {
+        Some(blind @ Blind::WrongClock(_)) => {
+            found.push(Concern::new("clock", None, blind.to_string()));
+        }
+        Some(blind) => found.push(Concern::new("ec2-list", None, blind.to_string())),
+        None => found.extend(clock(roster)),
     }
     for (id, stranger) in &roster.strangers {
         let text = format!("{id} is left alone: {stranger}");
@@ -83,6 +89,15 @@ pub fn concerns(
         }
     }
     found
+}
+
+/// Above what a late answer may look like, and what a schedule may be off by without a word.
+const CLOCK_OFF: Duration = Duration::from_mins(1);
+
+fn clock(roster: &Roster) -> Option<Concern> {
+    let ahead = roster.clock_ahead.filter(|ahead| ahead.unsigned_abs() >= CLOCK_OFF)?;
+    let text = format!("{}: schedules are off by as much; set it by NTP", clock_text(ahead));
+    Some(Concern::new("clock", None, text))
 }
 
 /// How long the finding of unknown servers is told.

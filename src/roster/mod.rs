@@ -37,6 +37,10 @@ pub use self::work::{Lesson, learn};
 /// five minutes for a new one; three times that, since replacing one too late is the lesser harm.
 const VANISHED_AFTER: Duration = Duration::from_mins(15);
 
+/// AWS refuses signatures that are five minutes off: nothing can be done then, and before, the hour of
+/// every schedule is right enough.
+const CLOCK_WRONG: Duration = Duration::from_mins(5);
+
 /// Where everything stands, from a ledger that has taken in what [`note()`] found.
 pub fn derive(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Roster {
     let blind = blindness(ledger, seen);
@@ -67,6 +71,7 @@ pub fn derive(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Roster {
         leftovers,
         recent_retirements: recent_retirements(policy, ledger, seen),
         blind,
+        clock_ahead: seen.clock_ahead,
         fleets,
         unmanaged,
     }
@@ -183,6 +188,9 @@ fn balancer_view(
 /// not believed: whole pages have gone missing before, and acting on it would replace a fleet that
 /// runs. New launches are not counted, since lists lag behind them.
 fn blindness(ledger: &Ledger, seen: &Observation) -> Option<Blind> {
+    if let Some(ahead) = seen.clock_ahead.filter(|ahead| ahead.unsigned_abs() >= CLOCK_WRONG) {
+        return Some(Blind::WrongClock(ahead));
+    }
     let listed = match &seen.instances {
         Ok(listed) => listed,
         Err(fault) => return Some(Blind::Unlisted(fault.clone())),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{derive, note};
 use crate::decide;
 use crate::model::balancer::{Balancer, Membership};
+use crate::model::decision::Reason;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::fleet::{FleetName, Pool};
 use crate::model::instance::{Instance, InstanceId, Lifecycle, OurTags};
@@ -106,6 +107,7 @@ impl Scene {
             ledger: Ledger::default(),
             seen: Observation {
                 now: now(),
+                clock_ahead: None,
                 instances: Ok(BTreeMap::new()),
                 balancers: [(Balancer::Classic("web".to_owned()), Ok(BTreeMap::new()))].into(),
                 health: BTreeMap::new(),
@@ -337,7 +339,7 @@ fn who_serves_is_not_scaled_in_on_the_strength_of_who_boots() {
     scene.member(&id(2), Membership::OutOfService("booting".to_owned()));
     assert_eq!(scene.planned(&policy), [""; 0], "the third may never serve");
     let decision = decide::all(&policy, &scene.look(&policy)).remove(&fleet()).unwrap();
-    let rules: Vec<_> = decision.because.iter().map(|reason| reason.rule()).collect();
+    let rules: Vec<_> = decision.because.iter().map(Reason::rule).collect();
     assert!(rules.contains(&"awaits_service"), "{rules:?}");
     // Without a minimum uptime it is the one that boots that goes.
     let planned = scene.planned(&web());

@@ -145,6 +145,14 @@ impl SqliteStore {
     pub fn prune(&self, now: Timestamp) -> Result<(), StoreFault> {
         let before = |days| stored(time::before(now, Duration::from_hours(24 * days)));
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let last: Option<String> = connection
+            .query_row("SELECT max(at) FROM events", [], |row| row.get(0))
+            .map_err(|e| fault(&e))?;
+        if last.is_some_and(|last| last < before(DETAILS_KEPT_DAYS)) {
+            // Nothing was written for weeks: rather is the clock wrong. A daemon that comes back
+            // from a long rest writes first and prunes a day later.
+            return Ok(());
+        }
         for sql in [
             "DELETE FROM events WHERE at < ?1",
             "DELETE FROM readings WHERE at < ?1",

@@ -260,8 +260,20 @@ fn finished_servers_are_loaded_for_a_day_and_pruned_after_a_year() {
     let later = crate::model::time::after(now(), Duration::from_hours(26));
     assert!(opened.store.load(later).unwrap().servers.values().all(ServerRecord::is_open));
     let much_later = crate::model::time::after(now(), Duration::from_hours(24 * 400));
+    // A clock that is a year ahead loses nothing: nobody has written for that long.
+    let before = opened.store.events(Timestamp::MIN, None).unwrap();
     opened.store.prune(much_later).unwrap();
-    assert!(opened.store.events(Timestamp::MIN, None).unwrap().is_empty());
+    assert_eq!(opened.store.events(Timestamp::MIN, None).unwrap(), before);
+    let fresh = Event {
+        at: much_later,
+        kind: EventKind::Seen,
+        fleet: None,
+        instance: None,
+        text: "x".to_owned(),
+    };
+    opened.store.commit(&[Change::Event(fresh.clone())]).unwrap();
+    opened.store.prune(much_later).unwrap();
+    assert_eq!(opened.store.events(Timestamp::MIN, None).unwrap(), [fresh]);
     let open = opened.store.load(much_later).unwrap().servers.len();
     assert_eq!(open, records().iter().filter(|record| record.is_open()).count());
 }
@@ -276,7 +288,14 @@ fn details_are_kept_for_weeks_and_lines_for_months() {
         gone: Some(Gone { at: now(), how: GoneHow::Retired }),
         ..record("a")
     };
-    let line = |kind| Event { at: now(), kind, fleet: None, instance: None, text: "x".to_owned() };
+    let line_at = |at, kind| Event { at, kind, fleet: None, instance: None, text: "x".to_owned() };
+    let line = |kind| line_at(now(), kind);
+    // The daemon is at work.
+    let alive = |day| {
+        let line = line_at(days(day), EventKind::Problem);
+        store.commit(&[Change::Event(line)]).unwrap();
+        store.prune(days(day)).unwrap();
+    };
     store
         .commit(&[
             Change::Server(Box::new(ended.clone())),
@@ -288,17 +307,19 @@ fn details_are_kept_for_weeks_and_lines_for_months() {
         let past = history(&folder.0.join(DATABASE), &fleet(), (now(), days(200))).unwrap();
         past.unwrap().servers.into_iter().next().unwrap()
     };
-    store.prune(days(30)).unwrap();
+    alive(30);
     assert_eq!(known(), ended);
-    store.prune(days(40)).unwrap();
+    alive(40);
     let request = known().request.unwrap();
     assert!(request.tags.is_empty() && request.user_data.is_empty(), "{request:?}");
     assert_eq!(request.pool, ended.request.clone().unwrap().pool, "what it cost is known");
     assert_eq!(known().gone, ended.gone);
-    assert_eq!(store.events(Timestamp::MIN, None).unwrap().len(), 2);
-    store.prune(days(100)).unwrap();
+    assert_eq!(store.events(Timestamp::MIN, None).unwrap().len(), 4);
+    alive(100);
     let left = store.events(Timestamp::MIN, None).unwrap();
-    assert_eq!(left.iter().map(|event| event.kind).collect::<Vec<_>>(), [EventKind::Decision]);
+    let kinds: Vec<_> = left.iter().map(|event| event.kind).collect();
+    let [decision, problem] = [EventKind::Decision, EventKind::Problem];
+    assert_eq!(kinds, [decision, problem, problem, problem]);
 }
 
 #[test]

@@ -243,3 +243,35 @@ fn killed_at_random_moments_on_a_bad_network_it_keeps_its_books() {
         }
     });
 }
+
+/// EC2's answers say what time it is. A host that is far off does nothing, and says why.
+#[test]
+fn a_host_whose_clock_is_wrong_does_nothing_and_says_so() {
+    let (cloud, proxy, mut daemon) = behind(1, (2, 3));
+    daemon.start();
+    daemon.wait_in_service("app", 2);
+    let said = |words: &'static str| {
+        let said = || daemon.order(&["status"]).contains(words).then_some(());
+        wait_for(words, PATIENCE, said);
+    };
+    // Two minutes: told, and life goes on.
+    proxy.on("DescribeInstances", Trick::Dated(120), u32::MAX);
+    said("behind EC2's: schedules are off");
+    cloud.console_terminate(cloud.alive("app")[0].id.as_str());
+    wait_for("it is replaced", PATIENCE, || (cloud.launched() == 3).then_some(()));
+    daemon.wait_in_service("app", 2);
+    // Ten: nothing is done any more.
+    proxy.on("DescribeInstances", Trick::Dated(-600), u32::MAX);
+    said("ahead of EC2's, which AWS does not accept");
+    cloud.console_terminate(cloud.alive("app")[0].id.as_str());
+    let asked = proxy.seen("DescribeInstances");
+    wait_for("it looks a few times", PATIENCE, || {
+        (proxy.seen("DescribeInstances") > asked + 6).then_some(())
+    });
+    assert_eq!(cloud.launched(), 3, "{}", daemon.log());
+    proxy.on("DescribeInstances", Trick::Dated(0), 0);
+    wait_for("it goes on", PATIENCE, || (cloud.launched() == 4).then_some(()));
+    wait_for("all is well", PATIENCE, || {
+        (!daemon.order(&["status"]).contains("EC2's")).then_some(())
+    });
+}

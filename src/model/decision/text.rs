@@ -3,6 +3,8 @@
 use jiff::tz::TimeZone;
 
 use super::Reason;
+use crate::model::capacity::Capacity;
+use crate::model::roster::Block;
 use crate::model::time::{self, Timestamp};
 
 impl Reason {
@@ -45,11 +47,7 @@ impl Reason {
                 format!("{waiting} jobs waiting at {}: answered with a step", local(read_at))
             }
             Self::QueueUnreadable { why, since, at_least } => {
-                let holds = match at_least {
-                    Some(n) => format!("at least {n}, and no scale-in"),
-                    None => "no change".to_owned(),
-                };
-                format!("queue unreadable since {} ({why}): {holds}", local(since))
+                format!("queue unreadable since {} ({why}): {}", local(since), holds(*at_least))
             }
             Self::QueueUnread => "queue not read yet: no change".to_owned(),
             Self::Stabilising { under_for, after, until } => format!(
@@ -70,11 +68,10 @@ impl Reason {
                 "the edited policy asks for {to} instead of {from}, less than half: nothing goes until `tidegate approve {fleet}`"
             ),
             Self::Kept { surplus, free, first } => {
-                let first = first
-                    .as_ref()
-                    .map(|(server, block)| format!(" ({server}: {})", block.text(zone)));
-                let first = first.unwrap_or_default();
-                format!("{surplus} more than wanted, {free} may go now{first}")
+                format!(
+                    "{surplus} more than wanted, {free} may go now{}",
+                    blocked(first.as_ref(), zone)
+                )
             }
             Self::AwaitsService { serving, stay } => format!(
                 "{serving} in service, and {stay} are to be: none of them goes before another serves"
@@ -82,4 +79,18 @@ impl Reason {
             Self::Frozen { why } => format!("nothing is changed: {why}"),
         }
     }
+}
+
+/// What stands while a queue cannot be read.
+fn holds(at_least: Option<Capacity>) -> String {
+    match at_least {
+        Some(n) => format!("at least {n}, and no scale-in"),
+        None => "no change".to_owned(),
+    }
+}
+
+/// Who is the first that may go later, and what keeps it.
+fn blocked(first: Option<&(String, Block)>, zone: &TimeZone) -> String {
+    let told = |(server, block): &(String, Block)| format!(" ({server}: {})", block.text(zone));
+    first.map(told).unwrap_or_default()
 }

@@ -235,7 +235,9 @@ fn the_short_form_says_the_same() {
     assert_eq!(list(SHORT).len(), 1, "only `welcome` is remarked on");
     let told = |text| {
         let mut fleets = good(text).fleets;
-        fleets.values_mut().for_each(|fleet| fleet.lines = Lines::default());
+        for fleet in fleets.values_mut() {
+            fleet.lines = Lines::default();
+        }
         let schedules = fleets.values_mut().filter_map(|fleet| fleet.schedule.as_mut());
         schedules.flat_map(|schedule| &mut schedule.lines).for_each(|line| line.at_line = 0);
         format!("{fleets:?}")

@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
 use tidegate::sim::rng::Rng;
 
 /// What befalls one call.
@@ -29,6 +30,8 @@ pub(crate) enum Trick {
     Refused(u16, &'static str),
     /// It takes effect, and is answered with this error.
     Failed(u16, &'static str),
+    /// The answer is dated so many seconds from now.
+    Dated(i64),
     /// Somebody's portal answers in the cloud's place.
     Page,
     /// An answer of nothing, with 200.
@@ -196,6 +199,10 @@ impl Shared {
                 std::thread::sleep(span);
                 client.write_all(&whole)
             }
+            Trick::Dated(seconds) => {
+                let whole = self.forward(&head, &body)?;
+                client.write_all(&dated(&whole, seconds))
+            }
             Trick::Held => {
                 let whole = self.forward(&head, &body)?;
                 let begun = Instant::now();
@@ -302,6 +309,18 @@ fn error(code: &str, elb: bool) -> String {
     } else {
         format!("<Response><Errors>{error}</Errors><RequestID>0</RequestID></Response>")
     }
+}
+
+/// The answer with another date.
+fn dated(whole: &[u8], seconds: i64) -> Vec<u8> {
+    let Some(end) = find(whole, b"\r\n\r\n") else { return Vec::new() };
+    let at = Timestamp::now() + SignedDuration::from_secs(seconds);
+    let head = String::from_utf8_lossy(&whole[..end]);
+    let kept = head.lines().filter(|line| !line.to_lowercase().starts_with("date:"));
+    let kept: Vec<&str> = kept.collect();
+    let date = at.strftime("%a, %d %b %Y %H:%M:%S GMT");
+    let head = format!("{}\r\ndate: {date}", kept.join("\r\n"));
+    [head.as_bytes(), &whole[end..]].concat()
 }
 
 /// The answer up to and with the first of its list, cut between two elements.
