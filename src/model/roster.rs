@@ -363,13 +363,15 @@ impl FleetView {
         count(self.servers.iter().filter(|server| server.phase == Phase::InService))
     }
 
-    /// How many look sick, of those that served once and are to stay.
+    /// How many looked sick when they were last seen, of those that served once and are to stay. One
+    /// that is missing from EC2's list just now is no less sick for it.
     pub fn sick_of(&self) -> (Capacity, Capacity) {
-        let sick = self.servers.iter().filter(|s| matches!(s.phase, Phase::Sick { .. }));
-        let of = self.servers.iter().filter(|server| {
+        let stays = |server: &&Server| {
             server.record.in_service_at.is_some() && server.record.retirement.is_none()
-        });
-        (count(sick), count(of))
+        };
+        let of: Vec<&Server> = self.servers.iter().filter(stays).collect();
+        let sick = of.iter().filter(|server| server.record.sick_since.is_some());
+        (count(sick), count(&of))
     }
 
     /// Servers that scale-in may take now: those that do not serve yet first, then those with the

@@ -151,7 +151,7 @@ fn sick(
     let now = draft.now;
     let sick: Vec<&Server> =
         view.servers.iter().filter(|server| matches!(server.phase, Phase::Sick { .. })).collect();
-    let (_, of) = view.sick_of();
+    let (looking_sick, of) = view.sick_of();
     if sick.is_empty() {
         return;
     }
@@ -159,9 +159,10 @@ fn sick(
     // The one server of a fleet that may have one: there is nobody to compare it with, and nobody
     // to put beside it. Its balancer sees it from elsewhere.
     let serves = |server: &&Server| server.membership == Some(Membership::InService);
-    let alone = of == 1 && no_room && !sick.iter().any(serves);
-    if everywhere.is_some() || (mostly_sick(count(&sick), of) && !alone) {
-        let (sick, of) = everywhere.unwrap_or((count(&sick), of));
+    let single = draft.fleet.is_some_and(|fleet| fleet.bounds.max() == 1);
+    let alone = single && of == 1 && no_room && !sick.iter().any(serves);
+    if everywhere.is_some() || (mostly_sick(looking_sick, of) && !alone) {
+        let (sick, of) = everywhere.unwrap_or((looking_sick, of));
         let why = Limit::MostlySick { sick, of };
         draft.left_out.push(LeftOut { fleet: view.name.clone(), count: sick, why });
         return;
