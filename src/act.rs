@@ -92,6 +92,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
+    use crate::model::account::Account;
     use crate::model::fault::Fault;
     use crate::model::instance::{Instance, InstanceId};
     use crate::model::launch::LaunchRequest;
@@ -113,6 +114,10 @@ mod tests {
     impl Cloud for Hanging {
         async fn instances(&self, install: &str) -> Result<Vec<Instance>, Fault> {
             self.front.instances(install).await
+        }
+
+        async fn account(&self) -> Option<Account> {
+            self.front.account().await
         }
 
         async fn instances_by_id(&self, ids: &[InstanceId]) -> Result<Vec<Instance>, Fault> {

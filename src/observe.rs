@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 
+use crate::model::account::Account;
 use crate::model::balancer::{Balancer, Membership};
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, FaultKind};
 use crate::model::fleet::FleetName;
 use crate::model::instance::{Instance, InstanceId, Lifecycle};
 use crate::model::ledger::Ledger;
@@ -24,13 +25,17 @@ pub async fn observe(
     ledger: &Ledger,
     now: Timestamp,
 ) -> Observation {
-    let (listed, balancers, readings) = tokio::join!(
+    let (account, listed, balancers, readings) = tokio::join!(
+        ports.cloud.account(),
         ports.cloud.instances(&policy.install),
         members(ports, policy, ledger),
         queues(ports, policy, ledger, now),
     );
     let instances = match listed {
-        Ok(listed) => sought(ports, ledger, listed).await,
+        Ok(listed) => match (&ledger.account, &account) {
+            (Some(ours), Some(theirs)) if ours != theirs => Err(elsewhere(ours, theirs)),
+            (_, _) => sought(ports, ledger, listed).await,
+        },
         Err(fault) => Err(fault),
     };
     let health = match &instances {
@@ -38,7 +43,15 @@ pub async fn observe(
         Err(_) => BTreeMap::new(),
     };
     let clock_ahead = ports.cloud.clock_ahead();
-    Observation { now, clock_ahead, instances, balancers, health, readings }
+    Observation { now, clock_ahead, account, instances, balancers, health, readings }
+}
+
+/// The servers of another place are a list of something else, and ours are not in it.
+fn elsewhere(ours: &Account, theirs: &Account) -> Fault {
+    let text = format!(
+        "the credentials are of {theirs}, and the servers of this journal are in {ours}: give each its own --state-dir"
+    );
+    Fault::new(FaultKind::Config, "OtherAccount", &text)
 }
 
 /// The list, and those that should be in it and are not, asked for by name: a server may have lost

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::SignedDuration;
 
+use crate::model::account::Account;
 use crate::model::balancer::{Balancer, Membership};
 use crate::model::fault::Fault;
 use crate::model::fleet::FleetName;
@@ -34,6 +35,9 @@ pub trait Cloud: Send + Sync {
     /// RunInstances with MinCount = MaxCount = 1, once: no retry inside. The same request may be
     /// sent again at any time.
     async fn launch(&self, request: &LaunchRequest) -> Result<Instance, Fault>;
+
+    /// Whose servers these are, as far as anybody can tell now.
+    async fn account(&self) -> Option<Account>;
 
     /// By how much the clock of this host was ahead of EC2's at the last answer; `None`: there was
     /// none yet, or it was not dated.

@@ -11,6 +11,7 @@ use jiff::SignedDuration;
 
 use super::fault::fault;
 use super::{Aws, once};
+use crate::model::account::Account;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::fleet::FleetName;
 use crate::model::instance::{Instance, InstanceId, Lifecycle, OurTags};
@@ -54,6 +55,10 @@ impl Cloud for Aws {
         answer.instances().iter().find_map(instance).ok_or_else(|| {
             Fault::new(FaultKind::Ambiguous, "EmptyAnswer", "EC2 said yes and named no instance")
         })
+    }
+
+    async fn account(&self) -> Option<Account> {
+        self.identity.account().await
     }
 
     fn clock_ahead(&self) -> Option<SignedDuration> {

@@ -5,6 +5,7 @@ mod ec2;
 mod elb;
 mod elbv2;
 mod fault;
+mod identity;
 mod preflight;
 mod whole;
 
@@ -24,6 +25,7 @@ use crate::model::instance::InstanceId;
 use crate::ports::Balancers;
 
 use self::clock::Dated;
+use self::identity::Identity;
 pub use self::preflight::{Asked, Finding, Verdict, preflight};
 use self::whole::Whole;
 
@@ -42,6 +44,7 @@ pub struct Aws {
     /// Target group names resolved to ARNs: a name never changes its ARN while it exists.
     arns: Mutex<BTreeMap<String, String>>,
     dated: Dated,
+    identity: Identity,
 }
 
 impl Aws {
@@ -77,6 +80,7 @@ impl Aws {
             elbv2: aws_sdk_elasticloadbalancingv2::Client::from_conf(elbv2.build()),
             arns: Mutex::default(),
             dated,
+            identity: Identity::new(config),
         }
     }
 

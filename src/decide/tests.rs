@@ -59,6 +59,7 @@ impl Scene {
             seen: Observation {
                 now,
                 clock_ahead: None,
+                account: None,
                 instances: Ok(std::collections::BTreeMap::new()),
                 balancers: std::collections::BTreeMap::new(),
                 health: std::collections::BTreeMap::new(),

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::account::Account;
 use super::balancer::Balancer;
 use super::capacity::Capacity;
 use super::fleet::FleetName;
@@ -36,6 +37,8 @@ pub struct Ledger {
     pub servers: BTreeMap<Token, ServerRecord>,
     pub fleets: BTreeMap<FleetName, FleetMemory>,
     pub overrides: BTreeMap<OverrideKey, Override>,
+    /// Where its servers are; `None`: nobody could tell yet.
+    pub account: Option<Account>,
     /// Open problems by key.
     pub problems: BTreeMap<String, OpenProblem>,
 }
@@ -174,6 +177,7 @@ pub enum Change {
     Event(Event),
     Decided(Decided),
     InForce(InForce),
+    Account(Account),
 }
 
 impl Ledger {
@@ -217,6 +221,7 @@ impl Ledger {
             Change::ProblemEnded(key) => {
                 self.problems.remove(key);
             }
+            Change::Account(account) => self.account = Some(account.clone()),
             Change::Event(_) | Change::Decided(_) | Change::InForce(_) => {}
         }
     }

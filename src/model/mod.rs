@@ -2,6 +2,7 @@
 //! I/O, reads no clock; nothing here is serialisable (each border has its own shape).
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
+pub mod account;
 pub mod balancer;
 pub mod capacity;
 pub mod decision;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
+use super::account::Account;
 use super::balancer::{Balancer, Membership};
 use super::fault::Fault;
 use super::fleet::FleetName;
@@ -18,6 +19,8 @@ pub struct Observation {
     pub now: Timestamp,
     /// By how much this host's clock is ahead of EC2's, if EC2 has said what time it is.
     pub clock_ahead: Option<SignedDuration>,
+    /// Whose servers EC2 showed, as far as it is known.
+    pub account: Option<Account>,
     /// Everything in EC2 that carries the tag of this install, or why it could not be listed.
     pub instances: Result<BTreeMap<InstanceId, Instance>, Fault>,
     pub balancers: BTreeMap<Balancer, Result<BTreeMap<InstanceId, Membership>, Fault>>,

@@ -122,7 +122,8 @@ pub(crate) fn events_of(changes: &[Change]) -> Vec<Event> {
         | Change::Problem(_)
         | Change::ProblemEnded(_)
         | Change::Decided(_)
-        | Change::InForce(_) => None,
+        | Change::InForce(_)
+        | Change::Account(_) => None,
     });
     events.collect()
 }

@@ -33,6 +33,9 @@ const BELIEVED_AFTER: Duration = Duration::from_hours(1);
 /// What `seen` adds to the journal. Applying the changes and noting the same again gives nothing.
 pub fn note(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Change> {
     let mut changes = Vec::new();
+    if let (None, Some(account), Ok(_)) = (&ledger.account, &seen.account, &seen.instances) {
+        changes.push(Change::Account(account.clone()));
+    }
     for (fleet, reading) in &seen.readings {
         changes.push(Change::Reading(fleet.clone(), reading.clone()));
     }

@@ -108,6 +108,7 @@ impl Scene {
             seen: Observation {
                 now: now(),
                 clock_ahead: None,
+                account: None,
                 instances: Ok(BTreeMap::new()),
                 balancers: [(Balancer::Classic("web".to_owned()), Ok(BTreeMap::new()))].into(),
                 health: BTreeMap::new(),

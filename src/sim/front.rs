@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use super::faults::Trouble;
 use super::load::Queue;
 use super::world::World;
+use crate::model::account::Account;
 use crate::model::balancer::{Balancer, Membership};
 use crate::model::fault::Fault;
 use crate::model::fleet::FleetName;
@@ -98,6 +99,11 @@ impl Clock for Front {
 impl Cloud for Front {
     async fn instances(&self, install: &str) -> Result<Vec<Instance>, Fault> {
         self.state().world.instances(install)
+    }
+
+    async fn account(&self) -> Option<Account> {
+        let id = self.state().world.account().to_owned();
+        Some(Account { id, region: "us-east-1".to_owned() })
     }
 
     async fn instances_by_id(&self, ids: &[InstanceId]) -> Result<Vec<Instance>, Fault> {

@@ -64,6 +64,7 @@ pub struct World {
     faults: Rng,
     next_console_kill: Timestamp,
     ordinal: u64,
+    account: String,
 }
 
 /// An instance as the world knows it.
@@ -135,6 +136,7 @@ impl World {
             faults,
             next_console_kill,
             ordinal: 0,
+            account: "123456789012".to_owned(),
         }
     }
 
@@ -357,6 +359,16 @@ impl World {
     /// A person at the console terminates an instance.
     pub fn console_terminate(&mut self, id: &InstanceId) -> Result<(), Fault> {
         self.end(id, self.now, "Client.UserInitiatedShutdown: User initiated shutdown")
+    }
+
+    /// The account that all of this is in.
+    pub fn account(&self) -> &str {
+        &self.account
+    }
+
+    /// Somebody changes the credentials: the same servers in another's name.
+    pub fn move_to_account(&mut self, id: &str) {
+        id.clone_into(&mut self.account);
     }
 
     /// A person at the console takes a tag off.

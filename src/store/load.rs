@@ -7,6 +7,7 @@ use rusqlite::{Connection, Row};
 use super::row::{FleetRow, ServerRow};
 use super::sqlite::{fault, stored};
 use super::work_row::busy_of;
+use crate::model::account::Account;
 use crate::model::fleet::FleetName;
 use crate::model::instance::InstanceId;
 use crate::model::ledger::{Change, Event, EventKind, Ledger, OpenProblem, Override, OverrideKey};
@@ -102,6 +103,10 @@ pub(super) fn load(connection: &Connection, now: Timestamp) -> Result<Ledger, Lo
             text: row.get(3)?,
         })
     })?;
+    let account = rows(connection, "SELECT id, region FROM account", |row| {
+        Ok(Account { id: row.get(0)?, region: row.get(1)? })
+    })?;
+    ledger.account = account.into_iter().next();
     ledger.problems = problems.into_iter().map(|p| (p.key.clone(), p)).collect();
     Ok(ledger)
 }

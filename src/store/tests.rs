@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
+use crate::model::account::Account;
 use crate::model::balancer::Balancer;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::fleet::{FleetName, Pool};
@@ -186,6 +187,7 @@ fn changes() -> Vec<Change> {
     let mut changes: Vec<Change> =
         records().into_iter().map(|r| Change::Server(Box::new(r))).collect();
     changes.extend([
+        Change::Account(Account { id: "123456789012".to_owned(), region: "eu-west-1".to_owned() }),
         Change::Fleet(fleet(), Box::new(memory())),
         Change::Reading(fleet(), Reading::known(now(), 7)),
         Change::Reading(

@@ -82,6 +82,11 @@ pub(super) fn write(connection: &Connection, change: &Change) -> Result<(), Stor
         ),
         Change::Decided(decided) => write_decided(connection, decided),
         // A restart with the same file is no news.
+        Change::Account(account) => run(
+            connection,
+            "INSERT OR REPLACE INTO account (one, id, region) VALUES (1, ?1, ?2)",
+            params![account.id, account.region],
+        ),
         Change::InForce(policy) => run(
             connection,
             "INSERT OR REPLACE INTO policies (since, digest, text) SELECT ?1, ?2, ?3

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tidegate::model::account::Account;
 use tidegate::model::balancer::{Balancer, Membership};
 use tidegate::model::fault::{Fault, FaultKind};
 use tidegate::model::instance::{Instance, InstanceId, Lifecycle};
@@ -113,6 +114,10 @@ impl Cloud for Mortal {
     async fn instances(&self, install: &str) -> Result<Vec<Instance>, Fault> {
         self.alive()?;
         self.front.instances(install).await
+    }
+
+    async fn account(&self) -> Option<Account> {
+        self.front.account().await
     }
 
     async fn instances_by_id(&self, ids: &[InstanceId]) -> Result<Vec<Instance>, Fault> {

@@ -334,3 +334,32 @@ fn observing_and_planning_change_nothing() {
     daemon.write_policy("version: 2\n");
     assert_eq!(daemon.ask(&["run"]).status.code(), Some(78));
 }
+
+/// With another account's credentials the list is empty, and launching anew would be the worst to do.
+#[test]
+fn in_another_account_nothing_is_launched_anew() {
+    let cloud = Cloud::new(Troubles::new());
+    let mut daemon = Daemon::new(&cloud.endpoint, &cloud.policy("classic", (2, 3)));
+    daemon.start();
+    daemon.wait_in_service("app", 2);
+    daemon.stop();
+    let ours = cloud.front.state().world.account().to_owned();
+    cloud.front.state().world.move_to_account("999999999999");
+    cloud.console_terminate(cloud.alive("app")[0].id.as_str());
+    daemon.start();
+    daemon.wait_log("the credentials are of account 999999999999 in us-east-1");
+    let asked = daemon.order(&["status"]);
+    assert!(asked.contains("and the servers of this journal are in account"), "{asked}");
+    let before = daemon.order(&["explain", "app"]);
+    assert!(
+        before.contains("nothing is changed: EC2 could not be listed: OtherAccount"),
+        "{before}"
+    );
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!(cloud.launched(), 2, "{}", daemon.log());
+    daemon.stop();
+    cloud.front.state().world.move_to_account(&ours);
+    daemon.start();
+    wait_for("it is replaced at home", PATIENCE, || (cloud.launched() == 3).then_some(()));
+    assert_eq!(daemon.stop(), 0);
+}

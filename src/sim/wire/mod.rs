@@ -16,6 +16,7 @@ mod form;
 mod levers;
 mod pages;
 mod refusal;
+mod sts;
 mod xml;
 
 use std::fmt;
@@ -137,6 +138,7 @@ async fn api(State(wire): State<WireWorld>, body: Bytes) -> Response {
                 Service::Ec2 => ec2::answer(world, &form, &id),
                 Service::Elb => elb::answer(world, &form, &id),
                 Service::ElbV2 => elbv2::answer(world, &form, &id),
+                Service::Sts => sts::answer(world, &form, &id),
             }
         }
         None => Err(Refusal::new("NoSuchVersion", "The requested version is not supported.")),

@@ -12,6 +12,7 @@ pub(super) enum Service {
     Ec2,
     Elb,
     ElbV2,
+    Sts,
 }
 
 impl Service {
@@ -21,6 +22,7 @@ impl Service {
             "2016-11-15" => Some(Self::Ec2),
             "2012-06-01" => Some(Self::Elb),
             "2015-12-01" => Some(Self::ElbV2),
+            "2011-06-15" => Some(Self::Sts),
             _ => None,
         }
     }
@@ -30,6 +32,7 @@ impl Service {
             Self::Ec2 => "http://ec2.amazonaws.com/doc/2016-11-15/",
             Self::Elb => "http://elasticloadbalancing.amazonaws.com/doc/2012-06-01/",
             Self::ElbV2 => "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/",
+            Self::Sts => "https://sts.amazonaws.com/doc/2011-06-15/",
         }
     }
 }
@@ -62,7 +65,7 @@ impl Refusal {
     pub(super) fn answer(&self, service: Service, request_id: &str) -> (StatusCode, String) {
         // The world speaks EC2; ELB has a word of its own for being throttled.
         let (code, message) = match (service, self.code.as_str()) {
-            (Service::Elb | Service::ElbV2, "RequestLimitExceeded") => {
+            (Service::Elb | Service::ElbV2 | Service::Sts, "RequestLimitExceeded") => {
                 ("Throttling", "Rate exceeded")
             }
             (_, code) => (code, self.message.as_str()),
@@ -76,7 +79,7 @@ impl Refusal {
                 })
                 .text("RequestID", request_id);
             }),
-            Service::Elb | Service::ElbV2 => {
+            Service::Elb | Service::ElbV2 | Service::Sts => {
                 let status = status(code);
                 let blame = if status.is_server_error() { "Receiver" } else { "Sender" };
                 Xml::document("ErrorResponse", service.namespace(), |xml| {

@@ -1,0 +1,16 @@
+//! Where servers are: an account's servers of one region are invisible from any other place.
+
+use std::fmt;
+
+/// An AWS account and a region of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    pub id: String,
+    pub region: String,
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "account {} in {}", self.id, self.region)
+    }
+}
