@@ -40,7 +40,7 @@ enum What<'a> {
     Capacity {
         fleet: &'a FleetPolicy,
         from: Option<u32>,
-        standing: Standing,
+        standing: Option<Standing>,
     },
     /// The clocks are set; by how much, in seconds.
     Clocks {
@@ -115,9 +115,9 @@ fn changes<'a>(
         && found.len() < CHANGES_AT_MOST
     {
         at = changes;
-        let capacity = standing.capacity;
+        let capacity = standing.as_ref().map(|standing| standing.capacity);
         found.push(Coming { at, what: What::Capacity { fleet, from, standing } });
-        from = Some(capacity);
+        from = capacity;
     }
     found
 }
@@ -142,10 +142,15 @@ impl Coming<'_> {
     fn text(&self) -> String {
         match &self.what {
             What::Capacity { fleet, from, standing } => {
-                let Standing { capacity, text, at_line, .. } = standing;
-                let from = from.map_or_else(String::new, |from| format!("{from} -> "));
+                let min = fleet.bounds.min();
+                let from = from.unwrap_or(min);
+                let to = standing.as_ref().map_or(min, |standing| standing.capacity);
                 let floor = if fleet.queue.is_some() { "at least " } else { "" };
-                format!("{:<12}  {from}{floor}{capacity}   \"{text}\" (line {at_line})", fleet.name)
+                let by = standing.as_ref().map_or_else(
+                    || "min".to_owned(),
+                    |standing| format!("\"{}\" (line {})", standing.text, standing.at_line),
+                );
+                format!("{:<12}  {from} -> {floor}{to}   {by}", fleet.name)
             }
             What::Clocks { by } => {
                 let span = time::text(Duration::from_secs(by.unsigned_abs()));
@@ -170,11 +175,11 @@ impl Coming<'_> {
                 "at": at,
                 "kind": "capacity",
                 "fleet": fleet.name.as_str(),
-                "from": from,
-                "to": standing.capacity,
+                "from": from.unwrap_or_else(|| fleet.bounds.min()),
+                "to": standing.as_ref().map_or_else(|| fleet.bounds.min(), |s| s.capacity),
                 "floor": fleet.queue.is_some(),
-                "by": standing.text,
-                "line": standing.at_line,
+                "by": standing.as_ref().map(|standing| standing.text.as_str()),
+                "line": standing.as_ref().map(|standing| standing.at_line),
             }),
             What::Clocks { by } => json!({
                 "format_version": 1,

@@ -5,14 +5,18 @@
 //! fires at the next valid minute; one whose time happens twice fires once, at the first. A line
 //! for many times of day (`*/30 * * * *`) follows the clock on the wall. When two lines fire at the
 //! same instant, the later one in the file wins.
+//!
+//! A line for dates beats one for hours of the week (`during`) for as long as it holds, and that one
+//! beats whatever cron line fired last. Where several of a kind hold, the largest capacity counts.
 
 use std::time::Duration;
 
 use croner::Cron;
 use jiff::Zoned;
-use jiff::tz::{AmbiguousOffset, TimeZone};
+use jiff::tz::TimeZone;
 
 use super::cron::{self, CronError};
+use super::span::{Dates, Span as _, Window, instant};
 use crate::model::capacity::Capacity;
 use crate::model::time::{Timestamp, after, before};
 
@@ -32,7 +36,7 @@ pub struct Schedule {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_field_names, reason = "a line of the schedule, in a line of the file")]
 pub struct Line {
-    pub cron: Cron,
+    pub when: When,
     /// The expression as written.
     pub text: String,
     pub capacity: Capacity,
@@ -40,6 +44,17 @@ pub struct Line {
     pub ready: bool,
     /// The line of the file.
     pub at_line: usize,
+}
+
+/// What a line goes by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum When {
+    /// From each firing on.
+    Cron(Box<Cron>),
+    /// On some days of the week, for some hours.
+    During(Window),
+    /// On these dates.
+    Dates(Dates),
 }
 
 /// The schedule line in force.
@@ -59,8 +74,8 @@ pub struct Standing {
 impl Line {
     /// A line of `text`, five fields of cron, as it stands in line `at_line` of the file.
     pub fn new(text: &str, capacity: Capacity, at_line: usize) -> Result<Self, CronError> {
-        let cron = cron::parse(text)?;
-        Ok(Self { cron, text: text.to_owned(), capacity, ready: false, at_line })
+        let when = When::Cron(Box::new(cron::parse(text)?));
+        Ok(Self { when, text: text.to_owned(), capacity, ready: false, at_line })
     }
 }
 
@@ -83,7 +98,8 @@ impl Schedule {
                     break;
                 }
                 let stood = self.standing_where(fires, false).map(|standing| standing.capacity);
-                if stood.is_none_or(|capacity| capacity < line.capacity) {
+                let holds = self.standing(fires).is_some_and(|standing| standing.line == index);
+                if holds && stood.is_none_or(|capacity| capacity < line.capacity) {
                     best = Some(line.standing(index, before(fires, boot)));
                     break;
                 }
@@ -94,47 +110,68 @@ impl Schedule {
     }
 
     /// The next instant after `now` at which the capacity of [`Self::standing_with_lead`] changes,
-    /// and what stands from then on. `None` when it never does, or not within the next 300
-    /// firings.
-    pub fn next_change(&self, now: Timestamp, boot: Duration) -> Option<(Timestamp, Standing)> {
+    /// and what stands from then on: no line at all, where a span ends and nothing stood before it.
+    /// `None` when it never does, or not within the next 300 edges.
+    pub fn next_change(
+        &self,
+        now: Timestamp,
+        boot: Duration,
+    ) -> Option<(Timestamp, Option<Standing>)> {
         let stands = self.standing_with_lead(now, boot).map(|standing| standing.capacity);
-        if self.lines.iter().all(|line| Some(line.capacity) == stands) {
+        let always = |line: &Line| matches!(line.when, When::Cron(_));
+        if self.lines.iter().all(|line| always(line) && Some(line.capacity) == stands) {
             return None;
         }
         let mut at = now;
         for _ in 0..FIRINGS_MAX {
             at = self.lines.iter().filter_map(|line| self.next_edge(line, at, boot)).min()?;
-            let standing = self.standing_with_lead(at, boot)?;
-            if Some(standing.capacity) != stands {
+            let standing = self.standing_with_lead(at, boot);
+            if standing.as_ref().map(|standing| standing.capacity) != stands {
                 return Some((at, standing));
             }
         }
         None
     }
 
-    /// The line that fired last before `now`, or also at it.
+    /// What stands before `now`, or also at it.
     fn standing_where(&self, now: Timestamp, inclusive: bool) -> Option<Standing> {
+        let at = if inclusive { now } else { before(now, Duration::from_nanos(1)) };
         let zoned = now.to_zoned(self.zone.clone());
-        self.lines
-            .iter()
-            .enumerate()
-            .filter_map(|(index, line)| {
-                last_firing(&line.cron, &zoned, inclusive).map(|fired| (fired, index, line))
-            })
-            .max_by_key(|(fired, index, _)| (*fired, *index))
-            .map(|(fired, index, line)| line.standing(index, fired))
+        let lines = self.lines.iter().enumerate();
+        let holding = lines.filter_map(|(index, line)| {
+            // A kind above all of the one below; within it the largest, or the last to have fired.
+            let (kind, since) = match &line.when {
+                When::Dates(dates) => (2, dates.since(&self.zone, at)?),
+                When::During(window) => (1, window.since(&self.zone, at)?),
+                When::Cron(cron) => (0, last_firing(cron, &zoned, inclusive)?),
+            };
+            let fired = (kind == 0).then_some(since);
+            Some(((kind, fired, (kind > 0).then_some(line.capacity), index), since, line))
+        });
+        holding
+            .max_by_key(|(rank, _, _)| *rank)
+            .map(|((_, _, _, index), since, line)| line.standing(index, since))
     }
 
-    /// When `line` fires or begins its lead, after `now`.
+    /// When `line` begins, ends or begins its lead, after `now`.
     fn next_edge(&self, line: &Line, now: Timestamp, boot: Duration) -> Option<Timestamp> {
-        let fires = self.next(line, now, false);
+        let begins = self.next(line, now, false);
         let leads = line.ready.then(|| self.next(line, after(now, boot), false)).flatten();
-        let leads = leads.map(|fires| before(fires, boot));
-        fires.into_iter().chain(leads).min()
+        let leads = leads.map(|begins| before(begins, boot));
+        let ends = match &line.when {
+            When::Cron(_) => None,
+            When::During(window) => window.next_end(&self.zone, now),
+            When::Dates(dates) => dates.next_end(&self.zone, now),
+        };
+        begins.into_iter().chain(leads).chain(ends).min()
     }
 
     fn next(&self, line: &Line, now: Timestamp, inclusive: bool) -> Option<Timestamp> {
-        next_firing(&line.cron, &now.to_zoned(self.zone.clone()), inclusive)
+        match &line.when {
+            When::Cron(cron) => next_firing(cron, &now.to_zoned(self.zone.clone()), inclusive),
+            When::During(window) => window.next_start(&self.zone, now),
+            When::Dates(dates) => dates.next_start(&self.zone, now),
+        }
     }
 }
 
@@ -173,15 +210,5 @@ fn on_the_wall(
     search: impl Fn(&Zoned) -> Result<Zoned, croner::errors::CronError>,
 ) -> Option<Timestamp> {
     let wall = now.datetime().to_zoned(TimeZone::UTC).ok()?;
-    let found = search(&wall).ok()?.datetime();
-    let ambiguous = now.time_zone().to_ambiguous_zoned(found);
-    let skipped = matches!(ambiguous.offset(), AmbiguousOffset::Gap { .. });
-    let at = ambiguous.compatible().ok()?.timestamp();
-    if !skipped {
-        return Some(at);
-    }
-    // `at` is as far behind the jump as the time was into it; the jump itself is the next valid
-    // minute.
-    let jump = now.time_zone().preceding(after(at, Duration::from_secs(1))).next();
-    jump.map(|jump| jump.timestamp())
+    instant(now.time_zone(), search(&wall).ok()?.datetime())
 }

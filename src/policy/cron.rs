@@ -17,7 +17,7 @@ pub struct CronError {
 
 impl CronError {
     /// Both texts may quote the file, so both are made safe to print.
-    fn new(message: impl AsRef<str>, remedy: impl AsRef<str>) -> Self {
+    pub(super) fn new(message: impl AsRef<str>, remedy: impl AsRef<str>) -> Self {
         Self { message: printable(message.as_ref(), 200), remedy: printable(remedy.as_ref(), 200) }
     }
 }

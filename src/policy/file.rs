@@ -39,7 +39,7 @@ pub const LAUNCH_KEYS: &[&str] = &[
 ];
 pub const BALANCER_KEYS: &[&str] = &["classic", "target_group", "drain"];
 pub const HEALTH_KEYS: &[&str] = &["http", "expect", "timeout", "every", "grace"];
-pub const SCHEDULE_KEYS: &[&str] = &["cron", "capacity", "ready"];
+pub const SCHEDULE_KEYS: &[&str] = &["cron", "during", "dates", "capacity", "ready"];
 pub const QUEUE_KEYS: &[&str] = &[
     "read",
     "every",

@@ -8,6 +8,7 @@ pub mod file;
 mod lines;
 mod lower;
 mod problem;
+pub mod span;
 #[cfg(test)]
 mod tests;
 pub mod units;

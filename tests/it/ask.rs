@@ -29,7 +29,10 @@ fn the_daemon_explains_what_it_did_and_what_it_leaves() {
     };
     let said = told("app stays at 1 since");
     let min = line("    min: 1");
-    assert!(said.contains(&format!("no schedule and no queue: min is 1   (line {min})")), "{said}");
+    assert!(
+        said.contains(&format!("no schedule line and no queue: min is 1   (line {min})")),
+        "{said}"
+    );
     assert!(said.contains("servers   1 in service") && said.contains("range     1 to 3"), "{said}");
     assert!(said.contains("next      nothing is due"), "{said}");
 
@@ -39,8 +42,8 @@ fn the_daemon_explains_what_it_did_and_what_it_leaves() {
         daemon.order(&["keep", machine.id.as_str(), "--for", "1h", "a look inside"]);
     }
     daemon.order(&["resume", "app"]);
-    let said = told("app stays at 2 since");
-    assert!(said.contains("It would shrink to 1, but:"), "{said}");
+    let said = told("It would shrink to 1, but:");
+    assert!(said.starts_with("app stays at 2 since"), "{said}");
     assert!(said.contains("1 more than wanted, 0 may go now"), "{said}");
     assert_eq!(said.matches("  stays     i-").count(), 2, "{said}");
     assert!(said.contains("next      the answer may differ from"), "{said}");

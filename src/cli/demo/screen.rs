@@ -178,7 +178,7 @@ impl Screen {
         if let Some((at, next)) = schedule.and_then(|s| s.next_change(now, Duration::ZERO)) {
             lines.push(format!(
                 "      next by the schedule: {} from {}",
-                next.capacity,
+                next.map_or(min, |next| next.capacity),
                 self.clock(at, "%a %H:%M")
             ));
         }

@@ -27,7 +27,7 @@ impl Reason {
             Self::Floor { capacity, cron, line } => {
                 format!("schedule \"{cron}\" asks for at least {capacity} (line {line})")
             }
-            Self::Minimum { min } => format!("no schedule and no queue: min is {min}"),
+            Self::Minimum { min } => format!("no schedule line and no queue: min is {min}"),
             Self::Extra { add, owner, until } => {
                 format!("{add} more, launched by {owner} until {}", local(until))
             }

@@ -4,10 +4,11 @@ use super::Context;
 use super::fleet::{CAPACITY_MAX, Limits};
 use super::section::{Section, items, text, whole, word};
 use crate::model::capacity::Capacity;
-use crate::policy::calendar::{Line, Schedule, next_firing};
-use crate::policy::cron;
+use crate::policy::calendar::{Line, Schedule, When, next_firing};
+use crate::policy::cron::{self, CronError};
 use crate::policy::file::{self, Entry, Node};
 use crate::policy::problem::{Place, Problem, Problems, quote};
+use crate::policy::span::{Dates, Window};
 
 const YES_NO: &[(&str, bool)] = &[("true", true), ("false", false)];
 
@@ -22,10 +23,16 @@ pub(super) fn read(
     let mut lines: Vec<(Line, Place)> = Vec::new();
     for node in items(entry, out) {
         let Some((line, at)) = line(node, limits, context, out) else { continue };
-        if let Some((earlier, earlier_at)) = lines.iter().find(|(l, _)| l.cron == line.cron) {
+        if let Some((earlier, earlier_at)) = lines.iter().find(|(l, _)| l.when == line.when) {
             let message = "two lines that always fire together";
-            let problem = Problem::warning(at, message, format!("this wins: {}", line.capacity))
-                .also(*earlier_at, format!("so this never counts: {}", earlier.capacity))
+            let cron = matches!(line.when, When::Cron(_));
+            let (wins, other) = if cron || line.capacity > earlier.capacity {
+                ((at, line.capacity), (*earlier_at, earlier.capacity))
+            } else {
+                ((*earlier_at, earlier.capacity), (at, line.capacity))
+            };
+            let problem = Problem::warning(wins.0, message, format!("this wins: {}", wins.1))
+                .also(other.0, format!("so this never counts: {}", other.1))
                 .remedy("remove one of them");
             out.push(problem);
         }
@@ -42,14 +49,69 @@ fn line(
     out: &mut Problems,
 ) -> Option<(Line, Place)> {
     let section = Section::of("schedule", node.at, node, file::SCHEDULE_KEYS, out);
-    let cron = section.need("cron", "write `cron: \"0 8 * * mon-fri\"`", out);
+    let when = when(&section, out);
     let capacity = section.need("capacity", "say how many servers: `capacity: 3`", out);
     let ready = section.get("ready").and_then(|entry| word(entry, YES_NO, out));
     let capacity = capacity.and_then(|entry| within(entry, limits, out));
-    let cron = cron?;
-    let line = expression(cron, context, out);
+    let when = when?;
+    let line = match when.key.as_str() {
+        "during" => span(when, |text| Window::parse(text).map(When::During), out),
+        "dates" => dates(when, context, out),
+        _ => expression(when, context, out),
+    };
     let line = Line { capacity: capacity?, ready: ready.unwrap_or(false), ..line? };
-    Some((line, cron.value.at))
+    Some((line, when.value.at))
+}
+
+/// The one of `cron`, `during` and `dates` that is there.
+fn when<'a>(section: &Section<'a>, out: &mut Problems) -> Option<&'a Entry> {
+    let given = ["cron", "during", "dates"].into_iter().filter_map(|key| section.get(key));
+    let given: Vec<&Entry> = given.collect();
+    if let [first, second, ..] = given.as_slice() {
+        let message = format!("both `{}` and `{}`", first.key, second.key);
+        let problem = Problem::error(second.at, message, "this")
+            .also(first.at, "and this")
+            .remedy("keep one of them in a line, and write a line for the other");
+        out.push(problem);
+    }
+    if given.is_empty() {
+        let remedy = "write `cron: \"0 8 * * mon-fri\"`, or `during: mon-fri 08:00-21:00`, or `dates: 2026-12-25`";
+        section.need("cron", remedy, out);
+    }
+    given.first().copied()
+}
+
+/// A line that goes by spans; its capacity is yet to be filled in.
+fn span(
+    entry: &Entry,
+    parse: impl Fn(&str) -> Result<When, CronError>,
+    out: &mut Problems,
+) -> Option<Line> {
+    let text = text(entry, out)?;
+    let at = entry.value.at;
+    match parse(text) {
+        Ok(when) => {
+            Some(Line { when, text: text.to_owned(), capacity: 0, ready: false, at_line: at.line })
+        }
+        Err(error) => {
+            let message = format!("{} is not what `{}` takes", quote(text), entry.key);
+            out.push(Problem::error(at, message, error.message).remedy(error.remedy));
+            None
+        }
+    }
+}
+
+fn dates(entry: &Entry, context: &Context, out: &mut Problems) -> Option<Line> {
+    let line = span(entry, |text| Dates::parse(text).map(When::Dates), out)?;
+    let today = context.now.to_zoned(context.zone.clone()).date();
+    if let When::Dates(dates) = &line.when
+        && dates.last < today
+    {
+        let message = format!("{} is over", quote(&line.text));
+        let problem = Problem::warning(entry.value.at, message, "this changes nothing any more");
+        out.push(problem.remedy("remove the line, or write the next date"));
+    }
+    Some(line)
 }
 
 /// A capacity within the fleet's bounds.
@@ -86,7 +148,8 @@ fn expression(entry: &Entry, context: &Context, out: &mut Problems) -> Option<Li
         }
     };
     let now = context.now.to_zoned(context.zone.clone());
-    if next_firing(&line.cron, &now, false).is_none() {
+    let When::Cron(cron) = &line.when else { return Some(line) };
+    if next_firing(cron, &now, false).is_none() {
         let message = format!("{} never fires", quote(text));
         let problem = Problem::error(at, message, "no such day");
         out.push(problem.remedy("check the day of the month against the month"));

@@ -3,6 +3,7 @@
 mod calendar;
 mod hostile;
 mod problems;
+mod span;
 
 use std::time::Duration;
 

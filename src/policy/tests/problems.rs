@@ -10,6 +10,7 @@ fn check(added: &str, expected: &str) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn one_problem_in_a_fleet() {
     let cases = [
         ("mim: 1", "8:5 error unknown key `mim` in a fleet | did you mean `min`?"),
@@ -50,6 +51,23 @@ fn one_problem_in_a_fleet() {
             "schedule: [{ cron: 0 8 * * 1, capacity: 2 }, { cron: 0 8 * * mon, capacity: 3 }]",
             "8:58 warning two lines that always fire together | this wins: 3",
         ),
+        (
+            "schedule: [{ during: mon-fri 8-21, capacity: 2 }]",
+            "8:26 error `mon-fri 8-21` is not what `during` takes | no time of day",
+        ),
+        (
+            "schedule: [{ dates: christmas, capacity: 2 }]",
+            "8:25 error `christmas` is not what `dates` takes | not a date",
+        ),
+        (
+            "schedule: [{ dates: 2020-12-24..2020-12-26, capacity: 2 }]",
+            "8:25 warning `2020-12-24..2020-12-26` is over | this changes nothing any more",
+        ),
+        (
+            "schedule: [{ cron: 0 8 * * *, during: mon 08:00-09:00, capacity: 2 }]",
+            "8:35 error both `cron` and `during` | this",
+        ),
+        ("schedule: [{ capacity: 2 }]", "8:16 error a schedule line has no `cron` | needs `cron`"),
         (
             "queue: { read: { http: \"http://h/{x}\" }, scale_out: { above: 5 }, scale_in: { below: 1 } }",
             "8:28 error `http`: an unknown placeholder | no such placeholder",

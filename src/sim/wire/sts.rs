@@ -10,7 +10,7 @@ pub(super) fn answer(world: &World, form: &Form, id: &str) -> Result<String, Ref
     match form.need("Action")? {
         "GetCallerIdentity" => Ok(document(Service::Sts, "GetCallerIdentity", id, |xml| {
             let account = world.account();
-            xml.text("Arn", &format!("arn:aws:iam::{account}:user/imagined"))
+            xml.text("Arn", format!("arn:aws:iam::{account}:user/imagined"))
                 .text("UserId", "AIDAIMAGINED")
                 .text("Account", account);
         })),
