@@ -2,7 +2,9 @@
 //! list of another account's servers is empty without a word.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::once;
 use crate::model::account::Account;
