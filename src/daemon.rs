@@ -255,6 +255,9 @@ impl Daemon {
 
     fn order(&mut self, order: Order) -> Result<String, String> {
         let now = self.ports.clock.now();
+        let (fleet, instance) = order.subject();
+        let known = instance.as_ref().and_then(|id| self.journal.ledger().of_instance(id));
+        let fleet = fleet.or_else(|| known.map(|record| record.fleet.clone()));
         let (mut changes, text) = match order {
             Order::Begin { key, capacity, owner, reason, lasts } => {
                 let until = time::after(now, lasts);
@@ -278,13 +281,8 @@ impl Daemon {
                 (self.end(&[OverrideKey::Keep(instance)])?, text)
             }
         };
-        let event = Event {
-            at: now,
-            kind: EventKind::Override,
-            fleet: None,
-            instance: None,
-            text: text.clone(),
-        };
+        let event =
+            Event { at: now, kind: EventKind::Override, fleet, instance, text: text.clone() };
         changes.push(Change::Event(event.clone()));
         self.journal.commit(&changes).map_err(|fault| fault.to_string())?;
         telemetry::log(&event);

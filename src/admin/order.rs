@@ -42,6 +42,24 @@ pub enum Order {
     },
 }
 
+impl Order {
+    /// The fleet or the instance that it is about.
+    pub fn subject(&self) -> (Option<FleetName>, Option<InstanceId>) {
+        match self {
+            Self::Begin { key, .. } => match key {
+                OverrideKey::Hold(fleet)
+                | OverrideKey::Pause(fleet)
+                | OverrideKey::Retire(fleet)
+                | OverrideKey::Launch(fleet)
+                | OverrideKey::Approve(fleet) => (Some(fleet.clone()), None),
+                OverrideKey::Keep(id) | OverrideKey::Terminate(id) => (None, Some(id.clone())),
+            },
+            Self::Resume { fleet, .. } => (Some(fleet.clone()), None),
+            Self::Unkeep { instance, .. } => (None, Some(instance.clone())),
+        }
+    }
+}
+
 /// The body of `POST /orders`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
