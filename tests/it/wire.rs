@@ -171,7 +171,9 @@ fn a_load_balancer_that_is_gone_freezes_scale_in_and_is_told() {
     cloud.front.state().world.members.remove(&classic());
     daemon.wait_log("load balancer web is gone");
     daemon.order(&["resume", "app"]);
-    daemon.wait_log("2 -> 2: no schedule line and no queue: min is 1; 1 more than wanted, 0 may go now");
+    daemon.wait_log(
+        "2 -> 2: no schedule line and no queue: min is 1; 1 more than wanted, 0 may go now",
+    );
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!(cloud.alive("app").len(), 2, "none is terminated that cannot be drained");
     assert_eq!(daemon.says("load balancer web is gone"), 1, "told once: {}", daemon.log());
