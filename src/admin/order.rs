@@ -1,5 +1,6 @@
 //! What a person may order over the socket, and what makes an order a valid one.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,11 @@ pub const LASTS_AT_MOST: Duration = Duration::from_hours(24 * 31);
 /// How long an order to terminate may take to be carried out before it lapses.
 const CARRIED_OUT_WITHIN: Duration = Duration::from_hours(24);
 
+const NO_REASON: &str = "a reason is needed, for whoever reads the record";
+
+/// What one call of EC2 can be asked about.
+const ADOPTED_AT_MOST: usize = 200;
+
 /// An override to begin or to end. When it begins is the daemon's to say.
 #[derive(Debug, Clone)]
 pub enum Order {
@@ -34,6 +40,13 @@ pub enum Order {
     Resume {
         fleet: FleetName,
         owner: String,
+    },
+    /// Hands instances that run already over to a fleet.
+    Adopt {
+        fleet: FleetName,
+        instances: BTreeSet<InstanceId>,
+        owner: String,
+        reason: String,
     },
     /// Ends the keep of an instance.
     Unkeep {
@@ -54,7 +67,7 @@ impl Order {
                 | OverrideKey::Approve(fleet) => (Some(fleet.clone()), None),
                 OverrideKey::Keep(id) | OverrideKey::Terminate(id) => (None, Some(id.clone())),
             },
-            Self::Resume { fleet, .. } => (Some(fleet.clone()), None),
+            Self::Resume { fleet, .. } | Self::Adopt { fleet, .. } => (Some(fleet.clone()), None),
             Self::Unkeep { instance, .. } => (None, Some(instance.clone())),
         }
     }
@@ -64,11 +77,14 @@ impl Order {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OrderView {
-    /// `hold`, `pause`, `resume`, `keep`, `unkeep`, `launch`, `terminate`, `retire` or
-    /// `approve`.
+    /// `hold`, `pause`, `resume`, `keep`, `unkeep`, `launch`, `terminate`, `retire`, `approve` or
+    /// `adopt`.
     pub order: String,
     /// The fleet, or the instance.
     pub subject: String,
+    /// The instances that the fleet is to adopt.
+    #[serde(default)]
+    pub instances: Vec<String>,
     #[serde(default)]
     pub capacity: Capacity,
     #[serde(default)]
@@ -93,6 +109,7 @@ impl OrderView {
             ));
         }
         let (key, ends) = match self.order.as_str() {
+            "adopt" => return self.adopt(owner, reason),
             "resume" => return Ok(Order::Resume { fleet: self.fleet()?, owner }),
             "unkeep" => return Ok(Order::Unkeep { instance: self.instance()?, owner }),
             "hold" => (OverrideKey::Hold(self.fleet()?), true),
@@ -109,10 +126,26 @@ impl OrderView {
             return Err(format!("an end within {} is needed: --for 2h", time::text(LASTS_AT_MOST)));
         }
         if reason.is_empty() {
-            return Err("a reason is needed, for whoever reads the record".to_owned());
+            return Err(NO_REASON.to_owned());
         }
         let lasts = if ends { lasts } else { CARRIED_OUT_WITHIN };
         Ok(Order::Begin { key, capacity, owner, reason, lasts })
+    }
+
+    fn adopt(&self, owner: String, reason: String) -> Result<Order, String> {
+        if reason.is_empty() {
+            return Err(NO_REASON.to_owned());
+        }
+        let instances: Result<BTreeSet<_>, _> =
+            self.instances.iter().map(|id| instance(id)).collect();
+        let instances = instances?;
+        if instances.is_empty() {
+            return Err("which instances? name their ids".to_owned());
+        }
+        if instances.len() > ADOPTED_AT_MOST {
+            return Err(format!("{} are more than {ADOPTED_AT_MOST} at once", instances.len()));
+        }
+        Ok(Order::Adopt { fleet: self.fleet()?, instances, owner, reason })
     }
 
     fn fleet(&self) -> Result<FleetName, String> {
@@ -121,11 +154,15 @@ impl OrderView {
     }
 
     fn instance(&self) -> Result<InstanceId, String> {
-        let hex = self.subject.strip_prefix("i-").unwrap_or_default();
-        let good = (8..=17).contains(&hex.len()) && hex.bytes().all(|b| b.is_ascii_hexdigit());
-        let wrong = || format!("`{}` is no instance id", printable(&self.subject, 64));
-        good.then(|| InstanceId::new(&self.subject)).ok_or_else(wrong)
+        instance(&self.subject)
     }
+}
+
+fn instance(text: &str) -> Result<InstanceId, String> {
+    let hex = text.strip_prefix("i-").unwrap_or_default();
+    let good = (8..=17).contains(&hex.len()) && hex.bytes().all(|b| b.is_ascii_hexdigit());
+    let wrong = || format!("`{}` is no instance id", printable(text, 64));
+    good.then(|| InstanceId::new(text)).ok_or_else(wrong)
 }
 
 #[cfg(test)]
@@ -136,6 +173,7 @@ mod tests {
         OrderView {
             order: order.to_owned(),
             subject: subject.to_owned(),
+            instances: Vec::new(),
             capacity: 3,
             for_seconds: 3600,
             owner: "ann".to_owned(),

@@ -83,6 +83,15 @@ pub(crate) enum Hand {
         #[command(flatten)]
         why: Why,
     },
+    /// Take servers that run already into a fleet, by their ids; they are tagged as its own first
+    Adopt {
+        fleet: String,
+        /// The ids of the instances
+        #[arg(required = true, value_name = "INSTANCE")]
+        instances: Vec<String>,
+        #[command(flatten)]
+        why: Why,
+    },
     /// Let an edited policy end more than half of a fleet, which waits for this word
     Approve {
         fleet: String,
@@ -122,6 +131,7 @@ fn order(hand: &Hand, user: &str) -> Option<OrderView> {
     let view = |order: &str, subject: &str, owner: Option<&String>| OrderView {
         order: order.to_owned(),
         subject: subject.to_owned(),
+        instances: Vec::new(),
         capacity: 0,
         for_seconds: 0,
         owner: owner.map_or_else(|| user.to_owned(), Clone::clone),
@@ -159,6 +169,11 @@ fn order(hand: &Hand, user: &str) -> Option<OrderView> {
         Hand::Retire { fleet, why } => {
             OrderView { reason: why.reason.clone(), ..view("retire", fleet, why.owner.as_ref()) }
         }
+        Hand::Adopt { fleet, instances, why } => OrderView {
+            instances: instances.clone(),
+            reason: why.reason.clone(),
+            ..view("adopt", fleet, why.owner.as_ref())
+        },
         Hand::Approve { fleet, why } => {
             OrderView { reason: why.reason.clone(), ..view("approve", fleet, why.owner.as_ref()) }
         }

@@ -142,6 +142,8 @@ enum Absent {
     #[command(hide = true)]
     Approve(Rest),
     #[command(hide = true)]
+    Adopt(Rest),
+    #[command(hide = true)]
     Reload(Rest),
 }
 

@@ -7,10 +7,13 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::fleet::{FleetName, Pool};
+use super::instance::InstanceId;
 use super::time::Timestamp;
 
 /// Every client token of ours starts with this, then the install's name.
 const PREFIX: &str = "tg1";
+/// No launch token begins like this.
+const ADOPTED: &str = "adopted";
 
 /// A RunInstances client token: `tg1.INSTALL.` and 32 hex digits. Derived from what it is for, so
 /// that a repeated request repeats the same launch. At most 64 ASCII characters, as EC2 asks.
@@ -33,6 +36,15 @@ impl Token {
             hex.push_str(&format!("{byte:02x}"));
         }
         Self(format!("{PREFIX}.{install}.{hex}").into())
+    }
+
+    /// What stands in the token's place for a server that a person handed over: nothing was launched.
+    pub fn adopted(install: &str, id: &InstanceId) -> Self {
+        Self(format!("{ADOPTED}.{install}.{id}").into())
+    }
+
+    pub fn is_adopted(&self) -> bool {
+        self.0.strip_prefix(ADOPTED).is_some_and(|rest| rest.starts_with('.'))
     }
 
     /// Reads back a stored token.

@@ -101,7 +101,9 @@ pub enum Stranger {
 impl fmt::Display for Stranger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoToken => "it carries our tag, but was not launched by this install",
+            Self::NoToken => {
+                "it carries our tag, but was not launched by this install; `tidegate adopt` hands it over"
+            }
             Self::Untagged => {
                 "it is a server of ours that has lost its tag tidegate:install: put the tag back, or nothing can be done to it"
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::fault::Fault;
 use super::fleet::FleetName;
-use super::instance::InstanceId;
+use super::instance::{Instance, InstanceId};
 use super::launch::{LaunchRequest, Token};
 use super::time::Timestamp;
 
@@ -143,6 +143,26 @@ impl ServerRecord {
             }),
             launched_at: None,
             private_ip: None,
+            healthy_at: None,
+            in_service_at: None,
+            sick_since: None,
+            absent_since: None,
+            retirement: None,
+            cleared_at: None,
+            gone: None,
+        }
+    }
+
+    /// A server that runs already, and was not launched from these books.
+    pub fn running(token: Token, fleet: FleetName, instance: &Instance, now: Timestamp) -> Self {
+        Self {
+            token,
+            fleet,
+            planned_at: now,
+            request: None,
+            launch: LaunchState::Launched(instance.id.clone()),
+            launched_at: instance.launched_at,
+            private_ip: instance.private_ip.clone(),
             healthy_at: None,
             in_service_at: None,
             sick_since: None,

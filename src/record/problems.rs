@@ -55,7 +55,7 @@ pub fn concerns(
         let text = format!("{id} is left alone: {stranger}");
         found.push(Concern::new(format!("stranger:{id}"), None, text));
     }
-    found.extend(adopted(roster));
+    found.extend(found_again(roster));
     found.extend(twin(policy, journal, roster.now));
     for (name, view) in &roster.unmanaged {
         let n = view.servers.len();
@@ -104,11 +104,12 @@ fn clock(roster: &Roster) -> Option<Concern> {
 const FOUND_TOLD: Duration = Duration::from_hours(24);
 
 /// Servers that the journal did not know stand for a journal that was lost, or is an old copy.
-fn adopted(roster: &Roster) -> Option<Concern> {
+fn found_again(roster: &Roster) -> Option<Concern> {
     let servers = roster.fleets.values().chain(roster.unmanaged.values()).flat_map(|v| &v.servers);
     let found = servers.filter(|server| {
         let age = time::since(roster.now, server.record.planned_at);
-        server.record.request.is_none() && age < FOUND_TOLD
+        let launched_by_us = !server.record.token.is_adopted();
+        server.record.request.is_none() && launched_by_us && age < FOUND_TOLD
     });
     let n = found.count();
     let text = format!(
@@ -130,7 +131,8 @@ fn twin(policy: &Policy, journal: &Journal, now: Timestamp) -> Option<Concern> {
     let records = journal.ledger().servers.values();
     let foreign = records.filter(|record| {
         let of_late = time::since(now, record.planned_at) < TWIN_TOLD;
-        record.request.is_none() && of_late && record.launched_at.is_some_and(|at| at > since)
+        let by_tidegate = record.request.is_none() && !record.token.is_adopted();
+        by_tidegate && of_late && record.launched_at.is_some_and(|at| at > since)
     });
     let last = foreign.max_by_key(|record| record.launched_at)?;
     let id = last.instance().map_or_else(String::new, ToString::to_string);

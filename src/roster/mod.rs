@@ -2,6 +2,7 @@
 //! turns what was seen into durable facts, [`derive()`] says where each server stands.
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
+mod adopt;
 mod breaker;
 mod note;
 mod phase;
@@ -28,6 +29,7 @@ use crate::model::server::ServerRecord;
 use crate::model::time;
 use crate::policy::{FleetPolicy, Policy, QueuePolicy};
 
+pub use self::adopt::{Handover, adopt};
 pub use self::note::note;
 use self::phase::Standing;
 pub use self::release::{Looks, by_time, paid_until};
@@ -210,8 +212,12 @@ fn blindness(ledger: &Ledger, seen: &Observation) -> Option<Blind> {
 /// Whether this install launched the instance: its tag and its client token both say so.
 fn is_ours(policy: &Policy, instance: &Instance) -> bool {
     let token = instance.token.as_deref();
-    instance.tags.install.as_deref() == Some(policy.install.as_str())
+    has_our_tag(policy, instance)
         && token.is_some_and(|token| Token::is_ours(token, &policy.install))
+}
+
+fn has_our_tag(policy: &Policy, instance: &Instance) -> bool {
+    instance.tags.install.as_deref() == Some(policy.install.as_str())
 }
 
 fn strangers(
@@ -230,8 +236,12 @@ fn strangers(
             let stranger = if known(instance).is_some_and(|id| *id != instance.id) {
                 Stranger::SameToken
             } else if !is_ours(policy, instance) {
-                let ours = known(instance).is_some();
-                if ours { Stranger::Untagged } else { Stranger::NoToken }
+                let record = ledger.of_instance(&instance.id).filter(|record| record.is_open());
+                match record {
+                    Some(_) if !has_our_tag(policy, instance) => Stranger::Untagged,
+                    Some(record) if record.token.is_adopted() => return None,
+                    Some(_) | None => Stranger::NoToken,
+                }
             } else if instance.tags.auto_scaling_group {
                 Stranger::AutoScalingGroup
             } else if instance.tags.fleet.is_none() {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Lesson, VANISHED_AFTER, balancer_of, blindness, is_ours, learn};
+use super::{Lesson, VANISHED_AFTER, balancer_of, blindness, has_our_tag, is_ours, learn};
 use crate::model::balancer::{Balancer, Membership};
 use crate::model::capacity::count;
 use crate::model::fleet::FleetName;
@@ -54,8 +54,9 @@ pub fn note(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Change>
                 Some(id) => listed.get(id),
                 None => by_token.get(record.token.as_str()).copied(),
             };
-            let back =
-                |instance: &Instance| instance.lifecycle.is_alive() && is_ours(policy, instance);
+            let back = |instance: &Instance| {
+                instance.lifecycle.is_alive() && belongs(policy, record, instance)
+            };
             if !record.is_open() && !instance.is_some_and(back) {
                 continue;
             }
@@ -249,26 +250,16 @@ impl Note<'_> {
                 instance: Some(instance.id.clone()),
                 text,
             }));
-            let record = ServerRecord {
-                token,
-                fleet,
-                planned_at: now,
-                request: None,
-                launch: LaunchState::Launched(instance.id.clone()),
-                launched_at: instance.launched_at,
-                private_ip: instance.private_ip.clone(),
-                healthy_at: None,
-                in_service_at: None,
-                sick_since: None,
-                absent_since: None,
-                retirement: None,
-                cleared_at: None,
-                gone: None,
-            };
+            let record = ServerRecord::running(token, fleet, instance, now);
             changes.push(Change::Server(Box::new(record)));
         }
         changes
     }
+}
+
+/// Ours by its token, or by the word of the person who handed it over.
+fn belongs(policy: &Policy, record: &ServerRecord, instance: &Instance) -> bool {
+    is_ours(policy, instance) || (record.token.is_adopted() && has_our_tag(policy, instance))
 }
 
 fn given_up(asked: &Asked, now: Timestamp) -> bool {

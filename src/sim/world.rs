@@ -371,6 +371,13 @@ impl World {
         id.clone_into(&mut self.account);
     }
 
+    /// A person at the console puts a tag on.
+    pub fn console_tag(&mut self, id: &InstanceId, key: &str, value: &str) {
+        if let Some(machine) = self.machines.get_mut(id) {
+            machine.tags.insert(key.to_owned(), value.to_owned());
+        }
+    }
+
     /// A person at the console takes a tag off.
     pub fn console_untag(&mut self, id: &InstanceId, key: &str) {
         if let Some(machine) = self.machines.get_mut(id) {

@@ -5,9 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use tidegate::model::balancer::Balancer;
-use tidegate::model::fleet::Pool;
 use tidegate::model::instance::InstanceId;
-use tidegate::model::launch::{Image, LaunchRequest, Token, tag};
+use tidegate::model::launch::tag;
 use tidegate::model::time::Timestamp;
 use tidegate::sim::faults::Troubles;
 use tidegate::sim::rng::Rng;
@@ -207,19 +206,8 @@ impl Storm {
 /// A person's instance with our tags copied onto it, put into the balancer by that person.
 fn stranger(cloud: &Cloud) -> InstanceId {
     let tags = [(tag::INSTALL, "main"), (tag::FLEET, "app")];
-    let request = LaunchRequest {
-        token: Token::from_stored("made-by-hand"),
-        image: Image::Id("ami-0123456789abcdef0".to_owned()),
-        pool: Pool { instance_type: None, subnet: None },
-        key_pair: None,
-        security_groups: Vec::new(),
-        instance_profile: None,
-        user_data: String::new(),
-        tags: tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
-    };
-    let world = &mut cloud.front.state().world;
-    let id = world.add_foreign(&request).unwrap();
-    world.members.register(&classic(), &id, Timestamp::now()).unwrap();
+    let id = cloud.launch_by_hand(&tags);
+    cloud.front.state().world.members.register(&classic(), &id, Timestamp::now()).unwrap();
     id
 }
 

@@ -29,7 +29,10 @@ const MAY_IMPORT: [(&str, &[&str]); 20] = [
     ("shadow", &["model", "policy", "filter", "tick"]),
     ("probe", &["model", "ports"]),
     ("sim", &["model", "policy", "ports", "record", "tick"]),
-    ("daemon", &["model", "policy", "ports", "record", "tick", "shadow", "admin", "telemetry"]),
+    (
+        "daemon",
+        &["model", "policy", "ports", "record", "roster", "tick", "shadow", "admin", "telemetry"],
+    ),
     ("admin", &["model", "policy", "ports", "record", "tick"]),
     ("telemetry", &["model"]),
     ("settings", &["model"]),
@@ -284,7 +287,7 @@ fn problem_kinds() -> Vec<(String, String)> {
     };
     find("src/record/problems.rs", &|_| true);
     find("src/cli/run/mod.rs", &|line| line.contains("Concern::new("));
-    find("src/daemon.rs", &|line| line.contains("_PROBLEM: &str"));
+    find("src/daemon/mod.rs", &|line| line.contains("_PROBLEM: &str"));
     kinds
 }
 

@@ -198,6 +198,48 @@ fn a_fleet_taken_out_of_the_file_is_left_alone_until_it_is_retired() {
     assert!(cloud.members(&classic()).is_empty());
 }
 
+/// A server that ran before tidegate came: tagged by a person, named by its id, and from then on one
+/// of the fleet.
+#[test]
+fn a_server_is_handed_over_to_a_fleet_by_its_id() {
+    let cloud = Cloud::new(Troubles::new());
+    let mut daemon = Daemon::new(&cloud.endpoint, &cloud.policy("classic", (2, 3)));
+    let old = cloud.launch_by_hand(&[("Name", "app-by-hand")]);
+    daemon.start();
+    let own = daemon.wait_in_service("app", 2);
+    let refused = daemon.ask(&["adopt", "app", old.as_str()]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let remedy = format!("aws ec2 create-tags --resources {old} --tags Key=tidegate:install,");
+    assert!(said.contains(&remedy), "{said}");
+    assert!(!cloud.members(&classic()).contains(&old.to_string()), "nothing is done without a tag");
+
+    for (key, value) in [("tidegate:install", "main"), ("tidegate:fleet", "app")] {
+        cloud.front.state().world.console_tag(&old, key, value);
+    }
+    daemon.wait_log(&format!("{old} is left alone"));
+    daemon.order(&["pause", "app", "--for", "1h", "the old one joins"]);
+    let said = daemon.order(&["adopt", "app", old.as_str(), "--reason", "it ran before"]);
+    let told =
+        format!("app takes over {old}, asked by ann: it ran before; it has 3 now and wants 2");
+    assert!(said.starts_with(&told), "{said}");
+    let three = daemon.wait_in_service("app", 3);
+    assert!(three.contains(&old.to_string()) && own.iter().all(|id| three.contains(id)));
+    wait_for("it is a member", PATIENCE, || {
+        cloud.members(&classic()).contains(&old.to_string()).then_some(())
+    });
+    let twice = daemon.ask(&["adopt", "app", old.as_str()]);
+    assert!(String::from_utf8_lossy(&twice.stderr).contains("is a server of app already"));
+
+    daemon.order(&["terminate", old.as_str(), "--reason", "its time has come"]);
+    wait_for("it is drained and ended", PATIENCE, || {
+        let alive = cloud.alive("app").iter().any(|machine| machine.id == old);
+        (!alive && !cloud.members(&classic()).contains(&old.to_string())).then_some(())
+    });
+    let left = cloud.alive("app");
+    assert!(own.iter().all(|id| left.iter().any(|m| m.id.as_str() == id)), "its own are untouched");
+}
+
 #[test]
 fn a_large_cut_by_an_edit_waits_for_a_person() {
     let cloud = Cloud::new(Troubles::new());

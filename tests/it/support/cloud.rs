@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tidegate::model::balancer::Balancer;
-use tidegate::model::fleet::FleetName;
+use tidegate::model::fleet::{FleetName, Pool};
 use tidegate::model::instance::InstanceId;
+use tidegate::model::launch::{Image, LaunchRequest, Token};
 use tidegate::model::time::Timestamp;
 use tidegate::sim::faults::Troubles;
 use tidegate::sim::front::Front;
@@ -107,6 +108,21 @@ fleets:
 
     pub(crate) fn console_terminate(&self, id: &str) {
         self.front.state().world.console_terminate(&InstanceId::new(id)).unwrap();
+    }
+
+    /// An instance that a person launched, with these tags.
+    pub(crate) fn launch_by_hand(&self, tags: &[(&str, &str)]) -> InstanceId {
+        let request = LaunchRequest {
+            token: Token::from_stored("made-by-hand"),
+            image: Image::Id("ami-0123456789abcdef0".to_owned()),
+            pool: Pool { instance_type: None, subnet: None },
+            key_pair: None,
+            security_groups: Vec::new(),
+            instance_profile: None,
+            user_data: String::new(),
+            tags: tags.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        };
+        self.front.state().world.add_foreign(&request).unwrap()
     }
 
     /// Members of a balancer, in truth.

@@ -1,6 +1,8 @@
 //! The driver over the real world: ticks, wake-ups, reloads, orders, and an end in good order. It
 //! is handed its ports and knows nothing of AWS or SQL.
 
+mod orders;
+
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -10,12 +12,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{error, info, warn};
 
-use crate::admin::order::Order;
 use crate::admin::view::StatusView;
 use crate::admin::{Command, Handle};
-use crate::model::fleet::FleetName;
-use crate::model::ledger::{Change, Event, EventKind, Override, OverrideKey};
-use crate::model::server::ServerRecord;
+use crate::model::ledger::{Change, Event, EventKind};
 use crate::model::time::{self, Timestamp};
 use crate::policy::Policy;
 use crate::ports::{Ports, ShadowBook, StoreFault};
@@ -192,7 +191,7 @@ impl Daemon {
                     }
                 }
                 Some(command) = self.orders.recv() => {
-                    self.obey(command);
+                    self.obey(command).await;
                     break;
                 }
             }
@@ -244,105 +243,13 @@ impl Daemon {
         why.to_owned()
     }
 
-    fn obey(&mut self, command: Command) {
+    async fn obey(&mut self, command: Command) {
         let (result, reply): (_, oneshot::Sender<_>) = match command {
             Command::Reload(reply) => (self.reload(), reply),
-            Command::Order(order, reply) => (self.order(order), reply),
+            Command::Order(order, reply) => (self.order(order).await, reply),
         };
         // Whoever asked may have gone; the order stands all the same.
         reply.send(result).ok();
-    }
-
-    fn order(&mut self, order: Order) -> Result<String, String> {
-        let now = self.ports.clock.now();
-        let (fleet, instance) = order.subject();
-        let known = instance.as_ref().and_then(|id| self.journal.ledger().of_instance(id));
-        let fleet = fleet.or_else(|| known.map(|record| record.fleet.clone()));
-        let (mut changes, text) = match order {
-            Order::Begin { key, capacity, owner, reason, lasts } => {
-                let until = time::after(now, lasts);
-                let entry = Override { key, capacity, owner, reason, since: now, until };
-                self.sensible(&entry)?;
-                let text = told(&entry, &self.policy);
-                (vec![Change::Override(entry)], text)
-            }
-            Order::Resume { fleet, owner } => {
-                let text = format!("{fleet} follows its rules again, says {owner}");
-                let keys = [
-                    OverrideKey::Hold(fleet.clone()),
-                    OverrideKey::Pause(fleet.clone()),
-                    OverrideKey::Launch(fleet.clone()),
-                    OverrideKey::Retire(fleet),
-                ];
-                (self.end(&keys)?, text)
-            }
-            Order::Unkeep { instance, owner } => {
-                let text = format!("{instance} is kept no longer, says {owner}");
-                (self.end(&[OverrideKey::Keep(instance)])?, text)
-            }
-        };
-        let event =
-            Event { at: now, kind: EventKind::Override, fleet, instance, text: text.clone() };
-        changes.push(Change::Event(event.clone()));
-        self.journal.commit(&changes).map_err(|fault| fault.to_string())?;
-        telemetry::log(&event);
-        Ok(text)
-    }
-
-    /// Ends whichever of the overrides stand.
-    fn end(&self, keys: &[OverrideKey]) -> Result<Vec<Change>, String> {
-        let open = keys.iter().filter(|key| self.journal.ledger().overrides.contains_key(*key));
-        let changes: Vec<Change> = open.map(|key| Change::OverrideEnded(key.clone())).collect();
-        if changes.is_empty() {
-            return Err("there is nothing to end".to_owned());
-        }
-        Ok(changes)
-    }
-
-    /// Refuses an order that can only be a slip.
-    fn sensible(&self, entry: &Override) -> Result<(), String> {
-        let known: Vec<&str> = self.policy.fleets.keys().map(FleetName::as_str).collect();
-        match &entry.key {
-            OverrideKey::Hold(fleet) | OverrideKey::Pause(fleet) | OverrideKey::Launch(fleet) => {
-                if !self.policy.fleets.contains_key(fleet) {
-                    return Err(format!(
-                        "no fleet {fleet} in the policy; there are {}",
-                        known.join(", ")
-                    ));
-                }
-                let limit = self.policy.limits.instances;
-                if let (OverrideKey::Hold(_), Some(limit)) = (&entry.key, limit)
-                    && entry.capacity > limit
-                {
-                    return Err(format!(
-                        "limits.instances is {limit}: {} cannot be held",
-                        entry.capacity
-                    ));
-                }
-                Ok(())
-            }
-            OverrideKey::Retire(fleet) if self.policy.fleets.contains_key(fleet) => Err(format!(
-                "{fleet} is in the policy and would be filled again; take it out of the file first"
-            )),
-            OverrideKey::Retire(fleet) => {
-                let any = self
-                    .journal
-                    .ledger()
-                    .servers
-                    .values()
-                    .any(|r| r.fleet == *fleet && r.is_open());
-                if any { Ok(()) } else { Err(format!("{fleet} has no servers")) }
-            }
-            OverrideKey::Approve(fleet) => {
-                let key = format!("approval:{fleet}");
-                let asked = self.journal.ledger().problems.contains_key(&key);
-                if asked { Ok(()) } else { Err(format!("{fleet} has nothing to approve of")) }
-            }
-            OverrideKey::Keep(id) | OverrideKey::Terminate(id) => {
-                let ours = self.journal.ledger().of_instance(id).is_some_and(ServerRecord::is_open);
-                if ours { Ok(()) } else { Err(format!("{id} is not a server of ours")) }
-            }
-        }
     }
 
     fn note(&mut self, kind: EventKind, text: String) {
@@ -357,36 +264,5 @@ impl Daemon {
 impl std::fmt::Debug for Daemon {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Daemon").field("policy", &self.policy.digest).finish_non_exhaustive()
-    }
-}
-
-fn told(entry: &Override, policy: &Policy) -> String {
-    let Override { key, capacity, owner, reason, until, .. } = entry;
-    let until = time::local(*until, &policy.zone);
-    match key {
-        OverrideKey::Hold(fleet) => {
-            format!("{fleet} is held at {capacity} by {owner} until {until}: {reason}")
-        }
-        OverrideKey::Pause(fleet) => {
-            format!("{fleet} is paused by {owner} until {until}: {reason}")
-        }
-        OverrideKey::Launch(fleet) => {
-            let max = policy.fleets.get(fleet).map_or(0, |fleet| fleet.bounds.max());
-            let but = format!(" (max is {max}: never more than that in all)");
-            let but = if *capacity > max { but.as_str() } else { "" };
-            format!("{capacity} more for {fleet}{but} until {until}, asked by {owner}: {reason}")
-        }
-        OverrideKey::Keep(id) => format!("{id} is kept by {owner} until {until}: {reason}"),
-        OverrideKey::Terminate(id) => {
-            format!("{id} will be drained and terminated, asked by {owner}: {reason}")
-        }
-        OverrideKey::Approve(fleet) => {
-            format!("the policy may shrink {fleet} as it says, approved by {owner}: {reason}")
-        }
-        OverrideKey::Retire(fleet) => {
-            format!(
-                "every server of {fleet} will be drained and terminated, asked by {owner}: {reason}"
-            )
-        }
     }
 }

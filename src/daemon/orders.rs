@@ -1,0 +1,181 @@
+//! What a person orders: written into the journal, or refused where it can only be a slip.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::Daemon;
+use crate::admin::order::Order;
+use crate::model::capacity::count;
+use crate::model::fleet::FleetName;
+use crate::model::instance::InstanceId;
+use crate::model::ledger::{Change, Event, EventKind, Override, OverrideKey};
+use crate::model::server::ServerRecord;
+use crate::model::time;
+use crate::policy::Policy;
+use crate::roster::{Handover, adopt};
+use crate::telemetry;
+
+/// How long a person waits for EC2's word on what they hand over.
+const ASKED_WITHIN: Duration = Duration::from_secs(20);
+
+impl Daemon {
+    /// Writes an order down, to be carried out by the next tick; or says why it is none.
+    pub(super) async fn order(&mut self, order: Order) -> Result<String, String> {
+        let now = self.ports.clock.now();
+        let (fleet, instance) = order.subject();
+        let known = instance.as_ref().and_then(|id| self.journal.ledger().of_instance(id));
+        let fleet = fleet.or_else(|| known.map(|record| record.fleet.clone()));
+        let (mut changes, text) = match order {
+            Order::Begin { key, capacity, owner, reason, lasts } => {
+                let until = time::after(now, lasts);
+                let entry = Override { key, capacity, owner, reason, since: now, until };
+                self.sensible(&entry)?;
+                let text = told(&entry, &self.policy);
+                (vec![Change::Override(entry)], text)
+            }
+            Order::Resume { fleet, owner } => {
+                let text = format!("{fleet} follows its rules again, says {owner}");
+                let keys = [
+                    OverrideKey::Hold(fleet.clone()),
+                    OverrideKey::Pause(fleet.clone()),
+                    OverrideKey::Launch(fleet.clone()),
+                    OverrideKey::Retire(fleet),
+                ];
+                (self.end(&keys)?, text)
+            }
+            Order::Unkeep { instance, owner } => {
+                let text = format!("{instance} is kept no longer, says {owner}");
+                (self.end(&[OverrideKey::Keep(instance)])?, text)
+            }
+            Order::Adopt { fleet, instances, owner, reason } => {
+                self.adopt(&fleet, &instances, &format!("{owner}: {reason}")).await?
+            }
+        };
+        let event =
+            Event { at: now, kind: EventKind::Override, fleet, instance, text: text.clone() };
+        changes.push(Change::Event(event.clone()));
+        self.journal.commit(&changes).map_err(|fault| fault.to_string())?;
+        telemetry::log(&event);
+        Ok(text)
+    }
+
+    /// Ends whichever of the overrides stand.
+    fn end(&self, keys: &[OverrideKey]) -> Result<Vec<Change>, String> {
+        let open = keys.iter().filter(|key| self.journal.ledger().overrides.contains_key(*key));
+        let changes: Vec<Change> = open.map(|key| Change::OverrideEnded(key.clone())).collect();
+        if changes.is_empty() {
+            return Err("there is nothing to end".to_owned());
+        }
+        Ok(changes)
+    }
+
+    /// Refuses an order that can only be a slip.
+    fn sensible(&self, entry: &Override) -> Result<(), String> {
+        let known: Vec<&str> = self.policy.fleets.keys().map(FleetName::as_str).collect();
+        match &entry.key {
+            OverrideKey::Hold(fleet) | OverrideKey::Pause(fleet) | OverrideKey::Launch(fleet) => {
+                if !self.policy.fleets.contains_key(fleet) {
+                    return Err(format!(
+                        "no fleet {fleet} in the policy; there are {}",
+                        known.join(", ")
+                    ));
+                }
+                let limit = self.policy.limits.instances;
+                if let (OverrideKey::Hold(_), Some(limit)) = (&entry.key, limit)
+                    && entry.capacity > limit
+                {
+                    return Err(format!(
+                        "limits.instances is {limit}: {} cannot be held",
+                        entry.capacity
+                    ));
+                }
+                Ok(())
+            }
+            OverrideKey::Retire(fleet) if self.policy.fleets.contains_key(fleet) => Err(format!(
+                "{fleet} is in the policy and would be filled again; take it out of the file first"
+            )),
+            OverrideKey::Retire(fleet) => {
+                let any = self
+                    .journal
+                    .ledger()
+                    .servers
+                    .values()
+                    .any(|r| r.fleet == *fleet && r.is_open());
+                if any { Ok(()) } else { Err(format!("{fleet} has no servers")) }
+            }
+            OverrideKey::Approve(fleet) => {
+                let key = format!("approval:{fleet}");
+                let asked = self.journal.ledger().problems.contains_key(&key);
+                if asked { Ok(()) } else { Err(format!("{fleet} has nothing to approve of")) }
+            }
+            OverrideKey::Keep(id) | OverrideKey::Terminate(id) => {
+                let ours = self.journal.ledger().of_instance(id).is_some_and(ServerRecord::is_open);
+                if ours { Ok(()) } else { Err(format!("{id} is not a server of ours")) }
+            }
+        }
+    }
+
+    /// The records of the instances that a fleet takes over, by what EC2 says of them now.
+    async fn adopt(
+        &self,
+        fleet: &FleetName,
+        asked: &BTreeSet<InstanceId>,
+        by: &str,
+    ) -> Result<(Vec<Change>, String), String> {
+        let ids: Vec<InstanceId> = asked.iter().cloned().collect();
+        let answer = tokio::time::timeout(ASKED_WITHIN, self.ports.cloud.instances_by_id(&ids));
+        let found = match answer.await {
+            Ok(found) => found.map_err(|fault| format!("EC2 cannot be asked: {fault}"))?,
+            Err(_) => return Err("EC2 has not answered in time: try again".to_owned()),
+        };
+        let now = self.ports.clock.now();
+        let ledger = self.journal.ledger();
+        let handover = Handover { fleet, asked, found: &found };
+        let records = adopt(&self.policy, ledger, handover, now)?;
+        let of_fleet = ledger.servers.values().filter(|r| r.fleet == *fleet && r.is_open());
+        let all = count(of_fleet).saturating_add(count(&records));
+        let wanted = ledger.fleets.get(fleet).and_then(|memory| memory.target);
+        let surplus = wanted.is_some_and(|wanted| wanted < all);
+        let but = match wanted {
+            Some(wanted) if surplus => format!(
+                "; it has {all} now and wants {wanted}, so its rules will drain and end the rest (`tidegate keep` protects one)"
+            ),
+            Some(_) | None => String::new(),
+        };
+        let names: Vec<&str> = asked.iter().map(InstanceId::as_str).collect();
+        let text = format!("{fleet} takes over {}, asked by {by}{but}", names.join(", "));
+        let changes = records.into_iter().map(|record| Change::Server(Box::new(record)));
+        Ok((changes.collect(), text))
+    }
+}
+
+fn told(entry: &Override, policy: &Policy) -> String {
+    let Override { key, capacity, owner, reason, until, .. } = entry;
+    let until = time::local(*until, &policy.zone);
+    match key {
+        OverrideKey::Hold(fleet) => {
+            format!("{fleet} is held at {capacity} by {owner} until {until}: {reason}")
+        }
+        OverrideKey::Pause(fleet) => {
+            format!("{fleet} is paused by {owner} until {until}: {reason}")
+        }
+        OverrideKey::Launch(fleet) => {
+            let max = policy.fleets.get(fleet).map_or(0, |fleet| fleet.bounds.max());
+            let but = format!(" (max is {max}: never more than that in all)");
+            let but = if *capacity > max { but.as_str() } else { "" };
+            format!("{capacity} more for {fleet}{but} until {until}, asked by {owner}: {reason}")
+        }
+        OverrideKey::Keep(id) => format!("{id} is kept by {owner} until {until}: {reason}"),
+        OverrideKey::Terminate(id) => {
+            format!("{id} will be drained and terminated, asked by {owner}: {reason}")
+        }
+        OverrideKey::Approve(fleet) => {
+            format!("the policy may shrink {fleet} as it says, approved by {owner}: {reason}")
+        }
+        OverrideKey::Retire(fleet) => {
+            format!(
+                "every server of {fleet} will be drained and terminated, asked by {owner}: {reason}"
+            )
+        }
+    }
+}
