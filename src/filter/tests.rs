@@ -131,6 +131,23 @@ fn a_job_that_has_waited_too_long_no_longer_waits_for_a_place_to_come_free() {
     assert!(first <= 5, "somebody launches for it: {launched:?}");
 }
 
+/// A queue that was purged, or that counts wrongly: the second reading is believed, and the first
+/// where the queue tells that the jobs were started.
+#[test]
+fn a_sudden_zero_ends_no_server_before_a_second_reading() {
+    for ended in [0, 400] {
+        let mut shop = Shop::new("second").server(30, 0).server(20, 0);
+        shop.look(Some(400));
+        let zero = shop.next(ended, 0);
+        let doubted = rules(&zero).contains(&"goal_doubted");
+        assert_eq!((zero.terminate.is_empty(), doubted), (ended == 0, ended == 0), "{zero:?}");
+        if ended == 0 {
+            let again = shop.next(0, 0);
+            assert_eq!(again.terminate.len(), 2, "{again:?}");
+        }
+    }
+}
+
 #[test]
 fn by_the_second_idle_servers_go_once_nobody_waits() {
     let mut shop = Shop::new("second").server(30, 1).server(20, 0).server(10, 1);

@@ -25,8 +25,8 @@ impl Lines {
             "stabilising" => &["queue.scale_in.after", "queue.scale_in"],
             "queue_unreadable" => &["queue.if_unreadable", "queue"],
             "queue_unread" | "queue_answered" | "lost_not_missed" => &["queue"],
-            "goal_missed" | "goal_can_wait" | "goal_kept" | "goal_spare" | "goal_foreseen"
-            | "taken_back" => &["queue.start_within"],
+            "goal_missed" | "goal_can_wait" | "goal_kept" | "goal_spare" | "goal_doubted"
+            | "goal_foreseen" | "taken_back" => &["queue.start_within"],
             "goal_terms" => &["queue.job_takes", "queue.jobs_at_once", "queue.start_within"],
             "bounded" => &["max", "min"],
             "kept" => &["minimum_uptime", "billing"],

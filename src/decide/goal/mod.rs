@@ -2,10 +2,12 @@
 //! learned of its work and what its servers do now, put into numbers for [`size`]; and what came of
 //! it, put into reasons.
 
+mod doubt;
 mod size;
 
 use std::time::Duration;
 
+use self::doubt::doubted;
 use self::size::{Due, Need, Supply, Terms};
 use super::Proposal;
 use crate::model::capacity::{Capacity, count};
@@ -68,11 +70,17 @@ impl Ask<'_> {
         let expected = coming.last().map_or(0, |last| size::ceil(last.jobs));
         let spare = if need.launch == 0 { at_work.spare(&terms, &waiting, &coming) } else { 0 };
         let spare = spare.min(kept.saturating_sub(self.floor));
+        let doubted = doubted(self, &terms).filter(|_| spare > 0);
+        let spare = if doubted.is_some() { 0 } else { spare };
         let asked = kept.saturating_add(need.launch).saturating_sub(spare);
         let mut proposal = Proposal::new(
             asked.max(self.floor),
             Reason::Goal(self.reason(need, kept, spare, expected)),
         );
+        if let Some(before) = doubted {
+            let waiting = self.depth.waiting;
+            proposal.because.push(Reason::Goal(GoalReason::Doubted { before, waiting }));
+        }
         if expected > 0 {
             let jobs = expected;
             let within = self.goal.blind_for(self.queue.every, span(terms.boot));

@@ -24,6 +24,9 @@ pub enum GoalReason {
     Kept { waiting: u64, within: Duration, capacity: Capacity },
     /// The goal can do with fewer.
     Spare { waiting: u64, capacity: Capacity, remove: Capacity },
+    /// More jobs are gone from the queue than servers can have started since the last reading: it was
+    /// purged, or counted wrongly. Servers go upon a second reading that says the same.
+    Doubted { before: u64, waiting: u64 },
     /// Draining servers are taken back: for the jobs that wait, or since their hour is paid.
     TakenBack { servers: Capacity },
     /// So many are expected, as in weeks before, of whom a launch at the next reading would come too
@@ -47,6 +50,7 @@ impl GoalReason {
             Self::CanWait { .. } => "goal_can_wait",
             Self::Kept { .. } => "goal_kept",
             Self::Spare { .. } => "goal_spare",
+            Self::Doubted { .. } => "goal_doubted",
             Self::TakenBack { .. } => "taken_back",
             Self::Foreseen { .. } => "goal_foreseen",
             Self::Terms { .. } => "goal_terms",
@@ -79,6 +83,7 @@ impl GoalReason {
             Self::Spare { waiting, capacity, remove } => {
                 vec![("waiting", *waiting), ("capacity", n(*capacity)), ("remove", n(*remove))]
             }
+            Self::Doubted { before, waiting } => vec![("before", *before), ("waiting", *waiting)],
             Self::TakenBack { servers } => vec![("servers", n(*servers))],
             Self::Foreseen { jobs, within } => {
                 vec![("foreseen", n(*jobs)), ("foreseen_within_s", within.as_secs())]
@@ -113,6 +118,9 @@ impl GoalReason {
                     "{waiting} jobs waiting, nobody is late without {remove} of {capacity} servers"
                 )
             }
+            Self::Doubted { before, waiting } => format!(
+                "{before} jobs waiting before and {waiting} now, faster than servers can have started them: none goes before a second reading says so"
+            ),
             Self::TakenBack { servers } => format!("{servers} draining servers are taken back"),
             Self::Foreseen { jobs, within } => format!(
                 "{jobs} jobs are expected within {}, as in weeks before, too soon to wait for them",
