@@ -3,7 +3,7 @@
 use super::Proposal;
 use crate::model::capacity::count;
 use crate::model::decision::Reason;
-use crate::model::roster::{Block, FleetView, Phase};
+use crate::model::roster::{Block, Failing, FleetView, Phase};
 use crate::model::time::Timestamp;
 
 /// Lowers the proposal no further than by the servers that scale-in may take.
@@ -25,6 +25,14 @@ pub(super) fn settle(view: &FleetView, proposal: &mut Proposal) {
     let others = count(&eligible).saturating_sub(at_work);
     let spare = at_work.min(serving.saturating_sub(stay));
     let may_go = count(&eligible).min(certain);
+    if proposal.may_release
+        && may_go > 0
+        && let Some(Failing { why, until }) = view.failing.clone()
+    {
+        proposal.may_release = false;
+        proposal.look_at(until);
+        proposal.because.push(Reason::LaunchesFail { why, until });
+    }
     let free = if proposal.may_release { may_go.min(others.saturating_add(spare)) } else { 0 };
     if proposal.may_release && free < may_go {
         proposal.because.push(Reason::AwaitsService { serving, stay });

@@ -167,6 +167,7 @@ impl Filter {
             retire: None,
             breaker: Breaker::Closed { failures: 0 },
             cold: Vec::new(),
+            failing: None,
         }
     }
 

@@ -96,6 +96,8 @@ pub enum Limit {
     Pace,
     /// More than half of the fleet looks sick: more likely the check or the network is.
     MostlySick { sick: Capacity, of: Capacity },
+    /// A sick server of a full fleet goes before its replacement comes, and launches fail.
+    Unlaunchable { why: String },
     /// A plan that broke a rule was not carried out: a defect of ours.
     Audit(String),
 }
@@ -125,6 +127,9 @@ impl Limit {
             Self::MostlySick { sick, of } => format!(
                 "{sick} of {of} look sick at once: more likely the check or the network is at fault"
             ),
+            Self::Unlaunchable { why } => {
+                format!("launches fail, so it could not be replaced: {why}")
+            }
             Self::Audit(rule) => format!("the plan broke a rule and was dropped: {rule}"),
         }
     }

@@ -133,6 +133,15 @@ pub struct FleetView {
     pub breaker: Breaker,
     /// Pools that refused lately, and until when they are passed over.
     pub cold: Vec<Cold>,
+    /// No launch has succeeded of late, and some have failed.
+    pub failing: Option<Failing>,
+}
+
+/// Launches that fail: what happened last, and until when that counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failing {
+    pub why: String,
+    pub until: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -178,6 +178,11 @@ fn sick(
     if leaving || !(replaced || no_room) {
         return;
     }
+    if let Some(failing) = view.failing.as_ref().filter(|_| !replaced) {
+        let why = Limit::Unlaunchable { why: failing.why.clone() };
+        draft.left_out.push(LeftOut { fleet: view.name.clone(), count: looking_sick, why });
+        return;
+    }
     let next = sick.into_iter().find_map(|server| match server.phase {
         Phase::Sick { since }
             if server.kept.is_none() && time::since(now, since) >= REPLACE_AFTER =>

@@ -152,7 +152,9 @@ fn limit_key(limit: &Limit) -> Option<&'static str> {
         Limit::Audit(_) => Some("audit"),
         // Whatever holds the places, a sick or a draining server, is told by itself; the breaker
         // is told for as long as it is open, not only while servers are missing.
-        Limit::Max { .. } | Limit::Breaker { .. } | Limit::Pace => None,
+        Limit::Max { .. } | Limit::Breaker { .. } | Limit::Unlaunchable { .. } | Limit::Pace => {
+            None
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::note::UNANSWERED_HORIZON;
 use crate::model::capacity::Capacity;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ledger::Ledger;
-use crate::model::roster::{Breaker, Cold, ColdScope};
+use crate::model::roster::{Breaker, Cold, ColdScope, Failing};
 use crate::model::server::{GoneHow, LaunchState, RetireReason, ServerRecord};
 use crate::model::time::{self, Timestamp};
 
@@ -94,6 +94,52 @@ fn verdict(record: &ServerRecord) -> Verdict {
             Verdict::Bad { why: "it never showed up in EC2".to_owned(), at_once: false }
         }
         (_, Some(GoneHow::Retired) | None) => Verdict::Unsaid,
+    }
+}
+
+/// How long the failure of a launch keeps servers from being scaled in: beyond the next probe.
+const FAILURE_COUNTS: Duration = Duration::from_mins(20);
+
+/// Whether a server that goes now could be had back: the last launches of the fleet, or unanswered
+/// ones of any fleet, failed, and none has succeeded since. In a region whose control plane is
+/// impaired terminations often work while launches do not.
+pub(super) fn failing(
+    records: &[&ServerRecord],
+    ledger: &Ledger,
+    now: Timestamp,
+) -> Option<Failing> {
+    let unanswered = ledger.servers.values().filter(|record| is_unanswered(record));
+    let failures = records.iter().copied().filter_map(failure);
+    let elsewhere = unanswered.filter_map(failure);
+    let (at, why) = failures.chain(elsewhere).max_by_key(|(at, _)| *at)?;
+    let until = time::after(at, FAILURE_COUNTS);
+    let launched = records.iter().filter(|record| failure(record).is_none());
+    let asked = launched.filter(|record| record.instance().is_some() && record.request.is_some());
+    let success = asked.map(|record| record.planned_at).max();
+    (until > now && success.is_none_or(|good| good < at)).then_some(Failing { why, until })
+}
+
+fn is_unanswered(record: &ServerRecord) -> bool {
+    matches!(&record.launch, LaunchState::Asked(asked) if record.is_open() && asked.attempts > 1)
+}
+
+/// When the launch of a server turned out to have failed, and how; asked in vain counts.
+fn failure(record: &ServerRecord) -> Option<(Timestamp, String)> {
+    record.request.as_ref()?;
+    match &record.launch {
+        LaunchState::Refused(fault) => Some((record.planned_at, fault.to_string())),
+        LaunchState::Asked(asked) if asked.attempts > 1 => {
+            let why = asked.last_fault.as_ref().map_or("no answer".to_owned(), ToString::to_string);
+            Some((asked.last_attempt_at, why))
+        }
+        LaunchState::Asked(_) => None,
+        LaunchState::Launched(_) if record.healthy_at.is_some() => None,
+        LaunchState::Launched(_) => {
+            let Verdict::Bad { why, .. } = verdict(record) else { return None };
+            let retired = record.retirement.as_ref().map(|retirement| retirement.begun_at);
+            let known = retired.or(record.gone.as_ref().map(|gone| gone.at));
+            Some((known.unwrap_or(record.planned_at), why))
+        }
     }
 }
 

@@ -125,6 +125,7 @@ impl Desk<'_> {
             name: name.clone(),
             breaker: breaker::breaker(records, now),
             cold,
+            failing: breaker::failing(records, self.ledger, now),
             hold: active(OverrideKey::Hold(name.clone())),
             pause: active(OverrideKey::Pause(name.clone())),
             extra: active(OverrideKey::Launch(name.clone())),

@@ -16,8 +16,8 @@ const TOLD: f64 = 0.5;
 
 /// How many jobs waited at the reading before, if what this one says is hard to believe.
 pub(super) fn doubted(ask: &Ask<'_>, terms: &Terms) -> Option<u64> {
-    let earlier = ask.view.memory.readings.iter().rev().filter(|r| r.at < ask.reading.at);
-    let (since, before) = earlier.filter_map(known).next()?;
+    let mut earlier = ask.view.memory.readings.iter().rev().filter(|r| r.at < ask.reading.at);
+    let (since, before) = earlier.find_map(known)?;
     let fell = f64::from(u32::try_from(before.waiting.saturating_sub(ask.depth.waiting)).ok()?);
     let elapsed = time::since(ask.reading.at, since).as_secs_f64();
     let serving = ask

@@ -152,6 +152,11 @@ pub enum Reason {
         serving: Capacity,
         stay: Capacity,
     },
+    /// Fewer are wanted, and launches fail: one that goes could not be had back.
+    LaunchesFail {
+        why: String,
+        until: Timestamp,
+    },
     /// Nothing may be changed.
     Frozen {
         why: String,
@@ -181,6 +186,7 @@ impl Reason {
             Self::AwaitsApproval { .. } => "awaits_approval",
             Self::Kept { .. } => "kept",
             Self::AwaitsService { .. } => "awaits_service",
+            Self::LaunchesFail { .. } => "launches_fail",
             Self::Frozen { .. } => "frozen",
         }
     }
@@ -203,7 +209,9 @@ impl Reason {
             | Self::Bounded { .. }
             | Self::AwaitsApproval { .. }
             | Self::Kept { .. }
-            | Self::AwaitsService { .. } => Some(rule.to_owned()),
+            | Self::AwaitsService { .. }
+            | Self::LaunchesFail { .. }
+            | Self::Goal(GoalReason::Doubted { .. }) => Some(rule.to_owned()),
             Self::QueueAbove { .. }
             | Self::QueueBelow { .. }
             | Self::QueueBetween { .. }

@@ -39,7 +39,10 @@ impl Reason {
             Self::AwaitsService { serving, stay } => {
                 vec![("serving", n(*serving)), ("stay", n(*stay))]
             }
-            Self::Paused { .. } | Self::QueueUnread | Self::Frozen { .. } => Vec::new(),
+            Self::Paused { .. }
+            | Self::QueueUnread
+            | Self::LaunchesFail { .. }
+            | Self::Frozen { .. } => Vec::new(),
         }
     }
 }

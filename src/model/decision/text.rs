@@ -76,6 +76,10 @@ impl Reason {
             Self::AwaitsService { serving, stay } => format!(
                 "{serving} in service, and {stay} are to be: none of them goes before another serves"
             ),
+            Self::LaunchesFail { why, until } => format!(
+                "launches fail, so what goes could not be had back: none goes before {} ({why})",
+                time::local(*until, zone)
+            ),
             Self::Frozen { why } => format!("nothing is changed: {why}"),
         }
     }
