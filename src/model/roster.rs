@@ -377,9 +377,12 @@ impl FleetView {
     /// How many looked sick when they were last seen, of those that served once and are to stay. One
     /// that is missing from EC2's list just now is no less sick for it.
     pub fn sick_of(&self) -> (Capacity, Capacity) {
-        let stays = |server: &&Server| {
-            server.record.in_service_at.is_some() && server.record.retirement.is_none()
+        // One that a person ended may take hours to shut down, and is no healthy peer meanwhile.
+        let leaves = |server: &Server| {
+            server.record.retirement.is_some()
+                || matches!(server.phase, Phase::Terminating | Phase::Stopped)
         };
+        let stays = |server: &&Server| server.record.in_service_at.is_some() && !leaves(server);
         let of: Vec<&Server> = self.servers.iter().filter(stays).collect();
         let sick = of.iter().filter(|server| server.record.sick_since.is_some());
         (count(sick), count(&of))

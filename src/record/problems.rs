@@ -72,6 +72,7 @@ pub fn concerns(
         found.extend(decisions.get(name).and_then(|decision| approval(name, decision, policy)));
         for server in &view.servers {
             found.extend(ailing(name, server, policy, roster.now));
+            found.extend(retagged(name, server));
         }
     }
     for left in &plan.left_out {
@@ -255,6 +256,12 @@ fn ailing(name: &FleetName, server: &Server, policy: &Policy, now: Timestamp) ->
             let said = said.unwrap_or_else(|| "no answer".to_owned());
             ("unanswered", format!("launch {label} has no certain answer yet: {said}"))
         }
+        Phase::Terminating if is_stuck(server, now) => (
+            "shutting-down",
+            format!(
+                "{label} was terminated and is shutting down for long: EC2 does not bring it to its end"
+            ),
+        ),
         Phase::Terminating => {
             let begun = server.record.retirement.as_ref().and_then(|r| r.terminate_asked_at);
             let asks = server.record.retirement.as_ref().map_or(0, |r| r.terminate_asks);
@@ -273,6 +280,25 @@ fn ailing(name: &FleetName, server: &Server, policy: &Policy, now: Timestamp) ->
         | Phase::Draining => return None,
     };
     Some(Concern::new(format!("{kind}:{label}"), Some(name), text))
+}
+
+/// An instance takes a minute or two to shut down.
+const SHUTS_DOWN_WITHIN: Duration = Duration::from_mins(30);
+
+fn is_stuck(server: &Server, now: Timestamp) -> bool {
+    let asked = server.record.retirement.as_ref().and_then(|r| r.terminate_asked_at);
+    let ending = server.instance.as_ref().is_some_and(|i| i.lifecycle.is_ending());
+    ending && asked.is_some_and(|at| time::since(now, at) >= SHUTS_DOWN_WITHIN)
+}
+
+/// Its tag names another fleet than the journal, whose word counts: until it is lost.
+fn retagged(name: &FleetName, server: &Server) -> Option<Concern> {
+    let said = server.instance.as_ref()?.tags.fleet.as_ref().filter(|said| *said != name)?;
+    let label = server.label();
+    let text = format!(
+        "the tag tidegate:fleet of {label} says {said}, and it is a server of {name}: put the tag right, since it counts if the journal is lost"
+    );
+    Some(Concern::new(format!("retagged:{label}"), Some(name), text))
 }
 
 /// What begins and what ends, against the problems that were open.

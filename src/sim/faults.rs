@@ -31,10 +31,14 @@ pub enum Trouble {
     AllSick,
     /// New instances are missing from EC2's list for a minute.
     LateListing,
+    /// Half of the instances take two hours to shut down.
+    SlowEnd,
+    /// The daemon's clock jumps: some minutes ahead and behind, and now and then two hours ahead.
+    WrongClock,
 }
 
 impl Trouble {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::SlowBoot,
         Self::NoCapacity,
         Self::DeadQueue,
@@ -47,6 +51,8 @@ impl Trouble {
         Self::PartialList,
         Self::AllSick,
         Self::LateListing,
+        Self::SlowEnd,
+        Self::WrongClock,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -63,6 +69,8 @@ impl Trouble {
             Self::PartialList => "partial-list",
             Self::AllSick => "all-sick",
             Self::LateListing => "late-listing",
+            Self::SlowEnd => "slow-end",
+            Self::WrongClock => "wrong-clock",
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use jiff::SignedDuration;
 
 use super::faults::Trouble;
 use super::load::Queue;
@@ -91,7 +92,9 @@ impl Front {
 
 impl Clock for Front {
     fn now(&self) -> Timestamp {
-        self.state().world.now()
+        let state = self.state();
+        let now = state.world.now();
+        now.checked_add(state.world.clock_ahead()).unwrap_or(now)
     }
 }
 
@@ -99,6 +102,10 @@ impl Clock for Front {
 impl Cloud for Front {
     async fn instances(&self, install: &str) -> Result<Vec<Instance>, Fault> {
         self.state().world.instances(install)
+    }
+
+    fn clock_ahead(&self) -> Option<SignedDuration> {
+        Some(self.state().world.clock_ahead())
     }
 
     async fn account(&self) -> Option<Account> {

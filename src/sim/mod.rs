@@ -2,9 +2,11 @@
 //! it, and whatever asks "what would happen".
 
 pub mod backtest;
+mod buckets;
 pub mod faults;
 pub mod front;
 pub mod load;
+pub mod machine;
 mod members;
 pub mod recorded;
 pub mod report;
@@ -15,16 +17,20 @@ pub mod world;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use self::front::Front;
 use self::load::{Load, Queue};
 use self::world::{Settings, World};
 use crate::model::fleet::FleetName;
-use crate::model::time::Timestamp;
+use crate::model::time::{self, Timestamp};
 use crate::policy::Policy;
 use crate::ports::{Ports, Store, StoreFault};
 use crate::record::Journal;
 use crate::tick::{TickRecord, tick};
+
+/// Between two ticks at the least.
+const SHORTEST: Duration = Duration::from_secs(1);
 
 /// A policy at work in an imagined world.
 #[derive(Debug)]
@@ -83,6 +89,12 @@ impl Simulation {
 
     pub fn now(&self) -> Timestamp {
         self.front.state().world.now()
+    }
+
+    /// Lets time pass until the daemon's clock says `next`.
+    pub fn wait(&self, next: Timestamp) {
+        let span = time::since(next, self.ports.clock.now()).max(SHORTEST);
+        self.advance(time::after(self.now(), span));
     }
 
     /// Lets time pass until `to`.

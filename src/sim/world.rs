@@ -5,13 +5,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
+use super::buckets::Buckets;
 use super::faults::{Trouble, Troubles};
+use super::machine::Machine;
 use super::members::Members;
 use super::rng::Rng;
 use crate::model::balancer::Balancer;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::fleet::FleetName;
-use crate::model::instance::{Instance, InstanceId, Lifecycle, OurTags};
+use crate::model::instance::{Instance, InstanceId, Lifecycle};
 use crate::model::launch::{LaunchRequest, Token, tag};
 use crate::model::time::{self, Timestamp};
 
@@ -42,10 +46,10 @@ impl Default for Settings {
     }
 }
 
-/// How long EC2 keeps showing a terminated instance.
-const SHOWN_TERMINATED: Duration = Duration::from_hours(1);
 /// `shutting-down` to `terminated`.
 const SHUTTING_DOWN: Duration = Duration::from_secs(30);
+/// The same under [`Trouble::SlowEnd`].
+const SHUTTING_DOWN_SLOWLY: Duration = Duration::from_hours(2);
 /// [`Trouble::LateListing`]'s delay.
 const LISTED_AFTER: Duration = Duration::from_mins(1);
 
@@ -60,62 +64,12 @@ pub struct World {
     tokens: BTreeMap<(Token, Option<String>), InstanceId>,
     pub members: Members,
     calls: BTreeMap<&'static str, u64>,
+    buckets: Buckets,
     boots: Rng,
     faults: Rng,
     next_console_kill: Timestamp,
     ordinal: u64,
     account: String,
-}
-
-/// An instance as the world knows it.
-#[derive(Debug, Clone)]
-pub struct Machine {
-    pub id: InstanceId,
-    pub request: LaunchRequest,
-    pub launched_at: Timestamp,
-    pub running_at: Timestamp,
-    /// When it begins to serve; `None`: never.
-    pub serves_at: Option<Timestamp>,
-    /// When its end begins, and why.
-    pub ends: Option<(Timestamp, String)>,
-    pub private_ip: String,
-    /// As they are now: a person may have changed them since.
-    pub tags: BTreeMap<String, String>,
-}
-
-impl Machine {
-    pub fn lifecycle(&self, now: Timestamp) -> Lifecycle {
-        match &self.ends {
-            Some((at, _)) if now >= time::after(*at, SHUTTING_DOWN) => Lifecycle::Terminated,
-            Some((at, _)) if now >= *at => Lifecycle::ShuttingDown,
-            Some(_) | None if now >= self.running_at => Lifecycle::Running,
-            Some(_) | None => Lifecycle::Pending,
-        }
-    }
-
-    /// Whether its page says welcome.
-    pub fn serves(&self, now: Timestamp) -> bool {
-        self.lifecycle(now) == Lifecycle::Running && self.serves_at.is_some_and(|at| at <= now)
-    }
-
-    /// The span that is paid, so far or in all.
-    pub fn billed(&self, now: Timestamp) -> Duration {
-        let until = self.ends.as_ref().map_or(now, |(at, _)| (*at).min(now));
-        time::since(until, self.launched_at)
-    }
-
-    fn is_easily_missed(&self) -> bool {
-        !self.id.as_str().ends_with(['0', '4', '8', 'c'])
-    }
-
-    fn is_shown(&self, now: Timestamp) -> bool {
-        let ends = self.ends.as_ref().map(|(at, _)| *at);
-        ends.is_none_or(|at| now < time::after(at, SHUTTING_DOWN + SHOWN_TERMINATED))
-    }
-
-    pub fn fleet(&self) -> Option<FleetName> {
-        self.tags.get(tag::FLEET).and_then(|name| FleetName::new(name))
-    }
 }
 
 impl World {
@@ -132,6 +86,7 @@ impl World {
             tokens: BTreeMap::new(),
             members,
             calls: BTreeMap::new(),
+            buckets: Buckets::default(),
             boots,
             faults,
             next_console_kill,
@@ -174,7 +129,7 @@ impl World {
         let asked = |m: &&Machine| m.tags.get(tag::FLEET).is_some_and(|name| fleets(name));
         let events = self.machines.values().filter(asked).flat_map(|machine| {
             let ends = machine.ends.as_ref().map(|(at, _)| *at);
-            let ended = ends.map(|at| time::after(at, SHUTTING_DOWN));
+            let ended = ends.map(|at| time::after(at, machine.shuts_down));
             [Some(machine.running_at), machine.serves_at, ends, ended]
         });
         events.flatten().filter(|at| *at > self.now).min()
@@ -194,10 +149,11 @@ impl World {
         self.settings.troubles.clear();
     }
 
-    /// Counts a call, and refuses it if throttled.
+    /// Counts a call, and refuses it if a bucket is empty or somebody else has emptied it.
     pub fn admit(&mut self, call: &'static str) -> Result<(), Fault> {
         *self.calls.entry(call).or_default() += 1;
-        if self.has(Trouble::Throttling) && self.faults.chance(1.0 / 3.0) {
+        let storm = self.has(Trouble::Throttling) && self.faults.chance(1.0 / 3.0);
+        if storm || !self.buckets.take(call, self.now) {
             return Err(Fault::new(
                 FaultKind::Throttled,
                 "RequestLimitExceeded",
@@ -213,14 +169,14 @@ impl World {
         let ours = |machine: &&Machine| {
             machine.tags.get(tag::INSTALL).map(String::as_str) == Some(install)
         };
-        Ok(self.listing()?.filter(ours).map(|machine| describe(machine, now)).collect())
+        Ok(self.listing()?.filter(ours).map(|machine| machine.describe(now)).collect())
     }
 
     /// DescribeInstances of these ids, whatever their tags: those that there are.
     pub fn instances_by_id(&mut self, ids: &[InstanceId]) -> Result<Vec<Instance>, Fault> {
         let now = self.now;
         let asked = |machine: &&Machine| ids.contains(&machine.id);
-        Ok(self.listing()?.filter(asked).map(|machine| describe(machine, now)).collect())
+        Ok(self.listing()?.filter(asked).map(|machine| machine.describe(now)).collect())
     }
 
     /// DescribeInstances: whatever EC2 would list at this moment, in order of the ids.
@@ -248,6 +204,21 @@ impl World {
         let span = self.now.as_second().div_euclid(1200) % 5 == 2;
         let alive = self.machines.values().filter(|machine| machine.lifecycle(self.now).is_alive());
         self.has(Trouble::PartialList) && span && alive.filter(|m| m.is_easily_missed()).count() > 2
+    }
+
+    /// By how much the daemon's clock is ahead of the world's: for a quarter of each hour by four
+    /// minutes, for another behind by as much, and in every third hour by two hours instead.
+    pub fn clock_ahead(&self) -> SignedDuration {
+        if !self.has(Trouble::WrongClock) {
+            return SignedDuration::ZERO;
+        }
+        let quarter = self.now.as_second().div_euclid(900);
+        match (quarter % 4, quarter.div_euclid(4) % 3) {
+            (0, 2) => SignedDuration::from_hours(2),
+            (0, _) => SignedDuration::from_mins(4),
+            (2, _) => SignedDuration::from_mins(-4),
+            _ => SignedDuration::ZERO,
+        }
     }
 
     /// Whether every page fails now.
@@ -285,7 +256,7 @@ impl World {
             None => self.create(request)?,
         };
         self.tokens.insert(key, machine.id.clone());
-        let answer = describe(&machine, self.now);
+        let answer = machine.describe(self.now);
         self.machines.insert(machine.id.clone(), machine);
         if self.has(Trouble::LostReplies) && self.faults.chance(1.0 / 3.0) {
             return Err(lost());
@@ -312,7 +283,9 @@ impl World {
         let broken = self.has(Trouble::NeverHealthy) && self.faults.chance(0.5);
         let dies = self.has(Trouble::DieYoung) && self.faults.chance(1.0 / 3.0);
         let why = "Server.InternalError: Internal error on launch".to_owned();
+        let slow_end = self.has(Trouble::SlowEnd) && self.faults.chance(0.5);
         Ok(Machine {
+            shuts_down: if slow_end { SHUTTING_DOWN_SLOWLY } else { SHUTTING_DOWN },
             private_ip: address(self.ordinal),
             id,
             tags: request.tags.clone(),
@@ -460,32 +433,4 @@ pub const LOST_REPLY: &str = "LostReply";
 fn address(ordinal: u64) -> String {
     let host = ordinal % 63_999 + 1;
     format!("127.77.{}.{}", host.div_euclid(250), host % 250 + 1)
-}
-
-/// The row of DescribeInstances.
-pub fn describe(machine: &Machine, now: Timestamp) -> Instance {
-    let lifecycle = machine.lifecycle(now);
-    let tags = &machine.tags;
-    Instance {
-        id: machine.id.clone(),
-        lifecycle,
-        launched_at: Some(machine.launched_at),
-        instance_type: machine.request.pool.instance_type.clone(),
-        subnet: machine.request.pool.subnet.clone(),
-        private_ip: Some(machine.private_ip.clone()),
-        public_ip: None,
-        private_dns: None,
-        token: Some(machine.request.token.to_string()).filter(|token| !token.is_empty()),
-        tags: OurTags {
-            install: tags.get(tag::INSTALL).cloned(),
-            fleet: machine.fleet(),
-            keep: tags.contains_key(tag::KEEP),
-            auto_scaling_group: tags.contains_key("aws:autoscaling:groupName"),
-        },
-        state_reason: machine
-            .ends
-            .as_ref()
-            .filter(|_| lifecycle.is_ending())
-            .map(|(_, why)| why.clone()),
-    }
 }

@@ -249,7 +249,7 @@ impl Run {
     }
 }
 
-fn lifecycle(machine: &tidegate::sim::world::Machine, now: Timestamp) -> Lifecycle {
+fn lifecycle(machine: &tidegate::sim::machine::Machine, now: Timestamp) -> Lifecycle {
     machine.lifecycle(now)
 }
 

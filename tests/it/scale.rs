@@ -48,7 +48,7 @@ fn populate(cloud: &Cloud) {
                 user_data: String::new(),
                 tags: tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
             };
-            state.world.launch(&request).unwrap();
+            state.world.add_foreign(&request).unwrap();
         }
     }
     let balancer = |fleet: &str| {

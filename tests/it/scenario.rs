@@ -55,6 +55,8 @@ struct Cue {
     terminate: Option<String>,
     /// A person at the console takes the install's tag off the oldest server of this fleet.
     untag: Option<String>,
+    /// A person at the console tags the oldest server of the first fleet as one of the second.
+    retag: Option<(String, String)>,
     /// The pages of this many servers of a fleet break, the oldest first.
     sicken: Option<(String, usize)>,
     /// The pages of all servers of a fleet work again.
@@ -163,6 +165,10 @@ fn follow(cue: &Cue, simulation: &mut Simulation, text: &mut String) {
         if let Some(fleet) = &cue.untag {
             let oldest = alive(&state.world, fleet).remove(0);
             state.world.console_untag(&oldest, "tidegate:install");
+        }
+        if let Some((fleet, other)) = &cue.retag {
+            let oldest = alive(&state.world, fleet).remove(0);
+            state.world.console_tag(&oldest, "tidegate:fleet", other);
         }
         if let Some((fleet, count)) = &cue.sicken {
             for id in alive(&state.world, fleet).into_iter().take(*count) {

@@ -300,7 +300,7 @@ fn refused_capacity_leads_to_the_next_type_and_throttling_to_patience() {
     // Every third call is refused, and a launch that was is repeated at growing intervals.
     wait_for("two of the second type", Duration::from_mins(3), || {
         let alive = cloud.alive("app");
-        let second = |m: &tidegate::sim::world::Machine| {
+        let second = |m: &tidegate::sim::machine::Machine| {
             m.request.pool.instance_type.as_deref() == Some("t3a.small")
         };
         (alive.len() == 2 && alive.iter().all(second)).then_some(())

@@ -1,5 +1,7 @@
 //! A reason in words, for people.
 
+use std::time::Duration;
+
 use jiff::tz::TimeZone;
 
 use super::Reason;
@@ -19,9 +21,7 @@ impl Reason {
                 format!("paused by {owner} until {}: {reason}", local(until))
             }
             Self::Schedule { capacity, cron, line, early_by } => {
-                let early =
-                    early_by.map(|early| format!(", {} early to be ready", time::text(early)));
-                let early = early.unwrap_or_default();
+                let early = early(*early_by);
                 format!("schedule \"{cron}\" asks for {capacity} (line {line}){early}")
             }
             Self::Floor { capacity, cron, line } => {
@@ -83,6 +83,10 @@ impl Reason {
             Self::Frozen { why } => format!("nothing is changed: {why}"),
         }
     }
+}
+
+fn early(by: Option<Duration>) -> String {
+    by.map(|by| format!(", {} early to be ready", time::text(by))).unwrap_or_default()
 }
 
 /// What stands while a queue cannot be read.

@@ -8,7 +8,8 @@ use super::xml::Xml;
 use crate::model::instance::{InstanceId, Lifecycle};
 use crate::model::launch::Image;
 use crate::model::time::Timestamp;
-use crate::sim::world::{self, Machine, World};
+use crate::sim::machine::Machine;
+use crate::sim::world::{self, World};
 
 /// Pages of DescribeInstances: what EC2 allows, and what it takes unless told.
 const PAGE: std::ops::RangeInclusive<usize> = 5..=1000;
@@ -134,7 +135,7 @@ fn reservation(xml: &mut Xml, machine: &Machine, now: Timestamp) {
 
 fn instance(xml: &mut Xml, machine: &Machine, now: Timestamp) {
     let request = &machine.request;
-    let row = world::describe(machine, now);
+    let row = machine.describe(now);
     let image = match &request.image {
         Image::Id(id) => id,
         // The template knows its image; nobody here asks.

@@ -11,8 +11,9 @@ use tidegate::model::time::Timestamp;
 use tidegate::sim::faults::Troubles;
 use tidegate::sim::front::Front;
 use tidegate::sim::load::{Load, Queue};
+use tidegate::sim::machine::Machine;
 use tidegate::sim::wire::{self, WireWorld};
-use tidegate::sim::world::{Machine, Settings, World};
+use tidegate::sim::world::{Settings, World};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 

@@ -10,9 +10,9 @@ use crate::model::fleet::FleetName;
 use crate::model::time::{self, Timestamp};
 use crate::policy::Billing;
 use crate::sim::front::State;
+use crate::sim::machine::Machine;
 use crate::sim::report::{paid, price};
 use crate::sim::trace::Trace;
-use crate::sim::world::Machine;
 
 /// More cannot be told apart on a screen.
 pub const BINS_AT_MOST: usize = 600;

@@ -1,11 +1,14 @@
 //! What becomes of facts over time: gone and back, asked and unanswered, early and late.
 #![expect(clippy::arithmetic_side_effects, reason = "numbers of a test are what they are")]
 
+mod adopt;
+mod failing;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Handover, adopt, derive, note};
+use super::{derive, note};
 use crate::decide;
 use crate::model::balancer::{Balancer, Membership};
 use crate::model::decision::Reason;
@@ -17,9 +20,7 @@ use crate::model::ledger::{Change, FleetMemory, Ledger, Override, OverrideKey};
 use crate::model::observation::Observation;
 use crate::model::reading::Health;
 use crate::model::roster::{BalancerView, Phase, Roster, Stranger};
-use crate::model::server::{
-    Asked, Gone, GoneHow, LaunchState, RetireReason, Retirement, ServerRecord,
-};
+use crate::model::server::{LaunchState, RetireReason, Retirement, ServerRecord};
 use crate::model::time::{self, Timestamp};
 use crate::plan::plan;
 use crate::policy::{Policy, load};
@@ -395,124 +396,4 @@ fn a_second_instance_with_one_of_our_tokens_is_told_of() {
     let roster = scene.look(&web());
     assert_eq!(roster.strangers.get(&id(7)), Some(&Stranger::SameToken));
     assert_eq!(roster.strangers.len(), 1, "{:?}", roster.strangers);
-}
-
-/// An instance that no launch of ours made.
-fn by_hand(n: usize) -> Instance {
-    Instance { token: None, ..instance(&record(n, minutes(600))) }
-}
-
-fn handed(
-    scene: &Scene,
-    fleet: &FleetName,
-    asked: &[InstanceId],
-    found: &[Instance],
-) -> Result<Vec<ServerRecord>, String> {
-    let asked = asked.iter().cloned().collect();
-    let handover = Handover { fleet, asked: &asked, found };
-    adopt(&web(), &scene.ledger, handover, now())
-}
-
-#[test]
-fn an_adopted_server_is_one_of_the_fleet_and_no_stranger() {
-    let mut scene = Scene::new(vec![record(0, minutes(600)), record(1, minutes(600))]);
-    scene.listed().insert(id(7), by_hand(7));
-    assert_eq!(scene.look(&web()).strangers.get(&id(7)), Some(&Stranger::NoToken));
-    let records = handed(&scene, &fleet(), &[id(7)], &[by_hand(7)]).unwrap();
-    for record in records {
-        scene.ledger.apply(&Change::Server(Box::new(record)));
-    }
-    let roster = scene.look(&web());
-    assert!(roster.strangers.is_empty(), "{:?}", roster.strangers);
-    assert_eq!(roster.fleets[&fleet()].servers.len(), 3);
-    // Its tag is its bond: without it nothing can be done to it, and that is told.
-    scene.listed().get_mut(&id(7)).unwrap().tags.install = None;
-    assert_eq!(scene.look(&web()).strangers.get(&id(7)), Some(&Stranger::Untagged));
-}
-
-/// All or nothing, and each refusal names its instance and the remedy.
-#[test]
-fn only_what_is_tagged_alive_and_nobody_elses_is_adopted() {
-    let scene = Scene::new(vec![record(0, minutes(600))]);
-    let refusal = |instance: Instance| {
-        let asked = [id(7), instance.id.clone()];
-        handed(&scene, &fleet(), &asked, &[by_hand(7), instance]).unwrap_err()
-    };
-    let tags = by_hand(8).tags;
-    let untagged = OurTags { install: None, ..tags.clone() };
-    assert!(refusal(Instance { tags: untagged, ..by_hand(8) }).starts_with("tag first"));
-    let elsewhere = OurTags { fleet: FleetName::new("job"), ..tags.clone() };
-    assert!(refusal(Instance { tags: elsewhere, ..by_hand(8) }).contains(id(8).as_str()));
-    let grouped = OurTags { auto_scaling_group: true, ..tags };
-    assert!(refusal(Instance { tags: grouped, ..by_hand(8) }).contains("detach it there first"));
-    let dying = Instance { lifecycle: Lifecycle::ShuttingDown, ..by_hand(8) };
-    assert!(refusal(dying).ends_with("is shutting-down, not running"));
-    assert!(refusal(instance(scene.record(0))).ends_with("is a server of app already"));
-    let unknown = handed(&scene, &fleet(), &[id(9)], &[]).unwrap_err();
-    assert!(unknown.starts_with("EC2 knows no i-"), "{unknown}");
-    let nowhere = FleetName::new("web").unwrap();
-    let unknown = handed(&scene, &nowhere, &[id(9)], &[]).unwrap_err();
-    assert_eq!(unknown, "no fleet web in the policy; there are app");
-}
-
-/// Where launches fail and terminations work, whoever goes is gone.
-#[test]
-fn while_launches_fail_nobody_is_scaled_in_and_no_full_fleet_loses_its_sick() {
-    let refused = |ago: u64| {
-        let fault = Fault::new(FaultKind::Throttled, "RequestLimitExceeded", "too many");
-        let planned_at = time::before(now(), minutes(ago));
-        ServerRecord {
-            planned_at,
-            launch: LaunchState::Refused(fault),
-            launched_at: None,
-            healthy_at: None,
-            in_service_at: None,
-            gone: Some(Gone { at: planned_at, how: GoneHow::NeverWas }),
-            ..record(9, minutes(ago))
-        }
-    };
-    let three = || (0..3).map(|n| record(n, minutes(600)));
-    let retired = |scene: &mut Scene| {
-        scene.planned(&web()).iter().filter(|step| step.starts_with("retire")).count()
-    };
-    for (ago, goes) in [(5, false), (25, true)] {
-        let mut scene = Scene::new(three().collect());
-        scene.ledger.apply(&Change::Server(Box::new(refused(ago))));
-        let roster = scene.look(&web());
-        let decision = &decide::all(&web(), &roster)[&fleet()];
-        let rules: Vec<&str> = decision.because.iter().map(Reason::rule).collect();
-        assert_eq!(rules.contains(&"launches_fail"), !goes, "{ago}: {rules:?}");
-        assert_eq!(retired(&mut scene), usize::from(goes), "{ago}");
-    }
-    // One launch that went well since, and all is well.
-    let mut scene = Scene::new(three().chain([record(3, minutes(2))]).collect());
-    scene.ledger.apply(&Change::Server(Box::new(refused(5))));
-    assert_eq!(scene.look(&web()).fleets[&fleet()].failing, None);
-    // A launch of another fleet that nobody answers says that EC2 does not.
-    let asked = Asked { attempts: 2, last_attempt_at: now(), in_doubt: true, last_fault: None };
-    let other = ServerRecord {
-        fleet: FleetName::new("job").unwrap(),
-        launch: LaunchState::Asked(asked),
-        gone: None,
-        ..refused(1)
-    };
-    let mut scene = Scene::new(three().collect());
-    scene.ledger.apply(&Change::Server(Box::new(other)));
-    assert!(scene.look(&web()).fleets[&fleet()].failing.is_some());
-
-    // A full fleet with a sick server: its replacement could not come.
-    for (ago, goes) in [(5, false), (25, true)] {
-        let mut scene = Scene::new(three().collect());
-        scene.order(OverrideKey::Hold(fleet()));
-        if let Some(hold) = scene.ledger.overrides.get_mut(&OverrideKey::Hold(fleet())) {
-            hold.capacity = 3;
-        }
-        scene.ledger.apply(&Change::Server(Box::new(refused(ago))));
-        let sick = Health { at: now(), passed: Err("HTTP 500".to_owned()), failures: 3 };
-        scene.seen.health.insert(id(0), sick.clone());
-        scene.look(&web());
-        scene.later(minutes(4));
-        scene.seen.health.insert(id(0), Health { at: scene.seen.now, ..sick });
-        assert_eq!(retired(&mut scene), usize::from(goes), "{ago}");
-    }
 }

@@ -1,0 +1,66 @@
+//! What launches that fail forbid.
+
+use super::*;
+use crate::model::server::{Asked, Gone, GoneHow};
+
+/// Where launches fail and terminations work, whoever goes is gone.
+#[test]
+fn while_launches_fail_nobody_is_scaled_in_and_no_full_fleet_loses_its_sick() {
+    let refused = |ago: u64| {
+        let fault = Fault::new(FaultKind::Throttled, "RequestLimitExceeded", "too many");
+        let planned_at = time::before(now(), minutes(ago));
+        ServerRecord {
+            planned_at,
+            launch: LaunchState::Refused(fault),
+            launched_at: None,
+            healthy_at: None,
+            in_service_at: None,
+            gone: Some(Gone { at: planned_at, how: GoneHow::NeverWas }),
+            ..record(9, minutes(ago))
+        }
+    };
+    let three = || (0..3).map(|n| record(n, minutes(600)));
+    let retired = |scene: &mut Scene| {
+        scene.planned(&web()).iter().filter(|step| step.starts_with("retire")).count()
+    };
+    for (ago, goes) in [(5, false), (25, true)] {
+        let mut scene = Scene::new(three().collect());
+        scene.ledger.apply(&Change::Server(Box::new(refused(ago))));
+        let roster = scene.look(&web());
+        let decision = &decide::all(&web(), &roster)[&fleet()];
+        let rules: Vec<&str> = decision.because.iter().map(Reason::rule).collect();
+        assert_eq!(rules.contains(&"launches_fail"), !goes, "{ago}: {rules:?}");
+        assert_eq!(retired(&mut scene), usize::from(goes), "{ago}");
+    }
+    // One launch that went well since, and all is well.
+    let mut scene = Scene::new(three().chain([record(3, minutes(2))]).collect());
+    scene.ledger.apply(&Change::Server(Box::new(refused(5))));
+    assert_eq!(scene.look(&web()).fleets[&fleet()].failing, None);
+    // A launch of another fleet that nobody answers says that EC2 does not.
+    let asked = Asked { attempts: 2, last_attempt_at: now(), in_doubt: true, last_fault: None };
+    let other = ServerRecord {
+        fleet: FleetName::new("job").unwrap(),
+        launch: LaunchState::Asked(asked),
+        gone: None,
+        ..refused(1)
+    };
+    let mut scene = Scene::new(three().collect());
+    scene.ledger.apply(&Change::Server(Box::new(other)));
+    assert!(scene.look(&web()).fleets[&fleet()].failing.is_some());
+
+    // A full fleet with a sick server: its replacement could not come.
+    for (ago, goes) in [(5, false), (25, true)] {
+        let mut scene = Scene::new(three().collect());
+        scene.order(OverrideKey::Hold(fleet()));
+        if let Some(hold) = scene.ledger.overrides.get_mut(&OverrideKey::Hold(fleet())) {
+            hold.capacity = 3;
+        }
+        scene.ledger.apply(&Change::Server(Box::new(refused(ago))));
+        let sick = Health { at: now(), passed: Err("HTTP 500".to_owned()), failures: 3 };
+        scene.seen.health.insert(id(0), sick.clone());
+        scene.look(&web());
+        scene.later(minutes(4));
+        scene.seen.health.insert(id(0), Health { at: scene.seen.now, ..sick });
+        assert_eq!(retired(&mut scene), usize::from(goes), "{ago}");
+    }
+}

@@ -1,0 +1,95 @@
+//! One imagined instance: a life that is drawn at its launch, and what can be told of it at an instant.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::model::fleet::FleetName;
+use crate::model::instance::{Instance, InstanceId, Lifecycle, OurTags};
+use crate::model::launch::{LaunchRequest, tag};
+use crate::model::time::{self, Timestamp};
+
+/// How long EC2 keeps showing a terminated instance.
+const SHOWN_TERMINATED: Duration = Duration::from_hours(1);
+
+/// An instance as the world knows it.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    pub id: InstanceId,
+    pub request: LaunchRequest,
+    pub launched_at: Timestamp,
+    pub running_at: Timestamp,
+    /// When it begins to serve; `None`: never.
+    pub serves_at: Option<Timestamp>,
+    /// When its end begins, and why.
+    pub ends: Option<(Timestamp, String)>,
+    /// How long its end takes.
+    pub shuts_down: Duration,
+    pub private_ip: String,
+    /// As they are now: a person may have changed them since.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Machine {
+    pub fn lifecycle(&self, now: Timestamp) -> Lifecycle {
+        match &self.ends {
+            Some((at, _)) if now >= time::after(*at, self.shuts_down) => Lifecycle::Terminated,
+            Some((at, _)) if now >= *at => Lifecycle::ShuttingDown,
+            Some(_) | None if now >= self.running_at => Lifecycle::Running,
+            Some(_) | None => Lifecycle::Pending,
+        }
+    }
+
+    /// Whether its page says welcome.
+    pub fn serves(&self, now: Timestamp) -> bool {
+        self.lifecycle(now) == Lifecycle::Running && self.serves_at.is_some_and(|at| at <= now)
+    }
+
+    /// The span that is paid, so far or in all.
+    pub fn billed(&self, now: Timestamp) -> Duration {
+        let until = self.ends.as_ref().map_or(now, |(at, _)| (*at).min(now));
+        time::since(until, self.launched_at)
+    }
+
+    /// Whether [`super::faults::Trouble::PartialList`] leaves it out.
+    pub(super) fn is_easily_missed(&self) -> bool {
+        !self.id.as_str().ends_with(['0', '4', '8', 'c'])
+    }
+
+    /// Whether EC2 still lists it.
+    pub(super) fn is_shown(&self, now: Timestamp) -> bool {
+        let ends = self.ends.as_ref().map(|(at, _)| *at);
+        ends.is_none_or(|at| now < time::after(at, self.shuts_down + SHOWN_TERMINATED))
+    }
+
+    pub fn fleet(&self) -> Option<FleetName> {
+        self.tags.get(tag::FLEET).and_then(|name| FleetName::new(name))
+    }
+
+    /// The row of DescribeInstances.
+    pub fn describe(&self, now: Timestamp) -> Instance {
+        let lifecycle = self.lifecycle(now);
+        let tags = &self.tags;
+        Instance {
+            id: self.id.clone(),
+            lifecycle,
+            launched_at: Some(self.launched_at),
+            instance_type: self.request.pool.instance_type.clone(),
+            subnet: self.request.pool.subnet.clone(),
+            private_ip: Some(self.private_ip.clone()),
+            public_ip: None,
+            private_dns: None,
+            token: Some(self.request.token.to_string()).filter(|token| !token.is_empty()),
+            tags: OurTags {
+                install: tags.get(tag::INSTALL).cloned(),
+                fleet: self.fleet(),
+                keep: tags.contains_key(tag::KEEP),
+                auto_scaling_group: tags.contains_key("aws:autoscaling:groupName"),
+            },
+            state_reason: self
+                .ends
+                .as_ref()
+                .filter(|_| lifecycle.is_ending())
+                .map(|(_, why)| why.clone()),
+        }
+    }
+}
