@@ -120,6 +120,12 @@ pub trait ShadowBook: Send + Sync {
     fn note(&self, changes: &[ShadowChange]) -> Result<(), StoreFault>;
 }
 
+/// Who counts the requests that are made.
+pub trait Tally: Send + Sync {
+    /// One attempt of an operation, and how it ended.
+    fn request(&self, operation: &str, result: &'static str);
+}
+
 pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
 }

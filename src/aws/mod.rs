@@ -1,6 +1,7 @@
 //! The ports in terms of AWS. Credentials, region and endpoint come from the SDK's own chain.
 
 mod clock;
+mod count;
 mod ec2;
 mod elb;
 mod elbv2;
@@ -10,7 +11,7 @@ mod preflight;
 mod whole;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,9 +23,10 @@ use aws_sdk_ec2::config::Credentials;
 use crate::model::balancer::{Balancer, Membership};
 use crate::model::fault::Fault;
 use crate::model::instance::InstanceId;
-use crate::ports::Balancers;
+use crate::ports::{Balancers, Tally};
 
 use self::clock::Dated;
+use self::count::Counted;
 use self::identity::Identity;
 pub use self::preflight::{Asked, Finding, Verdict, preflight};
 use self::whole::Whole;
@@ -49,12 +51,13 @@ pub struct Aws {
 
 impl Aws {
     /// Clients by the SDK's own chain; `region` overrides what the chain says.
-    pub async fn connect(region: Option<&str>) -> Self {
+    /// `tally` counts every request.
+    pub async fn connect(region: Option<&str>, tally: Option<Arc<dyn Tally>>) -> Self {
         let mut loader = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts());
         if let Some(region) = region {
             loader = loader.region(Region::new(region.to_owned()));
         }
-        Self::of(&loader.load().await)
+        Self::of(&loader.load().await, tally)
     }
 
     /// Clients of an imagined cloud at `endpoint`, with credentials that open nothing else.
@@ -64,15 +67,21 @@ impl Aws {
             .endpoint_url(endpoint)
             .region(Region::new("us-east-1"))
             .credentials_provider(Credentials::new("imagined", "imagined", None, None, "drill"));
-        Self::of(&loader.load().await)
+        Self::of(&loader.load().await, None)
     }
 
-    fn of(config: &SdkConfig) -> Self {
+    fn of(config: &SdkConfig, tally: Option<Arc<dyn Tally>>) -> Self {
         let dated = Dated::default();
-        let ec2 = aws_sdk_ec2::config::Builder::from(config).interceptor(Whole);
-        let elb = aws_sdk_elasticloadbalancing::config::Builder::from(config).interceptor(Whole);
-        let elbv2 =
-            aws_sdk_elasticloadbalancingv2::config::Builder::from(config).interceptor(Whole);
+        let counted = Counted(tally);
+        let ec2 = aws_sdk_ec2::config::Builder::from(config)
+            .interceptor(Whole)
+            .interceptor(counted.clone());
+        let elb = aws_sdk_elasticloadbalancing::config::Builder::from(config)
+            .interceptor(Whole)
+            .interceptor(counted.clone());
+        let elbv2 = aws_sdk_elasticloadbalancingv2::config::Builder::from(config)
+            .interceptor(Whole)
+            .interceptor(counted);
         Self {
             // Asked at every tick: its dates will do.
             ec2: aws_sdk_ec2::Client::from_conf(ec2.interceptor(dated.clone()).build()),

@@ -158,6 +158,7 @@ async fn drilled(
         orders,
         wake: Wake::default(),
         herald: Arc::new(Silence),
+        meter: Arc::default(),
         standing: Vec::new(),
         prune: Arc::new(|| Ok(())),
         shadow: None,

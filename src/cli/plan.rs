@@ -40,7 +40,7 @@ pub(crate) fn run(args: &PlanArgs, settings: &Settings, json: bool) -> Result<()
     // The journal is looked at, and the plan made on a copy of it.
     let store = Arc::new(MemoryStore::holding(known.unwrap_or_default()));
     let survey = runtime()?.block_on(async {
-        let ports = world::ports(settings, &policy, store.clone()).await?;
+        let ports = world::ports(settings, &policy, store.clone(), None).await?;
         let mut journal = Journal::open(store, now).map_err(anyhow::Error::new)?;
         survey(&ports, &policy, &mut journal)
             .await
@@ -80,7 +80,7 @@ fn print(view: &PlanView, policy: &Policy, blind: Option<String>) -> Result<(), 
 
 /// What `tidegate check` asks AWS.
 pub(super) async fn preflight(policy: &Policy) -> Result<Vec<Finding>, Failure> {
-    let aws = Aws::connect(policy.region.as_deref()).await;
+    let aws = Aws::connect(policy.region.as_deref(), None).await;
     let now = check::now();
     let asked: Vec<Asked> =
         policy.fleets.values().map(|fleet| question(policy, fleet, now)).collect();

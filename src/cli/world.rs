@@ -8,7 +8,7 @@ use super::{Failure, check};
 use crate::aws::Aws;
 use crate::model::time::Timestamp;
 use crate::policy::Policy;
-use crate::ports::{Clock, Ports, Store};
+use crate::ports::{Clock, Ports, Store, Tally};
 use crate::probe::HttpProbe;
 use crate::settings::Settings;
 
@@ -25,8 +25,9 @@ pub(super) async fn ports(
     settings: &Settings,
     policy: &Policy,
     store: Arc<dyn Store>,
+    tally: Option<Arc<dyn Tally>>,
 ) -> Result<Ports, Failure> {
-    let aws = Arc::new(Aws::connect(policy.region.as_deref()).await);
+    let aws = Arc::new(Aws::connect(policy.region.as_deref(), tally).await);
     let probe = HttpProbe::new(settings.secret_dirs.clone()).context("failed to prepare HTTP")?;
     Ok(Ports {
         cloud: aws.clone(),

@@ -10,10 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::admin::view::StatusView;
 use crate::admin::{Command, Handle};
+use crate::metrics::{Done, Meter};
 use crate::model::ledger::{Change, Event, EventKind};
 use crate::model::time::{self, Timestamp};
 use crate::policy::Policy;
@@ -65,6 +67,7 @@ pub struct Daemon {
     pub orders: mpsc::Receiver<Command>,
     pub wake: Wake,
     pub herald: Arc<dyn Herald>,
+    pub meter: Arc<Meter>,
     /// Problems that no tick can see: a rebuilt state, a refused policy file.
     pub standing: Vec<Concern>,
     /// Removes what is older than the record is kept.
@@ -83,6 +86,7 @@ impl Daemon {
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         let mut ready = false;
+        self.meter.begin(&self.policy, self.journal.ledger(), self.ports.clock.now());
         loop {
             let done = {
                 let turn = self.turn();
@@ -113,9 +117,17 @@ impl Daemon {
     /// One tick, and when the next is due.
     async fn turn(&mut self) -> Timestamp {
         let began = self.ports.clock.now();
+        let stopwatch = Instant::now();
         match tick(&self.ports, &self.policy, &mut self.journal, &self.standing).await {
             Ok(record) => {
                 self.tell(&record);
+                self.meter.ticked(&Done {
+                    policy: &self.policy,
+                    ledger: self.journal.ledger(),
+                    record: &record,
+                    at: self.ports.clock.now(),
+                    took: stopwatch.elapsed(),
+                });
                 if let Some((shadow, book)) = &mut self.shadow {
                     let changes = shadow.beside(&self.policy, &record.survey);
                     if !changes.is_empty()
@@ -133,6 +145,7 @@ impl Daemon {
                 );
                 error!(kind = "problem", "{text}");
                 self.handle.trouble(&text, began);
+                self.meter.stuck();
                 time::after(began, self.policy.tick)
             }
         }
@@ -211,6 +224,7 @@ impl Daemon {
         let shown = self.policy_path.display();
         match loaded {
             Ok(policy) if policy.digest == self.policy.digest => {
+                self.meter.reloaded(true, self.ports.clock.now());
                 Ok(format!("{shown} is unchanged"))
             }
             Ok(policy) if policy.install != self.policy.install => {
@@ -222,6 +236,7 @@ impl Daemon {
             Ok(policy) => {
                 let text = format!("policy {} -> {}", self.policy.digest, policy.digest);
                 self.policy = policy;
+                self.meter.reloaded(true, self.ports.clock.now());
                 if let Err(fault) = self.journal.in_force(&self.policy, self.ports.clock.now()) {
                     warn!("the new policy is in force and not in the record: {fault}");
                 }
@@ -239,6 +254,7 @@ impl Daemon {
             self.policy_path.display(),
             self.policy.digest
         );
+        self.meter.reloaded(false, self.ports.clock.now());
         self.standing.push(Concern::new(RELOAD_PROBLEM, None, text));
         why.to_owned()
     }

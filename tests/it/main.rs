@@ -9,6 +9,8 @@ mod cli;
 #[cfg(feature = "aws")]
 mod disk;
 #[cfg(feature = "aws")]
+mod metrics;
+#[cfg(feature = "aws")]
 mod moto;
 #[cfg(feature = "aws")]
 mod network;
@@ -27,6 +29,7 @@ mod shadow;
 mod support;
 mod swarm;
 mod tidy;
+mod tidy_metrics;
 mod tidy_reliability;
 mod unit_files;
 #[cfg(feature = "aws")]

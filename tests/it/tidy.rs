@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// Which modules a module may import. Arrows point inward only. Only `cli` joins everything, and
 /// tests may build what they need with anything.
-const MAY_IMPORT: [(&str, &[&str]); 20] = [
+const MAY_IMPORT: [(&str, &[&str]); 22] = [
     ("model", &[]),
     ("policy", &["model"]),
     ("roster", &["model", "policy"]),
@@ -29,10 +29,23 @@ const MAY_IMPORT: [(&str, &[&str]); 20] = [
     ("shadow", &["model", "policy", "filter", "tick"]),
     ("probe", &["model", "ports"]),
     ("sim", &["model", "policy", "ports", "record", "tick"]),
+    ("metrics", &["model", "policy", "ports", "tick"]),
     (
         "daemon",
-        &["model", "policy", "ports", "record", "roster", "tick", "shadow", "admin", "telemetry"],
+        &[
+            "model",
+            "policy",
+            "ports",
+            "record",
+            "roster",
+            "tick",
+            "shadow",
+            "metrics",
+            "admin",
+            "telemetry",
+        ],
     ),
+    ("web", &["model", "policy", "store", "metrics", "admin"]),
     ("admin", &["model", "policy", "ports", "record", "tick"]),
     ("telemetry", &["model"]),
     ("settings", &["model"]),

@@ -2,6 +2,7 @@
 //! an end in good order.
 
 mod herald;
+mod listen;
 mod wake;
 
 use std::path::PathBuf;
@@ -13,9 +14,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use self::herald::Systemd;
+use self::listen::Listen;
 use super::{FAILED, Failure, check, runtime, world};
 use crate::admin::{self, Handle};
 use crate::daemon::{Daemon, Loader, Wake};
+use crate::metrics::Meter;
 use crate::model::history::InForce;
 use crate::policy::Policy;
 use crate::ports::ShadowBook;
@@ -34,6 +37,9 @@ pub(crate) struct Run {
     /// One tick, then exit: for cron, and for trying
     #[arg(long)]
     once: bool,
+    /// Where /metrics is, to be read only: an address and a port, or `off`
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8490")]
+    listen: Listen,
     /// How the log is written
     #[arg(long, value_enum, default_value = "auto")]
     log_format: LogFormat,
@@ -60,7 +66,7 @@ async fn start(
     let now = check::now();
     let dir = StateDir::lock(&settings.state_dir).map_err(anyhow::Error::new)?;
     let opened = store::open(&dir, now).map_err(anyhow::Error::new)?;
-    let standing: Vec<Concern> = opened
+    let mut standing: Vec<Concern> = opened
         .rebuilt
         .iter()
         .map(|why| {
@@ -69,7 +75,8 @@ async fn start(
         })
         .collect();
     let database = Arc::new(opened.store);
-    let ports = world::ports(settings, &policy, database.clone()).await?;
+    let meter = Arc::new(Meter::new());
+    let ports = world::ports(settings, &policy, database.clone(), Some(meter.clone())).await?;
     let mut journal = Journal::open(database.clone(), now).map_err(anyhow::Error::new)?;
     journal.in_force(&policy, now).map_err(anyhow::Error::new)?;
     info!(
@@ -91,6 +98,10 @@ async fn start(
     let shadow = second.map(|second| shadow(args, &policy, second, &database)).transpose()?;
     let (handle, orders) = Handle::new();
     let listener = admin::bind(&settings.socket)?;
+    if let Err(why) = listen::open(args.listen, &meter).await {
+        warn!("{why}");
+        standing.push(Concern::new("listen", None, why));
+    }
     let wake = Wake::default();
     let scheduler = wake::Scheduler::start(&wake).await?;
     let herald = Arc::new(Systemd::new(scheduler));
@@ -104,6 +115,7 @@ async fn start(
         orders,
         wake: wake.clone(),
         herald,
+        meter,
         standing,
         prune: prune(database),
         shadow,

@@ -77,6 +77,10 @@ impl Daemon {
 
     pub(crate) fn start_logging_to(&mut self, stderr: Stdio, more: &[&str]) {
         let mut command = self.command(&["run", "--log-format", "text"]);
+        // Tests run beside one another, and there is one usual port.
+        if !more.contains(&"--listen") {
+            command.args(["--listen", "off"]);
+        }
         command.args(more).stdout(Stdio::null()).stderr(stderr);
         self.child = Some(command.spawn().unwrap());
     }
@@ -173,7 +177,7 @@ impl Daemon {
     /// directory; what the script mounts is seen by the daemon alone, and gone with it.
     pub(crate) fn start_after(&mut self, script: &str, namespace: bool) {
         let log = File::options().create(true).append(true).open(self.folder.path().join("log"));
-        let run = self.command(&["run", "--log-format", "text"]);
+        let run = self.command(&["run", "--log-format", "text", "--listen", "off"]);
         let mut command = Command::new(if namespace { "unshare" } else { "sh" });
         if namespace {
             command.args(["--user", "--map-root-user", "--mount", "sh"]);

@@ -3,6 +3,7 @@
 
 pub(crate) mod binary;
 pub(crate) mod cloud;
+pub(crate) mod http;
 pub(crate) mod moto;
 pub(crate) mod proxy;
 
