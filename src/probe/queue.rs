@@ -1,55 +1,27 @@
-//! One reading of a queue. Whatever is not plainly a count is unreadable, with its cause.
+//! What a queue's answer says. Whatever is not plainly a count is unreadable, with its cause.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use reqwest::header::{HeaderName, HeaderValue};
 use serde_json::Value;
 
-use super::{body, cause, guard};
+use super::body::Body;
 use crate::model::fault::printable;
 use crate::model::instance::InstanceId;
 use crate::model::reading::{Depth, Work};
-use crate::ports::QueueQuery;
-
-/// For the whole exchange.
-const LIMIT: Duration = Duration::from_secs(10);
 
 /// A count takes a dozen bytes; a JSON answer may name a thousand servers.
-const BODY_AT_MOST: usize = 65_536;
+pub const BODY_AT_MOST: usize = 65_536;
 
 /// More digits are no count of jobs.
 const DIGITS_AT_MOST: usize = 12;
 
-const SECRET_AT_MOST: u64 = 8192;
-
-pub(super) async fn read(
-    client: &reqwest::Client,
-    secret_dirs: &[PathBuf],
-    query: &QueueQuery,
-) -> Result<Depth, String> {
-    let url = guard::allowed(&query.url)?;
-    let mut request = client.get(url).timeout(LIMIT).header("cache-control", "no-cache");
-    if let Some((name, secret)) = &query.header {
-        let name: HeaderName =
-            name.parse().map_err(|_| "the header's name is no name".to_owned())?;
-        request = request.header(name, header(secret_dirs, secret)?);
-    }
-    let response = request.send().await.map_err(|error| cause(&error, LIMIT))?;
-    let status = response.status();
-    if status.is_redirection() {
-        return Err(format!("HTTP {}: redirects are not followed", status.as_u16()));
-    }
-    if status != reqwest::StatusCode::OK {
-        return Err(format!("HTTP {}", status.as_u16()));
-    }
-    let (bytes, more) = body(response, BODY_AT_MOST).await.map_err(|error| cause(&error, LIMIT))?;
-    if more {
-        return Err(format!("the answer is longer than {BODY_AT_MOST} bytes"));
-    }
-    let text = std::str::from_utf8(&bytes).map_err(|_| "the answer is not text".to_owned())?;
-    parse(text, query.json.as_deref())
+/// The reading in an answer, all of it: the answer itself, or what the JSON pointer points at.
+pub fn reading(answer: &Body, pointer: Option<&str>) -> Result<Depth, String> {
+    let bytes =
+        answer.whole().ok_or_else(|| format!("the answer is longer than {BODY_AT_MOST} bytes"))?;
+    let text = std::str::from_utf8(bytes).map_err(|_| "the answer is not text".to_owned())?;
+    parse(text, pointer)
 }
 
 /// The count in a body: the body itself, or what `pointer` points at.
@@ -119,27 +91,6 @@ fn busy(told: &Value) -> Result<BTreeMap<InstanceId, u32>, String> {
         Ok((InstanceId::new(id), count))
     };
     told.iter().map(entry).collect()
-}
-
-/// A secret's value: `$CREDENTIALS_DIRECTORY/NAME`, `/etc/tidegate/secrets/NAME`, or a path. The
-/// value never appears in a text.
-fn header(dirs: &[PathBuf], secret: &str) -> Result<HeaderValue, String> {
-    let path = if Path::new(secret).is_absolute() {
-        PathBuf::from(secret)
-    } else {
-        let found = dirs.iter().map(|dir| dir.join(secret)).find(|path| path.is_file());
-        found.ok_or_else(|| format!("secret {} is nowhere to be found", printable(secret, 60)))?
-    };
-    let failed = |why: String| format!("secret {}: {why}", printable(secret, 60));
-    let length = std::fs::metadata(&path).map_err(|error| failed(error.to_string()))?.len();
-    if length > SECRET_AT_MOST {
-        return Err(failed(format!("larger than {SECRET_AT_MOST} bytes")));
-    }
-    let text = std::fs::read_to_string(&path).map_err(|error| failed(error.to_string()))?;
-    let mut value = HeaderValue::from_str(text.trim_end_matches(['\r', '\n']))
-        .map_err(|_| failed("not a header's value".to_owned()))?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 #[cfg(test)]
