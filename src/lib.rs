@@ -17,12 +17,12 @@ pub mod act;
 pub mod tick;
 #[cfg(feature = "aws")]
 pub mod aws;
-#[cfg(feature = "aws")]
 pub mod probe;
 pub mod store;
 pub mod sim;
 pub mod shadow;
 pub mod metrics;
+pub mod custody;
 pub mod daemon;
 pub mod admin;
 pub mod web;

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::out::{counted, raw, say};
 use super::{FAILED, Failure, POLICY_INVALID};
+use crate::custody;
 use crate::model::time::Timestamp;
 use crate::policy::{self, Loaded, Policy, Problem, Severity};
 use crate::settings::Settings;
@@ -85,14 +86,15 @@ pub(crate) fn now() -> Timestamp {
 pub(crate) fn run(check: &Check, settings: &Settings, json: bool) -> Result<(), Failure> {
     let path = check.file.as_ref().unwrap_or(&settings.config);
     let read = read(path, now())?;
-    let (errors, warnings) = (read.errors(), read.count(Severity::Warning));
+    let writers = custody::writers(path);
+    let (errors, warnings) = (read.errors(), read.count(Severity::Warning) + writers.len());
     let aws = match &read.loaded.policy {
         Some(policy) if !check.offline => preflight(policy)?,
         Some(_) | None => Vec::new(),
     };
     let failed = errors + aws.iter().filter(|finding| finding.verdict == "problem").count();
     if json {
-        print_json(&read, &aws)?;
+        print_json(&read, &writers, &aws)?;
     } else {
         let color = std::io::stdout().is_terminal() && !settings.plain;
         raw(&read.rendered(color))?;
@@ -106,6 +108,9 @@ pub(crate) fn run(check: &Check, settings: &Settings, json: bool) -> Result<(), 
                 counted(policy.fleets.len(), "fleet"),
                 counted(worst, "server"),
             )?;
+        }
+        for way in &writers {
+            say!("file     warning  {way}: chown it to root, and chmod go-w")?;
         }
         for finding in &aws {
             say!("aws      {:<8} {}", finding.verdict, finding.text)?;
@@ -143,7 +148,7 @@ fn preflight(policy: &Policy) -> Result<Vec<Finding>, Failure> {
     super::runtime()?.block_on(super::plan::preflight(policy))
 }
 
-fn print_json(read: &Read, aws: &[Finding]) -> Result<(), Failure> {
+fn print_json(read: &Read, writers: &[String], aws: &[Finding]) -> Result<(), Failure> {
     let problems: Vec<_> = read.loaded.problems.iter().map(problem_json).collect();
     let aws: Vec<_> = aws
         .iter()
@@ -155,6 +160,7 @@ fn print_json(read: &Read, aws: &[Finding]) -> Result<(), Failure> {
         "valid": read.errors() == 0,
         "digest": read.loaded.policy.as_ref().map(|policy| policy.digest.clone()),
         "problems": problems,
+        "writable": writers,
         "aws": aws,
     });
     say!("{document}")

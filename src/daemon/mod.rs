@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 
 use crate::admin::view::StatusView;
 use crate::admin::{Command, Handle};
+use crate::custody;
 use crate::metrics::{Done, Meter};
 use crate::model::ledger::{Change, Event, EventKind};
 use crate::model::time::{self, Timestamp};
@@ -79,6 +80,7 @@ pub struct Daemon {
 }
 
 const RELOAD_PROBLEM: &str = "policy-refused";
+const WRITERS_PROBLEM: &str = "policy-writable";
 const STORE_PROBLEM: &str = "state database";
 
 impl Daemon {
@@ -118,6 +120,7 @@ impl Daemon {
     async fn turn(&mut self) -> Timestamp {
         let began = self.ports.clock.now();
         let stopwatch = Instant::now();
+        self.look_who_may_write();
         match tick(&self.ports, &self.policy, &mut self.journal, &self.standing).await {
             Ok(record) => {
                 self.tell(&record);
@@ -148,6 +151,19 @@ impl Daemon {
                 self.meter.stuck();
                 time::after(began, self.policy.tick)
             }
+        }
+    }
+
+    /// At every turn: rights change without a word to whoever watches the file.
+    fn look_who_may_write(&mut self) {
+        self.standing.retain(|concern| concern.key != WRITERS_PROBLEM);
+        let writers = custody::writers(&self.policy_path);
+        if !writers.is_empty() {
+            let text = format!(
+                "{}: whoever writes the policy launches and ends servers",
+                writers.join("; ")
+            );
+            self.standing.push(Concern::new(WRITERS_PROBLEM, None, text));
         }
     }
 

@@ -30,6 +30,7 @@ mod support;
 mod swarm;
 mod tidy;
 mod tidy_metrics;
+mod tidy_documents;
 mod tidy_reliability;
 mod unit_files;
 #[cfg(feature = "aws")]

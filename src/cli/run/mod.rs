@@ -7,6 +7,7 @@ mod wake;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
@@ -17,9 +18,11 @@ use self::herald::Systemd;
 use self::listen::Listen;
 use super::{FAILED, Failure, check, runtime, world};
 use crate::admin::{self, Handle};
+use crate::custody;
 use crate::daemon::{Daemon, Loader, Wake};
 use crate::metrics::Meter;
 use crate::model::history::InForce;
+use crate::model::time;
 use crate::policy::Policy;
 use crate::ports::ShadowBook;
 use crate::record::{Concern, Journal};
@@ -105,12 +108,13 @@ async fn start(
     let wake = Wake::default();
     let scheduler = wake::Scheduler::start(&wake).await?;
     let herald = Arc::new(Systemd::new(scheduler));
+    let restless = Arc::<AtomicBool>::default();
     let daemon = Daemon {
         ports,
         journal,
         policy,
         policy_path: settings.config.clone(),
-        loader: loader(settings.config.clone()),
+        loader: patient(loader(settings.config.clone()), restless.clone()),
         handle: handle.clone(),
         orders,
         wake: wake.clone(),
@@ -121,7 +125,7 @@ async fn start(
         shadow,
         speed: 1,
     };
-    let _watch = wake::watch(&settings.config, &wake);
+    let _watch = wake::watch(&settings.config, &wake, restless);
     serve(daemon, listener, handle, wake).await?;
     std::fs::remove_file(&settings.socket).ok();
     drop(dir);
@@ -194,6 +198,19 @@ pub(super) fn loader(path: PathBuf) -> Loader {
             let first = errors.map(|p| format!("line {}: {}", p.at.line, p.message));
             format!("{}\n{rendered}", first.unwrap_or_default())
         })
+    })
+}
+
+/// What is still being written may be half of a policy, and valid.
+fn patient(load: Loader, restless: Arc<AtomicBool>) -> Loader {
+    Arc::new(move || {
+        if restless.load(Ordering::Relaxed) {
+            return Err(format!(
+                "it has been written to for {} and more without a pause, so it is not read",
+                time::text(custody::AT_MOST)
+            ));
+        }
+        load()
     })
 }
 

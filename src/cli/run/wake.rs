@@ -1,15 +1,18 @@
 //! What wakes the loop: the moments at which the schedule changes, a daily hour for housekeeping,
 //! and an edited policy file. A wake-up says nothing but "look".
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
-use tokio::sync::mpsc;
+use notify::event::{ModifyKind, RenameMode};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::{Notify, mpsc};
 use tokio_cron_scheduler::{Job, JobScheduler};
 use tracing::warn;
 
+use crate::custody::{LOOK_EVERY, Look, Rest, Watched};
 use crate::daemon::Wake;
 use crate::model::time::{self, Timestamp};
 
@@ -56,7 +59,7 @@ impl Scheduler {
 async fn plan_edges(
     scheduler: JobScheduler,
     mut edges: mpsc::UnboundedReceiver<Timestamp>,
-    tick: Arc<tokio::sync::Notify>,
+    tick: Arc<Notify>,
 ) {
     let mut planned = None;
     while let Some(at) = edges.recv().await {
@@ -75,18 +78,28 @@ async fn plan_edges(
 
 /// Watches the policy file's folder, since editors and package managers replace the file. Lives as
 /// long as what it gives back.
-pub(super) fn watch(path: &Path, wake: &Wake) -> Option<RecommendedWatcher> {
+pub(super) fn watch(
+    path: &Path,
+    wake: &Wake,
+    restless: Arc<AtomicBool>,
+) -> Option<RecommendedWatcher> {
     let path = std::path::absolute(path).ok()?;
     let folder = path.parent()?.to_owned();
-    let reload = wake.reload.clone();
+    let file = Arc::new(Edited {
+        path: path.clone(),
+        somehow: Notify::new(),
+        in_one_step: AtomicBool::new(false),
+        restless,
+    });
+    tokio::spawn(read_at_rest(file.clone(), wake.reload.clone()));
     let watched = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        let changes = event.is_ok_and(|event| {
-            let written =
-                event.kind.is_create() || event.kind.is_modify() || event.kind.is_remove();
-            written && event.paths.contains(&path)
-        });
-        if changes {
-            reload.notify_one();
+        let Ok(event) = event else { return };
+        let written = event.kind.is_create() || event.kind.is_modify() || event.kind.is_remove();
+        if written && event.paths.contains(&path) {
+            if is_moved_in(&event, &path) {
+                file.in_one_step.store(true, Ordering::Relaxed);
+            }
+            file.somehow.notify_one();
         }
     });
     let watched = watched.and_then(|mut watcher| {
@@ -94,4 +107,42 @@ pub(super) fn watch(path: &Path, wake: &Wake) -> Option<RecommendedWatcher> {
         Ok(watcher)
     });
     watched.inspect_err(super::unwatched).ok()
+}
+
+/// The policy file, as its watcher sees it.
+struct Edited {
+    path: PathBuf,
+    somehow: Notify,
+    /// A file that was finished elsewhere took its place.
+    in_one_step: AtomicBool,
+    restless: Arc<AtomicBool>,
+}
+
+fn is_moved_in(event: &notify::Event, path: &Path) -> bool {
+    let EventKind::Modify(ModifyKind::Name(how)) = event.kind else { return false };
+    // Of the two paths of a move, the second is where it went.
+    matches!(how, RenameMode::To | RenameMode::Both)
+        && event.paths.last().is_some_and(|to| to == path)
+}
+
+/// Has the file read once nobody writes to it any more, and told of when that does not end.
+async fn read_at_rest(file: Arc<Edited>, reload: Arc<Notify>) {
+    loop {
+        file.somehow.notified().await;
+        let mut rest = Rest::begin(Look::at(&file.path));
+        while !file.in_one_step.swap(false, Ordering::Relaxed) {
+            tokio::time::sleep(LOOK_EVERY).await;
+            match rest.look(Look::at(&file.path), LOOK_EVERY) {
+                Watched::AtRest => break,
+                Watched::Moving => {}
+                Watched::Restless => {
+                    if !file.restless.swap(true, Ordering::Relaxed) {
+                        reload.notify_one();
+                    }
+                }
+            }
+        }
+        file.restless.store(false, Ordering::Relaxed);
+        reload.notify_one();
+    }
 }
