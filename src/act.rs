@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
-use crate::model::fault::FaultKind;
+use crate::model::fault::{Fault, FaultKind};
 use crate::model::plan::Outcome;
 use crate::model::time::{self, Timestamp};
 use crate::ports::Ports;
@@ -44,7 +44,8 @@ pub async fn act(ports: &Ports, intent: &Intent) -> Vec<Outcome> {
     done.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
-/// One after the other; the first that is throttled ends the turn, as the rest would be too.
+/// One after the other; the first that is throttled, or refused for its credentials, ends the turn,
+/// as the rest would be too.
 async fn launch_in_turn(
     ports: &Ports,
     launches: &[(usize, &Call)],
@@ -55,7 +56,10 @@ async fn launch_in_turn(
     for (at, call) in launches {
         over |= is_late(ports, begun);
         let outcome = if over { Outcome::Skipped } else { once(ports, call).await };
-        over |= matches!(&outcome, Outcome::Failed(f) if f.kind == FaultKind::Throttled);
+        over |= matches!(
+            &outcome,
+            Outcome::Failed(Fault { kind: FaultKind::Throttled | FaultKind::Credentials, .. })
+        );
         done.push((*at, outcome));
     }
     done
@@ -93,7 +97,6 @@ mod tests {
 
     use super::*;
     use crate::model::account::Account;
-    use crate::model::fault::Fault;
     use crate::model::instance::{Instance, InstanceId};
     use crate::model::launch::LaunchRequest;
     use crate::model::server::LaunchState;

@@ -37,7 +37,8 @@ use crate::telemetry::{self, LogFormat};
 pub(crate) struct Drill {
     /// What goes wrong, with commas: slow-boot, no-capacity, dead-queue, lost-replies, throttling,
     /// never-healthy, die-young, console-kill, blind-spots,
-    /// partial-list, all-sick, late-listing, slow-end, wrong-clock
+    /// partial-list, all-sick, late-listing, slow-end, wrong-clock,
+    /// stale-credentials
     #[arg(long, value_delimiter = ',', value_name = "FAULT")]
     faults: Vec<Trouble>,
     /// How long, in imagined time

@@ -126,10 +126,10 @@ fn settles(fault: &Fault, in_doubt: bool) -> Settled {
     match fault.kind {
         FaultKind::TokenSpent => Settled::CameAndWent,
         FaultKind::Ambiguous | FaultKind::TokenMismatch => Settled::No { in_doubt: true },
-        FaultKind::Throttled => Settled::No { in_doubt },
+        // The door was shut before anybody looked at the request: neither says anything of it.
+        FaultKind::Throttled | FaultKind::Credentials => Settled::No { in_doubt },
         FaultKind::NoCapacity | FaultKind::SubnetFull | FaultKind::Quota => Settled::Refused,
         FaultKind::Permission
-        | FaultKind::Credentials
         | FaultKind::Config
         | FaultKind::InstanceNotFound
         | FaultKind::BalancerNotFound

@@ -81,15 +81,47 @@ pub fn concerns(
             found.push(Concern::new(key, Some(&left.fleet), left.why.text(&policy.zone)));
         }
     }
+    found.extend(credentials(journal));
     for (call, (fleet, fault)) in journal.failing() {
         // A launch that is refused is the breaker's and the pools' business.
         let launch = call.starts_with("launch ");
-        if !launch || matches!(fault.kind, FaultKind::TokenMismatch) {
+        let of_its_own = match fault.kind {
+            FaultKind::Credentials => false,
+            FaultKind::TokenMismatch => true,
+            FaultKind::Throttled
+            | FaultKind::Ambiguous
+            | FaultKind::NoCapacity
+            | FaultKind::SubnetFull
+            | FaultKind::Quota
+            | FaultKind::Permission
+            | FaultKind::Config
+            | FaultKind::TokenSpent
+            | FaultKind::InstanceNotFound
+            | FaultKind::BalancerNotFound
+            | FaultKind::Refused => !launch,
+        };
+        if of_its_own {
             let text = format!("{call} fails: {fault}");
             found.push(Concern::new(format!("call:{call}"), Some(fleet), text));
         }
     }
     found
+}
+
+/// One problem, however many calls it refuses. A launch that it refused is asked again ever more
+/// rarely, so what it was refused for is read off its record and not off the last calls alone.
+fn credentials(journal: &Journal) -> Option<Concern> {
+    let calls = journal.failing().values().map(|(_, fault)| fault);
+    let asked = journal.ledger().servers.values().filter(|record| record.is_open());
+    let refused = asked.filter_map(|record| match &record.launch {
+        LaunchState::Asked(asked) => asked.last_fault.as_ref(),
+        LaunchState::Launched(_) | LaunchState::Refused(_) => None,
+    });
+    let fault = calls.chain(refused).find(|fault| fault.kind == FaultKind::Credentials)?;
+    let text = format!(
+        "AWS refuses the credentials: {fault}; what was asked for is asked again, and no launch twice: see that the host's role or profile gives fresh ones, and that its clock is right"
+    );
+    Some(Concern::new("credentials", None, text))
 }
 
 /// Above what a late answer may look like, and what a schedule may be off by without a word.
@@ -249,11 +281,15 @@ fn ailing(name: &FleetName, server: &Server, policy: &Policy, now: Timestamp) ->
             ("booting", format!("{label} is not yet healthy: {ailing}"))
         }
         Phase::Launching if age >= PATIENCE => {
-            let said = match &server.record.launch {
-                LaunchState::Asked(asked) => asked.last_fault.as_ref().map(ToString::to_string),
+            let fault = match &server.record.launch {
+                LaunchState::Asked(asked) => asked.last_fault.as_ref(),
                 LaunchState::Launched(_) | LaunchState::Refused(_) => None,
             };
-            let said = said.unwrap_or_else(|| "no answer".to_owned());
+            if fault.is_some_and(|fault| fault.kind == FaultKind::Credentials) {
+                // Told once, for all that they refuse.
+                return None;
+            }
+            let said = fault.map_or_else(|| "no answer".to_owned(), ToString::to_string);
             ("unanswered", format!("launch {label} has no certain answer yet: {said}"))
         }
         Phase::Terminating if is_stuck(server, now) => (

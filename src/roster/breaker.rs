@@ -9,7 +9,7 @@ use crate::model::capacity::Capacity;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ledger::Ledger;
 use crate::model::roster::{Breaker, Cold, ColdScope, Failing};
-use crate::model::server::{GoneHow, LaunchState, RetireReason, ServerRecord};
+use crate::model::server::{Asked, GoneHow, LaunchState, RetireReason, ServerRecord};
 use crate::model::time::{self, Timestamp};
 
 /// How many launches in a row must fail before launching stops.
@@ -90,6 +90,10 @@ fn verdict(record: &ServerRecord) -> Verdict {
         (_, Some(GoneHow::BehindOurBack(why))) => {
             Verdict::Bad { why: format!("it died while booting: {why}"), at_once: false }
         }
+        // Never more than asked for, and not wanted any more when it could have been.
+        (LaunchState::Asked(asked), Some(GoneHow::NeverWas)) if turned_away(asked) => {
+            Verdict::Unsaid
+        }
         (_, Some(GoneHow::Vanished | GoneHow::NeverWas)) => {
             Verdict::Bad { why: "it never showed up in EC2".to_owned(), at_once: false }
         }
@@ -143,12 +147,17 @@ fn failure(record: &ServerRecord) -> Option<(Timestamp, String)> {
     }
 }
 
+/// Every attempt was refused for who asked, or how often.
+fn turned_away(asked: &Asked) -> bool {
+    let kind = asked.last_fault.as_ref().map(|fault| fault.kind);
+    !asked.in_doubt && matches!(kind, Some(FaultKind::Credentials | FaultKind::Throttled))
+}
+
 /// A request that can never succeed as it is stops launches at once: asking again is pointless.
 fn refusal(fault: &Fault) -> Verdict {
     match fault.kind {
         FaultKind::Config
         | FaultKind::Permission
-        | FaultKind::Credentials
         | FaultKind::Refused
         | FaultKind::TokenMismatch
         | FaultKind::InstanceNotFound
@@ -157,6 +166,8 @@ fn refusal(fault: &Fault) -> Verdict {
         | FaultKind::SubnetFull
         | FaultKind::Quota
         | FaultKind::Throttled
+        // They say who asks, and nothing of what is asked for.
+        | FaultKind::Credentials
         | FaultKind::Ambiguous
         | FaultKind::TokenSpent => Verdict::Unsaid,
     }

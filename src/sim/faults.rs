@@ -35,10 +35,13 @@ pub enum Trouble {
     SlowEnd,
     /// The daemon's clock jumps: some minutes ahead and behind, and now and then two hours ahead.
     WrongClock,
+    /// For twenty minutes of every two hours the credentials are refused for every call that changes
+    /// something.
+    StaleCredentials,
 }
 
 impl Trouble {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::SlowBoot,
         Self::NoCapacity,
         Self::DeadQueue,
@@ -53,6 +56,7 @@ impl Trouble {
         Self::LateListing,
         Self::SlowEnd,
         Self::WrongClock,
+        Self::StaleCredentials,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -71,6 +75,7 @@ impl Trouble {
             Self::LateListing => "late-listing",
             Self::SlowEnd => "slow-end",
             Self::WrongClock => "wrong-clock",
+            Self::StaleCredentials => "stale-credentials",
         }
     }
 }

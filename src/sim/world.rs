@@ -149,7 +149,8 @@ impl World {
         self.settings.troubles.clear();
     }
 
-    /// Counts a call, and refuses it if a bucket is empty or somebody else has emptied it.
+    /// Counts a call, and refuses it if a bucket is empty or somebody else has emptied it, or if the
+    /// caller is not believed.
     pub fn admit(&mut self, call: &'static str) -> Result<(), Fault> {
         *self.calls.entry(call).or_default() += 1;
         let storm = self.has(Trouble::Throttling) && self.faults.chance(1.0 / 3.0);
@@ -158,6 +159,14 @@ impl World {
                 FaultKind::Throttled,
                 "RequestLimitExceeded",
                 "Request limit exceeded.",
+            ));
+        }
+        let stale = self.now.as_second().div_euclid(1200) % 6 == 0;
+        if stale && self.has(Trouble::StaleCredentials) && !call.starts_with("Describe") {
+            return Err(Fault::new(
+                FaultKind::Credentials,
+                "ExpiredToken",
+                "The security token included in the request is expired.",
             ));
         }
         Ok(())
