@@ -247,9 +247,12 @@ fn place(location: Location, text: &str) -> Place {
     let column = usize::try_from(location.column()).unwrap_or(1).max(1);
     let span = location.span();
     let bytes = |n: Option<u64>| n.and_then(|n| usize::try_from(n).ok());
-    let (start, length) = bytes(span.byte_offset())
-        .zip(bytes(span.byte_len()))
-        .unwrap_or_else(|| (offset(text, line, column), 1));
+    let (start, length) =
+        bytes(span.byte_offset()).zip(bytes(span.byte_len())).unwrap_or_else(|| {
+            let start = offset(text, line, column);
+            let letter = text.get(start..).and_then(|rest| rest.chars().next());
+            (start, letter.map_or(0, char::len_utf8))
+        });
     Place { line, column, start, end: start.saturating_add(length) }
 }
 
