@@ -40,7 +40,9 @@ fn parse(text: &str, pointer: Option<&str>) -> Result<Depth, String> {
     };
     let document: Value =
         serde_json::from_str(text).map_err(|_| format!("not JSON: {}", printable(text, 60)))?;
-    let found = document.pointer(pointer).ok_or_else(|| format!("nothing at {pointer}"))?;
+    let found = document
+        .pointer(pointer)
+        .ok_or_else(|| format!("nothing at {}", printable(pointer, 60)))?;
     let waiting = found.as_u64().ok_or_else(|| not_a_count(&found.to_string()))?;
     if waiting >= 10_u64.pow(12) {
         return Err(not_a_count(&found.to_string()));
@@ -172,5 +174,7 @@ mod tests {
     fn causes_are_safe_to_print() {
         let said = parse("\u{1b}]0;owned\u{7}", None).unwrap_err();
         assert!(!said.contains('\u{1b}'), "{said}");
+        let said = parse("{}", Some("/\u{1b}[31m")).unwrap_err();
+        assert_eq!(said, "nothing at /\\u{1b}[31m");
     }
 }
