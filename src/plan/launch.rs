@@ -90,6 +90,20 @@ fn replay_due(asked: &Asked, now: Timestamp) -> bool {
     !hopeless && time::since(now, asked.last_attempt_at) >= wait.min(REPLAY_AT_MOST)
 }
 
+/// The token of a launch at this instant. Where the clock was set back, an instant comes twice, and
+/// the next ordinal is taken.
+fn fresh_token(draft: &Draft<'_>, policy: &Policy, ordinal: u32, pool: &Pool) -> Token {
+    let ordinal = usize::try_from(ordinal).unwrap_or(usize::MAX);
+    let name = &draft.view.name;
+    let derive = |ordinal| Token::derive(&policy.install, name, draft.now, ordinal, pool);
+    let known = |token: &Token| draft.view.servers.iter().any(|s| s.record.token == *token);
+    let begun = |token: &Token| {
+        draft.acts.iter().any(|act| matches!(act, Act::Launch(request) if request.token == *token))
+    };
+    let mut tokens = (ordinal..).map(derive);
+    tokens.find(|token| !known(token) && !begun(token)).unwrap_or_else(|| derive(ordinal))
+}
+
 /// Launches what is still missing.
 pub(super) fn launch(
     draft: &mut Draft<'_>,
@@ -124,8 +138,7 @@ pub(super) fn launch(
             return leave(draft, left, why);
         }
         alive = alive.saturating_add(1);
-        let ordinal = usize::try_from(ordinal).unwrap_or(usize::MAX);
-        let token = Token::derive(&policy.install, &fleet.name, draft.now, ordinal, &pool);
+        let token = fresh_token(draft, policy, ordinal, &pool);
         draft.acts.push(Act::Launch(Box::new(frozen_request(policy, fleet, pool, token))));
     }
     if allowed < missing {
