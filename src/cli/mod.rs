@@ -14,10 +14,12 @@ mod hand;
 mod explain;
 mod export;
 mod history;
+mod iam;
 mod journal;
 mod moment;
 mod next;
 mod out;
+mod papers;
 mod past;
 #[cfg(feature = "aws")]
 mod plan;
@@ -106,6 +108,15 @@ enum Command {
     #[cfg(feature = "aws")]
     #[command(flatten)]
     Hand(hand::Hand),
+    /// The least IAM policy for this very policy file
+    IamPolicy(iam::IamPolicy),
+    /// The policy file as a JSON Schema, for editors
+    Schema,
+    /// Completions for a shell
+    Completions(papers::Completions),
+    /// Manual pages, for packages
+    #[command(hide = true)]
+    ManPages(papers::ManPages),
     #[cfg(not(feature = "aws"))]
     #[command(flatten)]
     Absent(Absent),
@@ -211,6 +222,10 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Shadow(args) => shadow::run(&args, &settings, json),
         Command::Export(args) => export::run(&args, &settings),
         Command::Decide(args) => decide::run(&args, &settings),
+        Command::IamPolicy(args) => iam::run(&args, &settings),
+        Command::Schema => papers::print_schema(),
+        Command::Completions(args) => papers::completions(&args),
+        Command::ManPages(args) => papers::man_pages(&args),
         Command::Demo(demo) => demo::run(&demo, own_policy.as_deref(), &settings, json),
         #[cfg(feature = "aws")]
         Command::Run(run) => run::run(&run, &settings, json),

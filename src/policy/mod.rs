@@ -8,6 +8,8 @@ pub mod file;
 mod lines;
 mod lower;
 mod problem;
+pub mod reference;
+pub mod schema;
 pub mod span;
 #[cfg(test)]
 mod tests;

@@ -23,6 +23,7 @@ mod page;
 mod recorded;
 mod crash;
 mod scenario;
+mod schema;
 #[cfg(feature = "aws")]
 mod shadow;
 #[cfg(feature = "aws")]

@@ -5,6 +5,18 @@ use std::collections::BTreeSet;
 
 use crate::tidy::{MAY_IMPORT, name_at_start, none, read, root, sources};
 
+/// `IamPolicy` as clap writes it.
+fn kebab(variant: &str) -> String {
+    let mut name = String::new();
+    for letter in variant.chars() {
+        if letter.is_ascii_uppercase() && !name.is_empty() {
+            name.push('-');
+        }
+        name.push(letter.to_ascii_lowercase());
+    }
+    name
+}
+
 /// The names of commands: variants of the two enums, as clap writes them.
 fn commands() -> BTreeSet<String> {
     let mut found = BTreeSet::from(["help".to_owned()]);
@@ -14,10 +26,12 @@ fn commands() -> BTreeSet<String> {
         let text = read(path);
         let body = text.split(head).nth(1).unwrap_or_default();
         let body = body.split("\n}\n").next().unwrap_or_default();
+        let mut hidden = false;
         for line in body.lines().filter_map(|line| line.strip_prefix("    ")) {
-            if line.starts_with(|c: char| c.is_ascii_uppercase()) {
-                found.insert(name_at_start(line).to_ascii_lowercase());
+            if line.starts_with(|c: char| c.is_ascii_uppercase()) && !hidden {
+                found.insert(kebab(name_at_start(line)));
             }
+            hidden = line.contains("hide = true");
         }
     }
     // Flattened: their variants are the commands.
@@ -38,7 +52,9 @@ fn documents_name_only_commands_that_exist() {
             let spoken = ["`tidegate ", "sudo tidegate ", "bin/tidegate "];
             let typed = line.strip_prefix("tidegate ").filter(|_| typing).into_iter();
             let typed = typed.chain(spoken.iter().flat_map(|head| line.split(head).skip(1)));
-            for name in typed.map(name_at_start) {
+            for words in typed {
+                let name = words.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next();
+                let name = name.unwrap_or_default();
                 if !name.is_empty() && !commands.contains(name) {
                     found.push(format!("{path}:{}: there is no `tidegate {name}`", at + 1));
                 }
