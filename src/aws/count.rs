@@ -7,7 +7,7 @@ use std::sync::Arc;
 use aws_sdk_ec2::config::interceptors::FinalizerInterceptorContextRef;
 use aws_sdk_ec2::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_ec2::error::BoxError;
-use aws_smithy_runtime_api::client::orchestrator::Metadata;
+use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, Metadata};
 
 use crate::ports::Tally;
 
@@ -32,7 +32,7 @@ impl Intercept for Counted {
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         if let (Some(tally), Some(operation)) = (&self.0, config.load::<Metadata>()) {
-            let status = context.response().map(|answer| answer.status());
+            let status = context.response().map(HttpResponse::status);
             let read = context.output_or_error().is_some_and(|outcome| outcome.is_ok());
             let result = match status {
                 None => "no_answer",
