@@ -8,6 +8,7 @@
 
 pub mod order;
 pub mod view;
+pub mod words;
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};

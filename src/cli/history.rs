@@ -32,13 +32,7 @@ pub(crate) struct History {
 
 impl History {
     fn shows(&self, told: &Told) -> bool {
-        match told.event.kind {
-            EventKind::Decision => self.all || self.why_not || !told.changes_nothing(),
-            EventKind::Action | EventKind::Seen => self.all,
-            EventKind::Problem | EventKind::Recovered | EventKind::Override | EventKind::Policy => {
-                true
-            }
-        }
+        self.all || told.is_news() || (self.why_not && told.event.kind == EventKind::Decision)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The journal as commands read it that change nothing: the file as it is, whether or not a daemon
 //! writes to it meanwhile.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use jiff::tz::TimeZone;
@@ -9,12 +9,13 @@ use jiff::tz::TimeZone;
 use super::{FAILED, Failure, USAGE};
 use crate::model::fault::printable;
 use crate::model::fleet::FleetName;
-use crate::model::history::{History, InForce, Told};
+use crate::model::history::{History, Told};
 use crate::model::time::Timestamp;
-use crate::policy::{self, Policy};
+use crate::policy::Policy;
 use crate::ports::StoreFault;
 use crate::settings::Settings;
 use crate::store::{self, DATABASE};
+use crate::story::policy_at;
 
 pub(super) struct JournalFile(PathBuf);
 
@@ -42,10 +43,7 @@ impl JournalFile {
 
     /// The policy that was in force, with its zone, if a daemon noted it.
     pub(super) fn policy(&self, at: Timestamp) -> Result<Option<Policy>, Failure> {
-        let noted =
-            store::in_force(&self.0, at).map_err(|fault| self.failed(&fault.to_string()))?;
-        let load = |ran: InForce| policy::load("the policy that ran", &ran.text, ran.since).policy;
-        Ok(noted.and_then(load))
+        self.at(|path| policy_at(path, at))
     }
 
     /// The zone of the policy that was in force.
@@ -57,7 +55,19 @@ impl JournalFile {
         Failure::Error(FAILED, anyhow!("{}: {why}", self.0.display()))
     }
 
-    fn there<T>(&self, found: Result<Option<T>, StoreFault>) -> Result<T, Failure> {
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// A look at the file, with what it says when it cannot be read.
+    pub(super) fn at<T>(
+        &self,
+        look: impl FnOnce(&Path) -> Result<T, StoreFault>,
+    ) -> Result<T, Failure> {
+        look(&self.0).map_err(|fault| self.failed(&fault.to_string()))
+    }
+
+    pub(super) fn there<T>(&self, found: Result<Option<T>, StoreFault>) -> Result<T, Failure> {
         let found = found.map_err(|fault| self.failed(&fault.to_string()))?;
         found.ok_or_else(|| {
             let shown = self.0.display();

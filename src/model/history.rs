@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 
 use super::capacity::Capacity;
 use super::fleet::FleetName;
-use super::ledger::Event;
+use super::ledger::{Event, EventKind};
 use super::reading::Reading;
 use super::server::ServerRecord;
 use super::time::Timestamp;
@@ -55,6 +55,18 @@ pub struct Told {
 }
 
 impl Told {
+    /// Whether it belongs into a short record: decisions that changed something, and all else but
+    /// calls and sightings.
+    pub fn is_news(&self) -> bool {
+        match self.event.kind {
+            EventKind::Decision => !self.changes_nothing(),
+            EventKind::Action | EventKind::Seen => false,
+            EventKind::Problem | EventKind::Recovered | EventKind::Override | EventKind::Policy => {
+                true
+            }
+        }
+    }
+
     /// A decision that changed nothing: it stands there for its reasons.
     pub fn changes_nothing(&self) -> bool {
         self.from_to.is_some_and(|(from, to)| from == to)

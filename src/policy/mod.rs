@@ -3,6 +3,7 @@
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
 pub mod calendar;
+pub mod coming;
 pub mod cron;
 pub mod file;
 mod lines;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// Which modules a module may import. Arrows point inward only. Only `cli` joins everything, and
 /// tests may build what they need with anything.
-pub(crate) const MAY_IMPORT: [(&str, &[&str]); 23] = [
+pub(crate) const MAY_IMPORT: [(&str, &[&str]); 25] = [
     ("model", &[]),
     ("policy", &["model"]),
     ("roster", &["model", "policy"]),
@@ -30,6 +30,8 @@ pub(crate) const MAY_IMPORT: [(&str, &[&str]); 23] = [
     ("probe", &["model", "ports"]),
     ("sim", &["model", "policy", "ports", "record", "tick"]),
     ("metrics", &["model", "policy", "ports", "tick"]),
+    ("chart", &["model"]),
+    ("story", &["model", "policy", "filter", "ports", "store"]),
     ("custody", &["model"]),
     (
         "daemon",
@@ -47,7 +49,7 @@ pub(crate) const MAY_IMPORT: [(&str, &[&str]); 23] = [
             "telemetry",
         ],
     ),
-    ("web", &["model", "policy", "store", "metrics", "admin"]),
+    ("web", &["model", "policy", "ports", "store", "metrics", "chart", "story", "admin"]),
     ("admin", &["model", "policy", "ports", "record", "tick"]),
     ("telemetry", &["model"]),
     ("settings", &["model"]),

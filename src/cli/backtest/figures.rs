@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::Column;
-use super::axis::{Scale, grouped};
-use super::chart::{Chart, Layer, Rule};
 use super::page::stretch;
+use crate::chart::axis::{Scale, grouped};
+use crate::chart::{Chart, HEIGHT, Layer, Rule};
 use crate::model::time;
 use crate::policy::Billing;
 use crate::sim::backtest::series::{Bin, Series};
@@ -91,11 +91,13 @@ fn waiting<'a>(nth: usize, column: &Column, scales: &'a Scales) -> Chart<'a> {
         id: format!("p{nth}-waiting"),
         title: "Jobs that wait",
         unit: "jobs",
+        height: HEIGHT,
         tells,
         scale: &scales.waiting,
         layers: vec![Layer::area("waiting", "", heights)],
         rules: Vec::new(),
         flag: None,
+        marks: Vec::new(),
     }
 }
 
@@ -134,6 +136,7 @@ fn waits<'a>(nth: usize, column: &Column, scales: &'a Scales) -> Chart<'a> {
         id: format!("p{nth}-waits"),
         title: "How long jobs waited",
         unit: "wait",
+        height: HEIGHT,
         tells,
         scale: &scales.waits,
         layers,
@@ -143,6 +146,7 @@ fn waits<'a>(nth: usize, column: &Column, scales: &'a Scales) -> Chart<'a> {
             value: goal,
         }],
         flag: column.outcome.worst.as_ref().map(|worst| (worst.arrived, "the longest")),
+        marks: Vec::new(),
     }
 }
 
@@ -217,6 +221,7 @@ fn servers<'a>(nth: usize, column: &Column, scales: &'a Scales) -> Chart<'a> {
         id: format!("p{nth}-servers"),
         title: "Servers",
         unit: "servers",
+        height: HEIGHT,
         tells: format!(
             "{mean:.1} on average, {} at most; {} launches.{off}",
             most_servers(column),
@@ -226,6 +231,7 @@ fn servers<'a>(nth: usize, column: &Column, scales: &'a Scales) -> Chart<'a> {
         layers,
         rules,
         flag: None,
+        marks: Vec::new(),
     }
 }
 
@@ -247,6 +253,7 @@ fn cost<'a>(nth: usize, column: &Column, scales: &'a Scales) -> Chart<'a> {
         id: format!("p{nth}-cost"),
         title: "The bill so far",
         unit: "dollars",
+        height: HEIGHT,
         tells: format!(
             "${:.2} if hours are billed, ${:.2} if seconds are.",
             outcome.cost_by_hour, outcome.cost_by_second
@@ -258,5 +265,6 @@ fn cost<'a>(nth: usize, column: &Column, scales: &'a Scales) -> Chart<'a> {
         ],
         rules: Vec::new(),
         flag: None,
+        marks: Vec::new(),
     }
 }

@@ -1,7 +1,5 @@
 //! `tidegate backtest`: what a policy would have cost over a trace, and who would have waited.
 
-mod axis;
-mod chart;
 mod figures;
 mod page;
 mod slices;

@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::axis::grouped;
-use super::chart::{Frame, Slice};
 use super::figures::{Scales, charts};
-use super::slices::slices;
+use super::slices::{Row, slices};
 use super::{Asked, Column, Failure, Past, ROWS, Trace};
+use crate::chart::axis::grouped;
+use crate::chart::{self, Frame, Slice, patterns, zone_note};
 use crate::model::fault::printable;
 use crate::model::time::{self, Timestamp};
 use crate::policy::Billing;
@@ -59,7 +59,7 @@ fn page(
                 meta http-equiv="Content-Security-Policy" content=(NOTHING_ELSE);
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { "Backtest: " (shown(&first.name)) @if several { " and others" } }
-                style { (PreEscaped(STYLE)) }
+                style { (PreEscaped(chart::STYLE)) (PreEscaped(STYLE)) }
             }
             body {
                 (patterns())
@@ -78,25 +78,6 @@ fn page(
             }
         }
     })
-}
-
-/// Stripes and bars tell booting and draining apart without colour. They run along the two
-/// directions that survive stretching.
-fn patterns() -> Markup {
-    html! {
-        svg.none aria-hidden="true" {
-            defs {
-                pattern id="stripes" width="4" height="5" patternUnits="userSpaceOnUse" {
-                    rect class="booting-ink tint" width="4" height="5" {}
-                    rect class="booting-ink" width="4" height="2" {}
-                }
-                pattern id="bars" width="4" height="2.5" patternUnits="userSpaceOnUse" {
-                    rect class="draining-ink tint" width="4" height="2.5" {}
-                    rect class="draining-ink" width="4" height="1.5" {}
-                }
-            }
-        }
-    }
 }
 
 fn shown(name: &str) -> String {
@@ -188,8 +169,16 @@ fn summary(columns: &[Column]) -> Markup {
 
 fn policy(nth: usize, column: &Column, span: (Timestamp, Timestamp), scales: &Scales) -> Markup {
     let series = &column.outcome.series;
-    let frame = Frame { from: span.0, to: span.1, series, zone: &column.zone };
-    let slices = slices(column, span.1);
+    let frame = Frame {
+        from: span.0,
+        to: span.1,
+        origin: series.origin,
+        width: series.width,
+        zone: &column.zone,
+        note: zone_note(span.0, &column.zone),
+    };
+    let rows = slices(column, span.1);
+    let slices: Vec<Slice> = rows.iter().map(|row| row.slice.clone()).collect();
     let bounds = column.fleet.bounds;
     html! {
         section.policy id={ "p" (nth) } {
@@ -213,7 +202,7 @@ fn policy(nth: usize, column: &Column, span: (Timestamp, Timestamp), scales: &Sc
                     Err(why) => figure { figcaption { h3 { (why.0) } p { (why.1) } } },
                 }
             }
-            (as_table(&slices, column))
+            (as_table(&rows, column))
         }
     }
 }
@@ -252,12 +241,12 @@ fn worst(column: &Column) -> Markup {
     }
 }
 
-fn as_table(slices: &[Slice], column: &Column) -> Markup {
+fn as_table(rows: &[Row], column: &Column) -> Markup {
     let known = column.outcome.jobs.is_some();
     let float = |n: u64| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
-    let mean = |slice: &Slice| {
-        let span = time::since(slice.to, slice.from).as_secs_f64().max(1.0);
-        slice.bin.servers.as_secs_f64() / span
+    let mean = |row: &Row| {
+        let span = time::since(row.slice.to, row.slice.from).as_secs_f64().max(1.0);
+        row.bin.servers.as_secs_f64() / span
     };
     html! {
         details {
@@ -277,8 +266,8 @@ fn as_table(slices: &[Slice], column: &Column) -> Markup {
                         th scope="col" { "cost in it" }
                     } }
                     tbody {
-                        @for slice in slices {
-                            @let bin = &slice.bin;
+                        @for row in rows {
+                            @let (slice, bin) = (&row.slice, &row.bin);
                             tr {
                                 th scope="row" { (stretch(slice.from, time::since(slice.to, slice.from), column)) }
                                 td { (bin.waiting) }
@@ -289,7 +278,7 @@ fn as_table(slices: &[Slice], column: &Column) -> Markup {
                                     } }
                                     td { (bin.longest.map_or_else(|| "-".to_owned(), time::text)) }
                                 }
-                                td { (format!("{:.1}", mean(slice))) }
+                                td { (format!("{:.1}", mean(row))) }
                                 td { (bin.most) }
                                 td { (format!("${:.2}", column.due(bin))) }
                             }

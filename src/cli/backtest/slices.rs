@@ -3,10 +3,16 @@
 use std::time::Duration;
 
 use super::Column;
-use super::chart::Slice;
 use super::page::stretch;
+use crate::chart::Slice;
 use crate::model::time::{self, Timestamp};
 use crate::sim::backtest::series::{Bin, Series};
+
+/// A stretch of time with its figures.
+pub(super) struct Row {
+    pub slice: Slice,
+    pub bin: Bin,
+}
 
 /// More rows nobody reads.
 const ROWS_AT_MOST: usize = 49;
@@ -29,7 +35,7 @@ fn lacking(series: &Series, bins: usize, midnight: Timestamp) -> usize {
 }
 
 /// What comes after `until`, the end of the charts, is one row.
-pub(super) fn slices(column: &Column, until: Timestamp) -> Vec<Slice> {
+pub(super) fn slices(column: &Column, until: Timestamp) -> Vec<Row> {
     let series = &column.outcome.series;
     let drawn = (0..series.bins.len()).take_while(|nth| series.begins(*nth) < until).count();
     let bins = bins_in_a_row(series, drawn.max(1));
@@ -48,7 +54,8 @@ pub(super) fn slices(column: &Column, until: Timestamp) -> Vec<Slice> {
         let from = series.begins(nth).max(series.from);
         let to = series.begins(nth + row.len()).min(series.to);
         paid += column.due(&bin);
-        slices.push(Slice { from, to, bin, text: told(column, (from, to), &bin, paid) });
+        let slice = Slice { from, to, text: told(column, (from, to), &bin, paid) };
+        slices.push(Row { slice, bin });
         nth += row.len();
         take = bins;
     }

@@ -10,7 +10,7 @@ use crate::model::time::{self, Timestamp};
 
 /// From zero to a round figure.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Scale {
+pub struct Scale {
     pub top: f64,
     pub ticks: Vec<(f64, String)>,
 }
@@ -31,17 +31,17 @@ impl Scale {
     }
 
     /// Things that are counted: no halves.
-    pub(super) fn counts(most: f64) -> Self {
+    pub fn counts(most: f64) -> Self {
         Self::by(most, decimal(most).max(1.0), |count| grouped(&format!("{count:.0}")))
     }
 
-    pub(super) fn dollars(most: f64) -> Self {
+    pub fn dollars(most: f64) -> Self {
         let step = decimal(most).max(0.01);
         let digits = if step < 1.0 { 2 } else { 0 };
         Self::by(most, step, |dollars| format!("${}", grouped(&format!("{dollars:.digits$}"))))
     }
 
-    pub(super) fn spans(most: Duration) -> Self {
+    pub fn spans(most: Duration) -> Self {
         let minutes = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720];
         let minutes = minutes.into_iter().map(|n| f64::from(n) * 60.0);
         let seconds = [1.0, 2.0, 5.0, 10.0, 15.0, 30.0];
@@ -64,7 +64,7 @@ fn decimal(most: f64) -> f64 {
 }
 
 /// `12 345`, with a narrow space that does not break.
-pub(super) fn grouped(figure: &str) -> String {
+pub fn grouped(figure: &str) -> String {
     let (whole, rest) = figure.split_once('.').map_or((figure, ""), |parts| parts);
     let mut out = String::new();
     for (nth, digit) in whole.chars().enumerate() {
@@ -79,7 +79,7 @@ pub(super) fn grouped(figure: &str) -> String {
 
 /// A time on the axis.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Tick {
+pub struct Tick {
     pub at: Timestamp,
     pub label: String,
     /// Left out where there is little room.
@@ -90,7 +90,7 @@ pub(super) struct Tick {
 const TICKS: f64 = 9.0;
 
 /// The round times of `zone` within a span.
-pub(super) fn times(from: Timestamp, to: Timestamp, zone: &TimeZone) -> Vec<Tick> {
+pub fn times(from: Timestamp, to: Timestamp, zone: &TimeZone) -> Vec<Tick> {
     let minutes = time::since(to, from).as_secs_f64() / 60.0;
     let fits = |step: &i64| minutes <= f64::from(i32::try_from(*step).unwrap_or(i32::MAX)) * TICKS;
     let within_days = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720];

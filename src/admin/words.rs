@@ -1,0 +1,100 @@
+//! What stands, in sentences: for `tidegate explain` and for the daemon's page.
+
+use std::collections::BTreeMap;
+
+use jiff::tz::TimeZone;
+
+use super::view::{FleetStatus, ReadingView};
+use crate::model::time::{self, Timestamp};
+
+/// An instant of a view.
+pub fn at(text: &str) -> Option<Timestamp> {
+    text.parse().ok()
+}
+
+/// Tells in the policy's zone, as of the daemon's last look.
+#[derive(Debug, Clone)]
+pub struct Teller {
+    pub zone: TimeZone,
+    /// When the daemon looked.
+    pub now: Option<Timestamp>,
+}
+
+impl Teller {
+    /// What is aimed at, and whether that is what is wanted.
+    pub fn headline(&self, fleet: &FleetStatus) -> String {
+        let name = &fleet.name;
+        let since = fleet.since.as_deref().and_then(at);
+        let since = since.map_or_else(String::new, |since| {
+            let ago = self.now.map(|now| time::text(time::since(now, since)));
+            let ago = ago.map_or_else(String::new, |ago| format!(" ({ago})"));
+            format!(" since {}{ago}", time::local(since, &self.zone))
+        });
+        let (Some(desired), Some(wanted)) = (fleet.desired, fleet.wanted) else {
+            let capacity = fleet.capacity;
+            return format!(
+                "{name} is not in the policy: its {capacity} servers are left as they are"
+            );
+        };
+        let observe =
+            if fleet.mode == "observe" { ", in observe mode: nothing is done" } else { "" };
+        if desired == fleet.capacity && wanted == desired {
+            format!("{name} stays at {desired}{since}{observe}")
+        } else if desired == fleet.capacity {
+            let verb = if wanted < desired { "shrink" } else { "grow" };
+            format!("{name} stays at {desired}{since}. It would {verb} to {wanted}, but{observe}:")
+        } else {
+            let more =
+                if wanted == desired { String::new() } else { format!(", and then to {wanted}") };
+            format!("{name} goes from {} to {desired}{more}{observe}", fleet.capacity)
+        }
+    }
+
+    /// What the queue said, and how long ago.
+    pub fn reading(&self, reading: &ReadingView) -> String {
+        let read = at(&reading.at);
+        let ago = read.zip(self.now).map(|(read, now)| time::text(time::since(now, read)));
+        let when = ago.map_or_else(String::new, |ago| format!(", read {ago} ago"));
+        match (reading.waiting, &reading.unreadable) {
+            (Some(waiting), _) => {
+                let oldest = reading.oldest_seconds.map(std::time::Duration::from_secs);
+                let oldest =
+                    oldest.map(|oldest| format!(", the oldest for {}", time::text(oldest)));
+                format!("{waiting} jobs waiting{}{when}", oldest.unwrap_or_default())
+            }
+            (None, why) => {
+                format!("not readable: {}{when}", why.as_deref().unwrap_or("no cause known"))
+            }
+        }
+    }
+
+    /// When its answer may change.
+    pub fn next(&self, fleet: &FleetStatus) -> String {
+        let local = |text: &str| at(text).map(|at| time::local(at, &self.zone));
+        let reading = fleet.next_reading.as_deref().and_then(local);
+        let look = fleet.next_look.as_deref().and_then(local);
+        match (reading, look) {
+            (Some(reading), Some(look)) => {
+                format!(
+                    "the queue is read at {reading}; otherwise the answer may differ from {look} on"
+                )
+            }
+            (Some(reading), None) => format!("the queue is read at {reading}"),
+            (None, Some(look)) => format!("the answer may differ from {look} on"),
+            (None, None) => {
+                "nothing is due: only an edit, an order or a lost server changes this".to_owned()
+            }
+        }
+    }
+}
+
+/// How many servers are in each phase.
+pub fn servers(fleet: &FleetStatus) -> String {
+    let mut phases: BTreeMap<&str, usize> = BTreeMap::new();
+    for instance in &fleet.instances {
+        let n = phases.entry(&instance.phase).or_default();
+        *n = n.saturating_add(1);
+    }
+    let counts: Vec<String> = phases.iter().map(|(phase, n)| format!("{n} {phase}")).collect();
+    if counts.is_empty() { "none".to_owned() } else { counts.join(", ") }
+}

@@ -1,0 +1,135 @@
+//! What the schedule will do: its changes to come, and those of the clocks.
+
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use super::calendar::Standing;
+use super::{FleetPolicy, Policy, Schedule};
+use crate::model::time::{self, Timestamp};
+
+/// More changes of one fleet than this are a schedule that nobody reads to the end.
+const CHANGES_AT_MOST: usize = 2000;
+
+/// A thing to come.
+#[derive(Debug, Clone)]
+pub struct Coming<'a> {
+    pub at: Timestamp,
+    pub what: What<'a>,
+}
+
+/// What comes.
+#[derive(Debug, Clone)]
+pub enum What<'a> {
+    /// From a capacity to what stands from then on; `None`: no line, and so the fleet's `min`.
+    Capacity { fleet: &'a FleetPolicy, from: Option<u32>, standing: Option<Standing> },
+    /// The clocks are set; by how much, in seconds.
+    Clocks { by: i64 },
+}
+
+/// What comes to some fleets until `end`, in order of time.
+pub fn coming<'a>(
+    policy: &Policy,
+    fleets: impl IntoIterator<Item = &'a FleetPolicy>,
+    (now, end): (Timestamp, Timestamp),
+) -> Vec<Coming<'a>> {
+    let mut coming: Vec<Coming<'_>> = clock_changes(&policy.zone, now, end).collect();
+    for fleet in fleets {
+        if let Some(schedule) = &fleet.schedule {
+            coming.extend(changes(fleet, schedule, now, end));
+        }
+    }
+    coming.sort_by_key(|coming| coming.at);
+    coming
+}
+
+/// The capacity that a fleet's schedule asks for now, and by which line.
+pub fn stands(fleet: &FleetPolicy, now: Timestamp) -> String {
+    let standing = fleet.schedule.as_ref().and_then(|schedule| schedule.standing(now));
+    let by_queue = if fleet.queue.is_some() { "at least " } else { "" };
+    match standing {
+        Some(standing) => {
+            format!(
+                "{by_queue}{} by \"{}\" (line {})",
+                standing.capacity, standing.text, standing.at_line
+            )
+        }
+        None => format!("{by_queue}{}: min", fleet.bounds.min()),
+    }
+}
+
+fn changes<'a>(
+    fleet: &'a FleetPolicy,
+    schedule: &'a Schedule,
+    now: Timestamp,
+    end: Timestamp,
+) -> Vec<Coming<'a>> {
+    let mut found = Vec::new();
+    let mut from = schedule.standing(now).map(|standing| standing.capacity);
+    let mut at = now;
+    while let Some((changes, standing)) = schedule.next_change(at, Duration::ZERO)
+        && changes <= end
+        && found.len() < CHANGES_AT_MOST
+    {
+        at = changes;
+        let capacity = standing.as_ref().map(|standing| standing.capacity);
+        found.push(Coming { at, what: What::Capacity { fleet, from, standing } });
+        from = capacity;
+    }
+    found
+}
+
+fn clock_changes(
+    zone: &TimeZone,
+    now: Timestamp,
+    end: Timestamp,
+) -> impl Iterator<Item = Coming<'static>> {
+    let seconds = |at: Timestamp| i64::from(zone.to_offset(at).seconds());
+    let by = move |at: Timestamp| {
+        seconds(at).saturating_sub(seconds(time::before(at, Duration::from_secs(1))))
+    };
+    let following = zone.following(now).map(|change| change.timestamp());
+    let within = following.take_while(move |at| *at <= end).collect::<Vec<_>>();
+    let set = within.into_iter().map(move |at| Coming { at, what: What::Clocks { by: by(at) } });
+    let set: Vec<_> = set.filter(|set| !matches!(set.what, What::Clocks { by: 0 })).collect();
+    set.into_iter()
+}
+
+impl Coming<'_> {
+    /// The fleet that it comes to; `None`: the clocks.
+    pub fn fleet(&self) -> Option<&FleetPolicy> {
+        match &self.what {
+            What::Capacity { fleet, .. } => Some(fleet),
+            What::Clocks { .. } => None,
+        }
+    }
+
+    /// What changes, and by what.
+    pub fn text(&self) -> String {
+        match &self.what {
+            What::Capacity { fleet, from, standing } => {
+                let min = fleet.bounds.min();
+                let from = from.unwrap_or(min);
+                let to = standing.as_ref().map_or(min, |standing| standing.capacity);
+                let floor = if fleet.queue.is_some() { "at least " } else { "" };
+                let by = standing.as_ref().map_or_else(
+                    || "min".to_owned(),
+                    |standing| format!("\"{}\" (line {})", standing.text, standing.at_line),
+                );
+                format!("{from} -> {floor}{to}   {by}")
+            }
+            What::Clocks { by } => {
+                let span = time::text(Duration::from_secs(by.unsigned_abs()));
+                if *by > 0 {
+                    format!(
+                        "clocks go forward by {span}: a line for a time that is skipped fires now"
+                    )
+                } else {
+                    format!(
+                        "clocks go back by {span}: a line for a time that comes twice fires at the first"
+                    )
+                }
+            }
+        }
+    }
+}
