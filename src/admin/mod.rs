@@ -11,7 +11,7 @@ pub mod view;
 pub mod words;
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::extract::State;
@@ -20,7 +20,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use tokio::net::UnixListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use self::order::{Order, OrderView};
 use self::view::{ProblemView, StatusView};
@@ -40,30 +40,42 @@ pub enum Command {
 #[derive(Debug, Clone)]
 pub struct Handle {
     commands: mpsc::Sender<Command>,
-    status: Arc<RwLock<Option<StatusView>>>,
+    status: watch::Sender<Picture>,
 }
+
+/// What the last finished tick saw; `None` before the first.
+pub type Picture = Option<Arc<StatusView>>;
 
 impl Handle {
     /// A handle, and where its commands arrive.
     pub fn new() -> (Self, mpsc::Receiver<Command>) {
         // More waiting orders than this is a script gone wild; it may wait.
         let (commands, arrivals) = mpsc::channel(16);
-        (Self { commands, status: Arc::default() }, arrivals)
+        (Self { commands, status: watch::Sender::new(None) }, arrivals)
+    }
+
+    /// The picture, and whoever waits for it learns of the next.
+    pub fn watch(&self) -> watch::Receiver<Picture> {
+        self.status.subscribe()
     }
 
     /// Puts up the picture of a finished tick.
     pub fn show(&self, status: StatusView) {
-        *self.status.write().unwrap_or_else(PoisonError::into_inner) = Some(status);
+        self.status.send_replace(Some(Arc::new(status)));
     }
 
     /// Adds to the picture, until the next tick that can be finished, why this one could not be.
     pub fn trouble(&self, text: &str, since: Timestamp) {
-        let mut status = self.status.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(status) = status.as_mut() else { return };
-        if status.problems.iter().all(|problem| problem.text != text) {
-            let (since, text) = (since.to_string(), text.to_owned());
-            status.problems.push(ProblemView { fleet: None, since, text });
-        }
+        self.status.send_if_modified(|status| {
+            let Some(status) = status else { return false };
+            let known = status.problems.iter().any(|problem| problem.text == text);
+            if !known {
+                let (since, text) = (since.to_string(), text.to_owned());
+                let problem = ProblemView { fleet: None, since, text };
+                Arc::make_mut(status).problems.push(problem);
+            }
+            !known
+        });
     }
 }
 
@@ -97,9 +109,9 @@ pub async fn serve(listener: UnixListener, handle: Handle) -> std::io::Result<()
 }
 
 async fn status(State(handle): State<Handle>) -> Response {
-    let status = handle.status.read().unwrap_or_else(PoisonError::into_inner).clone();
+    let status = handle.status.borrow().clone();
     match status {
-        Some(status) => Json(status).into_response(),
+        Some(status) => Json(&*status).into_response(),
         None => (StatusCode::SERVICE_UNAVAILABLE, "the first tick is not done yet").into_response(),
     }
 }

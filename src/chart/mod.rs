@@ -147,6 +147,7 @@ pub struct Mark {
     pub text: String,
 }
 
+/// A picture of some figures over time.
 #[derive(Debug)]
 pub struct Chart<'a> {
     /// Unlike any other of the page.
@@ -175,12 +176,8 @@ pub struct Slice {
 }
 
 impl Chart<'_> {
+    /// With its title, what it tells, and what its shapes mean.
     pub fn draw(&self, frame: &Frame<'_>, slices: &[Slice]) -> Markup {
-        let title = format!("{}-title", self.id);
-        let told = format!("{}-desc", self.id);
-        let (begins, width) = frame.in_bins();
-        let note = if frame.note.is_empty() { 0.0 } else { NOTE };
-        let height = self.height + self.foot() + note;
         html! {
             figure id=(self.id) {
                 figcaption {
@@ -188,30 +185,40 @@ impl Chart<'_> {
                     p { (self.tells) }
                     (self.legend())
                 }
-                div.plot {
-                    svg role="img" aria-labelledby={ (title) " " (told) } width="100%" height=(height) {
-                        title id=(title) { (self.title) }
-                        desc id=(told) { (self.tells) }
-                        (self.upright())
-                        (self.times_along(frame))
-                        svg.shapes width="100%" height=(self.height) preserveAspectRatio="none"
-                            viewBox={ (rounded(begins)) " 0 " (format!("{width:.2}")) " " (self.height) } {
-                            @for layer in &self.layers {
-                                path class=(layer.class) d=(layer.path(self.scale.top, self.height)) {}
-                            }
-                        }
-                        @let flagged = self.flag.map(|(at, word)| (frame.percent(at), word));
-                        (self.rules(flagged.is_some_and(|(at, _)| at > RIGHT)))
-                        @if let Some((at, word)) = flagged { (self.flag(at, word)) }
-                        @for slice in slices.iter().filter(|slice| slice.from < frame.to) {
-                            @let from = frame.percent(slice.from);
-                            @let wide = frame.percent(slice.to) - from;
-                            rect.slice x={ (format!("{from:.2}")) "%" } width={ (format!("{wide:.2}")) "%" }
-                                y="0" height=(self.height) { title { (slice.text) } }
-                        }
-                        @for mark in &self.marks { (self.mark(mark, frame)) }
+                div.plot { (self.picture(frame, slices)) }
+            }
+        }
+    }
+
+    /// The picture alone.
+    pub fn picture(&self, frame: &Frame<'_>, slices: &[Slice]) -> Markup {
+        let title = format!("{}-title", self.id);
+        let told = format!("{}-desc", self.id);
+        let (begins, width) = frame.in_bins();
+        let note = if frame.note.is_empty() { 0.0 } else { NOTE };
+        let height = self.height + self.foot() + note;
+        let flagged = self.flag.map(|(at, word)| (frame.percent(at), word));
+        html! {
+            svg role="img" aria-labelledby={ (title) " " (told) } width="100%" height=(height) {
+                title id=(title) { (self.title) }
+                desc id=(told) { (self.tells) }
+                (self.upright())
+                (self.times_along(frame))
+                svg.shapes width="100%" height=(self.height) preserveAspectRatio="none"
+                    viewBox={ (rounded(begins)) " 0 " (format!("{width:.2}")) " " (self.height) } {
+                    @for layer in &self.layers {
+                        path class=(layer.class) d=(layer.path(self.scale.top, self.height)) {}
                     }
                 }
+                (self.rules(flagged.is_some_and(|(at, _)| at > RIGHT)))
+                @if let Some((at, word)) = flagged { (self.flag(at, word)) }
+                @for slice in slices.iter().filter(|slice| slice.from < frame.to) {
+                    @let from = frame.percent(slice.from);
+                    @let wide = frame.percent(slice.to) - from;
+                    rect.slice x={ (format!("{from:.2}")) "%" } width={ (format!("{wide:.2}")) "%" }
+                        y="0" height=(self.height) { title { (slice.text) } }
+                }
+                @for mark in &self.marks { (self.mark(mark, frame)) }
             }
         }
     }

@@ -11,12 +11,15 @@ use clap::Args;
 use serde_json::json;
 use tokio::net::TcpListener;
 
+use super::folder::Folder;
+use super::listen::{self, Listen};
 use super::out::say;
 use super::run::loader;
 use super::{FAILED, Failure, check, runtime};
 use crate::admin::{self, Handle};
 use crate::aws::Aws;
 use crate::daemon::{Daemon, Herald, Loader, Wake};
+use crate::metrics::Meter;
 use crate::model::fleet::FleetName;
 use crate::model::time::{self, Timestamp};
 use crate::policy::{Mode, Policy};
@@ -30,8 +33,9 @@ use crate::sim::load::{Load, Queue};
 use crate::sim::report::report;
 use crate::sim::wire::{self, WireWorld};
 use crate::sim::world::{Settings as WorldSettings, World};
-use crate::store::{self, StateDir};
+use crate::store::{self, DATABASE, StateDir};
 use crate::telemetry::{self, LogFormat};
+use crate::web::Shown;
 
 #[derive(Debug, Args)]
 pub(crate) struct Drill {
@@ -56,11 +60,14 @@ pub(crate) struct Drill {
     /// The same seed gives the same world
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Where the page and /metrics are: an address and a port, or `off`
+    #[arg(long, value_name = "ADDRESS", default_value = "off")]
+    listen: Listen,
 }
 
 pub(crate) fn run(drill: &Drill, settings: &Settings, json: bool) -> Result<(), Failure> {
     let policy = check::usable(&settings.config, settings)?;
-    let folder = Folder::new()?;
+    let folder = Folder::new("drill")?;
     runtime()?.block_on(drilled(drill, settings, policy, &folder, json))
 }
 
@@ -90,25 +97,6 @@ impl Herald for Silence {
     fn next_edge(&self, _: Option<Timestamp>) {}
 }
 
-/// A folder for the drill's journal and socket, gone with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Result<Self, Failure> {
-        let path = std::env::temp_dir().join(format!("tidegate-drill-{}", std::process::id()));
-        std::fs::create_dir_all(&path)
-            .with_context(|| format!("failed to make {}", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // Left behind at worst: a folder in the folder for temporary things.
-        std::fs::remove_dir_all(&self.0).ok();
-    }
-}
-
 async fn drilled(
     drill: &Drill,
     settings: &Settings,
@@ -133,7 +121,7 @@ async fn drilled(
     let wire = WireWorld::new(front.clone(), move || wire_clock.now());
     let server = tokio::spawn(wire::serve(listener, wire));
 
-    let dir = StateDir::lock(&folder.0).map_err(anyhow::Error::new)?;
+    let dir = StateDir::lock(folder.path()).map_err(anyhow::Error::new)?;
     let database = Arc::new(store::open(&dir, clock.now()).map_err(anyhow::Error::new)?.store);
     let aws = Arc::new(Aws::imagined(&format!("http://{address}")).await);
     let probe = HttpProbe::new(settings.secret_dirs.clone()).context("failed to prepare HTTP")?;
@@ -144,9 +132,19 @@ async fn drilled(
         store: database.clone(),
         clock: clock.clone(),
     };
-    let journal = Journal::open(database, clock.now()).map_err(anyhow::Error::new)?;
+    let mut journal = Journal::open(database, clock.now()).map_err(anyhow::Error::new)?;
+    journal.in_force(&policy, clock.now()).map_err(anyhow::Error::new)?;
     let (handle, orders) = Handle::new();
-    let socket = folder.0.join("tidegate.sock");
+    let meter = Arc::new(Meter::new());
+    let watch = clock.clone();
+    let shown = Shown {
+        meter: meter.clone(),
+        picture: handle.watch(),
+        journal: folder.path().join(DATABASE),
+        now: Arc::new(move || watch.now()),
+    };
+    listen::open(drill.listen, shown).await.map_err(|why| Failure::Error(FAILED, anyhow!(why)))?;
+    let socket = folder.path().join("tidegate.sock");
     let sockets = admin::bind(&socket)?;
     eprintln!("look at it with: tidegate status --socket {}", socket.display());
     let daemon = Daemon {
@@ -159,7 +157,7 @@ async fn drilled(
         orders,
         wake: Wake::default(),
         herald: Arc::new(Silence),
-        meter: Arc::default(),
+        meter,
         standing: Vec::new(),
         prune: Arc::new(|| Ok(())),
         shadow: None,

@@ -24,7 +24,13 @@ fn judged(last: Option<LastTick>, now: Timestamp) -> Result<String, String> {
     let Some(last) = last else { return Err("no tick is finished yet\n".to_owned()) };
     let ago = time::since(now, last.at);
     let told = format!("the last tick was finished {} ago\n", time::text(ago));
-    if ago > PATIENCE.max(last.every.saturating_mul(3)) { Err(told) } else { Ok(told) }
+    if overdue(last, now).is_some() { Err(told) } else { Ok(told) }
+}
+
+/// How long ago the last tick was, if that is too long.
+pub(super) fn overdue(last: LastTick, now: Timestamp) -> Option<Duration> {
+    let ago = time::since(now, last.at);
+    (ago > PATIENCE.max(last.every.saturating_mul(3))).then_some(ago)
 }
 
 #[cfg(test)]

@@ -1,45 +1,89 @@
 //! The daemon's door on TCP: HTTP, to be read only. Whoever can reach the port can read it, so it is
 //! on loopback unless a person says otherwise, and nothing behind it changes anything. Routes:
 //!
+//! - `GET /`: the page; `?range=` and `?fleet=` choose a view of it
+//! - `GET /decision?id=`: the story of one decision
+//! - `GET /live`: what changes on the page, as it changes
+//! - `GET /page.css`, `/page.js`, `/icon.svg`: what the page consists of besides
 //! - `GET /metrics`: for Prometheus
 //! - `GET /-/healthy`: the process answers
 //! - `GET /-/ready`: a tick was finished lately
 //!
-//! Nothing here can hold the loop up: it reads what the last tick left behind, on its own tasks, a
-//! few at a time.
+//! Nothing here can hold the loop up: it reads what the last tick left behind and the journal's
+//! file, on its own tasks, a few at a time.
 
+mod asked;
+mod bins;
 mod door;
 mod guard;
 mod health;
+mod live;
+mod page;
+mod pages;
+mod past;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Query as Asked, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{Html, IntoResponse as _, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
 
+use self::asked::Query;
+use self::pages::{Missing, Pages};
+use crate::admin::Picture;
 use crate::metrics::Meter;
 use crate::model::time::Timestamp;
+
+/// The time, by whatever clock the daemon goes.
+pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// What is shown, and where.
 #[derive(Clone)]
 pub struct Site {
     /// Where it listens, which is a name that it answers to.
-    pub address: SocketAddr,
+    address: SocketAddr,
+    meter: Arc<Meter>,
+    now: Now,
+    pages: Arc<Pages>,
+    watchers: Arc<Semaphore>,
+}
+
+/// What the page shows.
+pub struct Shown {
     pub meter: Arc<Meter>,
-    pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// What the last tick saw.
+    pub picture: watch::Receiver<Picture>,
+    /// The database's file.
+    pub journal: PathBuf,
+    pub now: Now,
+}
+
+impl Site {
+    pub fn new(address: SocketAddr, shown: Shown) -> Self {
+        let Shown { meter, picture, journal, now } = shown;
+        let pages = Arc::new(Pages::new(picture, journal, meter.clone(), now.clone()));
+        Self { address, meter, now, pages, watchers: Arc::new(Semaphore::new(live::WATCHERS)) }
+    }
 }
 
 impl fmt::Debug for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Site").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shown").field("journal", &self.journal).finish_non_exhaustive()
     }
 }
 
@@ -49,7 +93,16 @@ pub async fn serve(listener: TcpListener, site: Site) {
 }
 
 fn router(site: Site) -> Router {
+    let file = |kind: &'static str, text: &'static str| {
+        get(async move || ([(CONTENT_TYPE, kind)], text).into_response())
+    };
     Router::new()
+        .route("/", get(front))
+        .route("/decision", get(page::decision::decision))
+        .route("/live", get(live::live))
+        .route("/page.css", file("text/css; charset=utf-8", page::STYLE))
+        .route("/page.js", file("text/javascript; charset=utf-8", page::SCRIPT))
+        .route("/icon.svg", file("image/svg+xml", page::ICON))
         .route("/metrics", get(metrics))
         .route("/-/healthy", get(async || "tidegate answers\n"))
         .route("/-/ready", get(health::ready))
@@ -58,6 +111,23 @@ fn router(site: Site) -> Router {
         .layer(from_fn_with_state(site.clone(), guard::for_us))
         .layer(from_fn(guard::sealed))
         .with_state(site)
+}
+
+async fn front(State(site): State<Site>, Asked(query): Asked<Query>) -> Response {
+    let view = match query.view() {
+        Ok(view) => view,
+        Err(why) => return (StatusCode::BAD_REQUEST, why).into_response(),
+    };
+    match site.pages.drawn(&view).await {
+        Ok(drawn) => Html(drawn.whole.clone()).into_response(),
+        Err(Missing::Fleet(fleet)) => {
+            let told = format!("there is no fleet {fleet}\n");
+            (StatusCode::NOT_FOUND, told).into_response()
+        }
+        Err(Missing::Broken) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "the page could not be drawn\n").into_response()
+        }
+    }
 }
 
 async fn metrics(State(site): State<Site>, headers: HeaderMap) -> Response {

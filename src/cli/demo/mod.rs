@@ -1,5 +1,6 @@
 //! `tidegate demo`: a day of an imagined shop on the real engine, in a minute.
 
+mod page;
 mod screen;
 
 use std::collections::BTreeMap;
@@ -14,12 +15,14 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 
 use self::screen::Screen;
+use super::listen::Listen;
 use super::out::say;
 use super::{FAILED, Failure, check, runtime};
 use crate::model::fleet::FleetName;
 use crate::model::ledger::Event;
 use crate::model::time::{self, Timestamp};
 use crate::policy::{self, Mode, Policy};
+use crate::ports::Store;
 use crate::settings::Settings;
 use crate::sim::Simulation;
 use crate::sim::load::Load;
@@ -40,6 +43,10 @@ pub(crate) struct Demo {
     /// The same seed gives the same day
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Also shows the day on the daemon's page, there: an address and a port. The page stays until
+    /// it is interrupted
+    #[arg(long, value_name = "ADDRESS", default_value = "off")]
+    listen: Listen,
 }
 
 /// How this very build is called: from the checkout, where it has no AWS.
@@ -92,14 +99,18 @@ pub(crate) fn run(
     };
     let loads = jobs.map(|fleet| (fleet.name.clone(), load.clone())).collect();
     let world = WorldSettings { seed: demo.seed, ..WorldSettings::default() };
-    let store = Arc::new(MemoryStore::default());
+    let page = page::Desk::prepare(demo.listen, start)?;
+    let store: Arc<dyn Store> = match &page {
+        Some(page) => page.store.clone(),
+        None => Arc::new(MemoryStore::default()),
+    };
     let simulation = Simulation::new(policy, world, loads, store, start)
         .map_err(|fault| Failure::Error(FAILED, anyhow!(fault)))?;
     let terminal = std::io::stdout().is_terminal() && !json && !settings.dumb;
     let speed = demo.speed.or(terminal.then_some(1440));
     let shown = own.map_or_else(|| "the policy that ships".to_owned(), |p| p.display().to_string());
     let show = Show { zone, start, json, speed, seed: demo.seed, policy: shown };
-    runtime()?.block_on(show.day(simulation, terminal))
+    runtime()?.block_on(show.day(simulation, terminal, page))
 }
 
 fn shipped() -> Result<Policy, Failure> {
@@ -126,7 +137,16 @@ struct Show {
 }
 
 impl Show {
-    async fn day(&self, mut simulation: Simulation, terminal: bool) -> Result<(), Failure> {
+    async fn day(
+        &self,
+        mut simulation: Simulation,
+        terminal: bool,
+        desk: Option<page::Desk>,
+    ) -> Result<(), Failure> {
+        let mut page = match desk {
+            Some(desk) => Some(desk.open(&mut simulation).await?),
+            None => None,
+        };
         let end = time::after(self.start, Duration::from_hours(24));
         let mut screen = terminal.then(|| Screen::new(self.zone.clone(), self.speed, self.seed));
         if !terminal && !self.json {
@@ -140,13 +160,20 @@ impl Show {
         while simulation.now() < end {
             let record = simulation.tick().await.map_err(anyhow::Error::new)?;
             self.tell(&record, &mut screen, &simulation)?;
+            if let Some(page) = &mut page {
+                page.show(&record, &simulation);
+            }
             let next = record.next.min(end);
             self.pass(&simulation, &mut screen, next).await?;
         }
         if let Some(screen) = &mut screen {
             screen.leave()?;
         }
-        self.sum_up(&simulation)
+        self.sum_up(&simulation)?;
+        match page {
+            Some(page) => page.stay().await,
+            None => Ok(()),
+        }
     }
 
     fn tell(

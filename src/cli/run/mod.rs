@@ -2,7 +2,6 @@
 //! an end in good order.
 
 mod herald;
-mod listen;
 mod wake;
 
 use std::path::PathBuf;
@@ -15,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use self::herald::Systemd;
-use self::listen::Listen;
+use super::listen::{self, Listen};
 use super::{FAILED, Failure, check, runtime, world};
 use crate::admin::{self, Handle};
 use crate::custody;
@@ -28,9 +27,10 @@ use crate::ports::ShadowBook;
 use crate::record::{Concern, Journal};
 use crate::settings::Settings;
 use crate::shadow::Shadow;
-use crate::store::{self, SqliteStore, StateDir};
+use crate::store::{self, DATABASE, SqliteStore, StateDir};
 use crate::telemetry::{self, LogFormat};
 use crate::tick::tick;
+use crate::web::Shown;
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
@@ -40,7 +40,7 @@ pub(crate) struct Run {
     /// One tick, then exit: for cron, and for trying
     #[arg(long)]
     once: bool,
-    /// Where /metrics is, to be read only: an address and a port, or `off`
+    /// Where the page and /metrics are, to be read only: an address and a port, or `off`
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8490")]
     listen: Listen,
     /// How the log is written
@@ -101,7 +101,13 @@ async fn start(
     let shadow = second.map(|second| shadow(args, &policy, second, &database)).transpose()?;
     let (handle, orders) = Handle::new();
     let listener = admin::bind(&settings.socket)?;
-    if let Err(why) = listen::open(args.listen, &meter).await {
+    let shown = Shown {
+        meter: meter.clone(),
+        picture: handle.watch(),
+        journal: settings.state_dir.join(DATABASE),
+        now: Arc::new(check::now),
+    };
+    if let Err(why) = listen::open(args.listen, shown).await {
         warn!("{why}");
         standing.push(Concern::new("listen", None, why));
     }

@@ -3,14 +3,11 @@
 
 use std::net::SocketAddr;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
-use crate::cli::check;
-use crate::metrics::Meter;
-use crate::web::{self, Site};
+use crate::web::{self, Shown, Site};
 
 /// `--listen`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +30,9 @@ impl FromStr for Listen {
     }
 }
 
-/// Opens the door, or says why there is none.
-pub(super) async fn open(listen: Listen, meter: &Arc<Meter>) -> Result<(), String> {
-    let Listen::At(address) = listen else { return Ok(()) };
+/// Opens the door, and says where; or why there is none.
+pub(super) async fn open(listen: Listen, shown: Shown) -> Result<Option<SocketAddr>, String> {
+    let Listen::At(address) = listen else { return Ok(None) };
     let opened = async {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
@@ -53,10 +50,9 @@ pub(super) async fn open(listen: Listen, meter: &Arc<Meter>) -> Result<(), Strin
              it is"
         );
     }
-    info!("metrics are at http://{address}/metrics");
-    let site = Site { address, meter: meter.clone(), now: Arc::new(check::now) };
-    tokio::spawn(web::serve(listener, site));
-    Ok(())
+    info!("the page and the metrics are at http://{address}/");
+    tokio::spawn(web::serve(listener, Site::new(address, shown)));
+    Ok(Some(address))
 }
 
 #[cfg(test)]

@@ -1,0 +1,167 @@
+//! What the journal knows of the time that the page shows, read as it is, and made ready to be drawn.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::asked::{Bins, Range};
+use super::bins::{self, Queue, Servers};
+use crate::model::fleet::FleetName;
+use crate::model::history::{Decided, InForce, Told};
+use crate::model::time::{self, Timestamp};
+use crate::policy::{self, FleetPolicy, Policy};
+use crate::store;
+
+/// A queue is read at least this often, or it says how often itself.
+const READING_LASTS: Duration = Duration::from_mins(15);
+
+/// More policies than these in one week are somebody's experiments; the latest count.
+const POLICIES_AT_MOST: usize = 12;
+
+/// Lines that are kept at hand, the latest.
+const LINES_AT_MOST: usize = 1000;
+
+/// The record of a span.
+#[derive(Debug)]
+pub(super) struct Past {
+    pub taken: Timestamp,
+    pub bins: Bins,
+    pub fleets: BTreeMap<FleetName, FleetPast>,
+    /// What changed, newest first.
+    pub told: Vec<Told>,
+    /// The policies of the span, each from when on.
+    pub policies: Vec<(Timestamp, Arc<Policy>)>,
+}
+
+/// The record of one fleet, bin by bin.
+#[derive(Debug, Default)]
+pub(super) struct FleetPast {
+    pub servers: Vec<Servers>,
+    pub desired: Vec<Option<u32>>,
+    pub queue: Vec<Queue>,
+    /// What the schedule asked for; `None`: nothing beyond `min`.
+    pub schedule: Vec<Option<u32>>,
+    pub bounds: Vec<Option<(u32, u32)>>,
+    /// Those that changed something.
+    pub decisions: Vec<Decided>,
+}
+
+/// Policies that were read once; each by its digest.
+pub(super) type Known = BTreeMap<String, Option<Arc<Policy>>>;
+
+impl Past {
+    /// Reads it, or says why it cannot be read.
+    pub(super) fn read(
+        journal: &Path,
+        fleets: &[FleetName],
+        (range, now): (Range, Timestamp),
+        known: &mut Known,
+    ) -> Result<Self, String> {
+        let bins = range.bins(now);
+        let span = (time::before(bins.from, READING_LASTS), now);
+        let mut out = BTreeMap::new();
+        let mut ran: Vec<InForce> = Vec::new();
+        let mut histories = Vec::new();
+        for name in fleets {
+            let history = store::history(journal, name, span).map_err(|fault| fault.to_string())?;
+            let mut history = history.ok_or("there is no journal")?;
+            ran = std::mem::take(&mut history.policies);
+            histories.push(history);
+        }
+        let policies = in_force(ran, known);
+        for history in histories {
+            let every = policies.last().and_then(|(_, policy)| policy.fleets.get(&history.fleet));
+            let every = every.and_then(|fleet| fleet.queue.as_ref()).map(|queue| queue.every);
+            let lasts = every.map_or(READING_LASTS, |every| (every * 2).max(READING_LASTS));
+            let mut past = FleetPast {
+                servers: bins::servers(&history.servers, &bins),
+                desired: bins::desired(&history.decisions, &bins),
+                queue: bins::queue(&history.readings, lasts, &bins),
+                decisions: history.decisions,
+                ..FleetPast::default()
+            };
+            past.decisions.retain(|d| d.capacity != d.desired && d.at >= bins.from);
+            past.rule(&history.fleet, &policies, &bins);
+            out.insert(history.fleet, past);
+        }
+        let told = store::told(journal, None, (bins.from, now));
+        let mut told = told.map_err(|fault| fault.to_string())?.unwrap_or_default();
+        told.retain(Told::is_news);
+        told.reverse();
+        told.truncate(LINES_AT_MOST);
+        Ok(Self { taken: now, bins, fleets: out, told, policies })
+    }
+
+    /// Whether it is too old to be shown: by a small part of what a bin spans.
+    pub(super) fn is_stale(&self, now: Timestamp) -> bool {
+        now < self.taken || time::since(now, self.taken) >= self.bins.width.div_f64(10.0)
+    }
+
+    /// The policy in force, as the journal has it.
+    pub(super) fn policy(&self) -> Option<&Arc<Policy>> {
+        self.policies.last().map(|(_, policy)| policy)
+    }
+
+    pub(super) fn in_force_since(&self) -> Option<Timestamp> {
+        self.policies.last().map(|(since, _)| *since)
+    }
+}
+
+fn in_force(ran: Vec<InForce>, known: &mut Known) -> Vec<(Timestamp, Arc<Policy>)> {
+    let skipped = ran.len().saturating_sub(POLICIES_AT_MOST);
+    let mut fresh = Known::new();
+    let mut out = Vec::new();
+    for ran in ran.into_iter().skip(skipped) {
+        let policy = known.remove(&ran.digest).unwrap_or_else(|| {
+            policy::load("the policy that ran", &ran.text, ran.since).policy.map(Arc::new)
+        });
+        out.extend(policy.clone().map(|policy| (ran.since, policy)));
+        fresh.insert(ran.digest, policy);
+    }
+    // What is no longer shown need not be known.
+    *known = fresh;
+    out
+}
+
+impl FleetPast {
+    /// What the policies asked of it, each in its time.
+    fn rule(&mut self, name: &FleetName, policies: &[(Timestamp, Arc<Policy>)], bins: &Bins) {
+        let mut rest = policies.iter().peekable();
+        let mut fleet: Option<&FleetPolicy> = None;
+        let mut level = Level::default();
+        for begins in bins.begins() {
+            while let Some((_, policy)) = rest.next_if(|(since, _)| *since <= begins) {
+                fleet = policy.fleets.get(name);
+                level = Level::default();
+            }
+            // What ruled before the record began is not known; the first policy is as good as any.
+            let rules = fleet.or_else(|| rest.peek().and_then(|(_, p)| p.fleets.get(name)));
+            self.bounds.push(rules.map(|fleet| (fleet.bounds.min(), fleet.bounds.max())));
+            self.schedule.push(rules.and_then(|fleet| level.at(fleet, begins)));
+        }
+    }
+}
+
+/// A schedule walked along: the calendar is asked at its edges alone.
+#[derive(Debug, Default)]
+pub(super) struct Level {
+    /// What stands, and until when.
+    stands: Option<(Option<u32>, Timestamp)>,
+}
+
+impl Level {
+    /// The schedule's capacity at an instant; each later than the one before.
+    pub(super) fn at(&mut self, fleet: &FleetPolicy, at: Timestamp) -> Option<u32> {
+        let schedule = fleet.schedule.as_ref()?;
+        if let Some((capacity, until)) = self.stands
+            && at < until
+        {
+            return capacity;
+        }
+        let capacity = schedule.standing(at).map(|standing| standing.capacity);
+        let until = schedule.next_change(at, Duration::ZERO).map_or(Timestamp::MAX, |(at, _)| at);
+        self.stands = Some((capacity, until));
+        capacity
+    }
+}
