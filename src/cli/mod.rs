@@ -26,6 +26,7 @@ mod plan;
 #[cfg(feature = "aws")]
 mod run;
 mod shadow;
+mod test;
 #[cfg(feature = "aws")]
 mod status;
 #[cfg(feature = "aws")]
@@ -98,6 +99,8 @@ enum Command {
     Shadow(shadow::Shadow),
     /// The recorded load of a fleet as CSV, for `backtest`
     Export(export::Export),
+    /// Unit tests of a policy: what it asks for at an instant, and as a queue goes
+    Test(test::Test),
     /// The engine as a filter: one observation a line in, one decision a line out
     Decide(decide::Decide),
     /// A day of an imagined EC2 on the real engine: no AWS account, no network
@@ -221,6 +224,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Backtest(args) => backtest::run(&args, &settings, json),
         Command::Shadow(args) => shadow::run(&args, &settings, json),
         Command::Export(args) => export::run(&args, &settings),
+        Command::Test(args) => test::run(&args, &settings, json),
         Command::Decide(args) => decide::run(&args, &settings),
         Command::IamPolicy(args) => iam::run(&args, &settings),
         Command::Schema => papers::print_schema(),

@@ -52,6 +52,16 @@ pub struct Policy {
     pub text: Arc<str>,
 }
 
+impl Policy {
+    /// The same, set to act: for imagined worlds, where nothing can come to harm.
+    pub fn acting(&self) -> Self {
+        let mut policy = self.clone();
+        policy.mode = Mode::Act;
+        policy.fleets.values_mut().for_each(|fleet| fleet.mode = Mode::Act);
+        policy
+    }
+}
+
 /// What beats every fleet, always.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {

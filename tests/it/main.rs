@@ -20,6 +20,7 @@ mod process;
 mod scale;
 mod next;
 mod page;
+mod policy_tests;
 mod recorded;
 mod crash;
 mod scenario;
