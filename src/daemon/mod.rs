@@ -1,6 +1,7 @@
 //! The driver over the real world: ticks, wake-ups, reloads, orders, and an end in good order. It
 //! is handed its ports and knows nothing of AWS or SQL.
 
+pub mod leftovers;
 mod orders;
 
 use std::future::Future;
@@ -13,6 +14,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use self::leftovers::Leftovers;
 use crate::admin::view::StatusView;
 use crate::admin::{Command, Handle};
 use crate::custody;
@@ -71,6 +73,7 @@ pub struct Daemon {
     pub meter: Arc<Meter>,
     /// Problems that no tick can see: a rebuilt state, a refused policy file.
     pub standing: Vec<Concern>,
+    pub leftovers: Leftovers,
     /// Removes what is older than the record is kept.
     pub prune: Arc<dyn Fn() -> Result<(), StoreFault> + Send + Sync>,
     /// A second policy, and where it is noted what it would have done.
@@ -88,6 +91,7 @@ impl Daemon {
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         let mut ready = false;
+        self.look_for_leftovers();
         self.meter.begin(&self.policy, self.journal.ledger(), self.ports.clock.now());
         loop {
             let done = {
@@ -121,7 +125,9 @@ impl Daemon {
         let began = self.ports.clock.now();
         let stopwatch = Instant::now();
         self.look_who_may_write();
-        match tick(&self.ports, &self.policy, &mut self.journal, &self.standing).await {
+        let standing: Vec<Concern> =
+            self.standing.iter().cloned().chain(self.leftovers.concern()).collect();
+        match tick(&self.ports, &self.policy, &mut self.journal, &standing).await {
             Ok(record) => {
                 self.tell(&record);
                 self.meter.ticked(&Done {
@@ -152,6 +158,10 @@ impl Daemon {
                 time::after(began, self.policy.tick)
             }
         }
+    }
+
+    fn look_for_leftovers(&self) {
+        self.leftovers.look(self.ports.cloud.clone(), self.policy.install.clone());
     }
 
     /// At every turn: rights change without a word to whoever watches the file.
@@ -215,6 +225,7 @@ impl Daemon {
                     break;
                 }
                 () = self.wake.housekeeping.notified() => {
+                    self.look_for_leftovers();
                     if let Err(fault) = (self.prune)() {
                         warn!("failed to prune the record: {fault}");
                     }

@@ -302,6 +302,7 @@ fn problem_kinds() -> Vec<(String, String)> {
     };
     find("src/record/problems.rs", &|_| true);
     find("src/cli/run/mod.rs", &|line| line.contains("Concern::new("));
+    find("src/daemon/leftovers.rs", &|line| line.contains("Concern::new("));
     find("src/daemon/mod.rs", &|line| line.contains("_PROBLEM: &str"));
     kinds
 }

@@ -19,6 +19,7 @@ use self::listen::Listen;
 use super::{FAILED, Failure, check, runtime, world};
 use crate::admin::{self, Handle};
 use crate::custody;
+use crate::daemon::leftovers::Leftovers;
 use crate::daemon::{Daemon, Loader, Wake};
 use crate::metrics::Meter;
 use crate::model::history::InForce;
@@ -121,6 +122,7 @@ async fn start(
         herald,
         meter,
         standing,
+        leftovers: Leftovers::default(),
         prune: prune(database),
         shadow,
         speed: 1,
