@@ -27,7 +27,7 @@ pub(crate) const MAY_IMPORT: [(&str, &[&str]); 23] = [
     ("aws", &["model", "ports"]),
     ("store", &["model", "ports"]),
     ("shadow", &["model", "policy", "filter", "tick"]),
-    ("probe", &["model", "ports"]),
+    ("probe", &["model", "ports", "custody"]),
     ("sim", &["model", "policy", "ports", "record", "tick"]),
     ("metrics", &["model", "policy", "ports", "tick"]),
     ("custody", &["model"]),
