@@ -16,7 +16,7 @@ use super::run::loader;
 use super::{FAILED, Failure, check, runtime};
 use crate::admin::{self, Handle};
 use crate::aws::Aws;
-use crate::daemon::{Daemon, Herald, Loader, Wake};
+use crate::daemon::{Daemon, Herald, Loader, Telling, Wake};
 use crate::model::fleet::FleetName;
 use crate::model::time::{self, Timestamp};
 use crate::policy::{Mode, Policy};
@@ -163,6 +163,8 @@ async fn drilled(
         standing: Vec::new(),
         prune: Arc::new(|| Ok(())),
         shadow: None,
+        // An imagined trouble wakes nobody.
+        telling: Telling::default(),
         speed: drill.speed,
     };
     let lasts = drill.lasts / drill.speed;

@@ -19,6 +19,8 @@ mod process;
 #[cfg(feature = "aws")]
 mod scale;
 mod next;
+#[cfg(feature = "net")]
+mod notices;
 mod page;
 mod recorded;
 mod crash;
