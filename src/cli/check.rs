@@ -13,7 +13,7 @@ use crate::custody;
 use crate::model::time::Timestamp;
 use crate::notices;
 use crate::policy::notify::Route;
-use crate::policy::{self, Loaded, Policy, Problem, Severity};
+use crate::policy::{self, FleetPolicy, Loaded, Policy, Problem, Severity};
 use crate::settings::Settings;
 
 /// A policy file larger than this is not read: it is not a policy file.
@@ -99,10 +99,15 @@ pub(crate) fn run(check: &Check, settings: &Settings, json: bool) -> Result<(), 
         Some(policy) if !check.offline => routes(policy, settings),
         Some(_) | None => Vec::new(),
     };
-    let found = || aws.iter().chain(&routes);
+    let queues = match &read.loaded.policy {
+        Some(policy) if !check.offline => queues(policy, settings),
+        Some(_) | None => Vec::new(),
+    };
+    let found = || aws.iter().chain(&routes).chain(&queues);
     let failed = errors + found().filter(|finding| finding.verdict == "problem").count();
     if json {
-        print_json(&read, &writers, &aws, &routes)?;
+        let found = [("aws", &aws), ("notify", &routes), ("queues", &queues)];
+        print_json(&read, &writers, &found)?;
     } else {
         let color = std::io::stdout().is_terminal() && !settings.plain;
         raw(&read.rendered(color))?;
@@ -125,6 +130,9 @@ pub(crate) fn run(check: &Check, settings: &Settings, json: bool) -> Result<(), 
         }
         for finding in &routes {
             say!("notify   {:<8} {}", finding.verdict, finding.text)?;
+        }
+        for finding in &queues {
+            say!("queue    {:<8} {}", finding.verdict, finding.text)?;
         }
         if errors + warnings > 0 {
             say!("{}, {}", counted(errors, "error"), counted(warnings, "warning"))?;
@@ -174,30 +182,41 @@ fn routes(policy: &Policy, settings: &Settings) -> Vec<Finding> {
     policy.notify.routes.iter().map(inspect).collect()
 }
 
+/// Whether the secret of each queue's header is there, for nobody else to read.
+fn queues(policy: &Policy, settings: &Settings) -> Vec<Finding> {
+    let inspect = |fleet: &FleetPolicy| {
+        let header = fleet.queue.as_ref()?.source.header.as_ref()?;
+        let name = &fleet.name;
+        Some(match custody::secret(&settings.secret_dirs, &header.secret) {
+            Ok(_) => Finding { verdict: "ok", text: format!("{name}: header {}", header.name) },
+            Err(why) => Finding { verdict: "problem", text: format!("{name}: {why}") },
+        })
+    };
+    policy.fleets.values().filter_map(inspect).collect()
+}
+
 fn print_json(
     read: &Read,
     writers: &[String],
-    aws: &[Finding],
-    routes: &[Finding],
+    found: &[(&str, &Vec<Finding>)],
 ) -> Result<(), Failure> {
     let problems: Vec<_> = read.loaded.problems.iter().map(problem_json).collect();
-    let shown = |findings: &[Finding]| -> Vec<_> {
-        let findings = findings.iter();
-        findings
-            .map(|finding| json!({ "verdict": finding.verdict, "text": finding.text }))
-            .collect()
-    };
-    let (aws, routes) = (shown(aws), shown(routes));
-    let document = json!({
+    let mut document = json!({
         "format_version": 1,
         "file": read.path,
         "valid": read.errors() == 0,
         "digest": read.loaded.policy.as_ref().map(|policy| policy.digest.clone()),
         "problems": problems,
         "writable": writers,
-        "aws": aws,
-        "notify": routes,
     });
+    for (key, findings) in found {
+        let findings = findings.iter();
+        let findings =
+            findings.map(|found| json!({ "verdict": found.verdict, "text": found.text }));
+        if let Some(document) = document.as_object_mut() {
+            document.insert((*key).to_owned(), findings.collect());
+        }
+    }
     say!("{document}")
 }
 

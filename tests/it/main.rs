@@ -35,6 +35,8 @@ mod tidy;
 mod tidy_metrics;
 mod tidy_documents;
 mod tidy_reliability;
+#[cfg(feature = "aws")]
+mod told;
 mod unit_files;
 #[cfg(feature = "aws")]
 mod wire;

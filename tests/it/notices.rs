@@ -22,11 +22,11 @@ const SECRET: &str = "geheim";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A request as it came: its first line, and its body.
-type Asked = (String, String);
+pub(crate) type Asked = (String, String);
 
 /// A server on a port of its own, gone with it.
-struct Server {
-    address: SocketAddr,
+pub(crate) struct Server {
+    pub address: SocketAddr,
     asked: Arc<Mutex<Vec<Asked>>>,
     over: Arc<AtomicBool>,
 }
@@ -54,7 +54,7 @@ impl Server {
     }
 
     /// HTTP; `answers` are given in turn, the last for ever. Each repeats the request, as some do.
-    fn http(answers: &'static [&'static str]) -> Self {
+    pub(crate) fn http(answers: &'static [&'static str]) -> Self {
         let turn = AtomicU32::new(0);
         Self::start(move |stream| {
             let mut reader = BufReader::new(stream.try_clone()?);
@@ -118,7 +118,7 @@ impl Server {
         })
     }
 
-    fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
 
@@ -307,6 +307,12 @@ fn check_looks_at_routes_and_their_secrets() {
     assert!(said.contains("notify   problem  text: slack: secret text: it is no URL"), "{said}");
     assert!(said.contains("notify   problem  gone: pagerduty: secret gone is neither"), "{said}");
     assert!(said.contains("(line 6)"), "{said}");
+    let queue = "fleets:\n  job:\n    launch: { template: jobs }\n    max: 1\n    queue:\n      read: { http: \"http://127.0.0.1/q\", header: { name: Authorization, secret: token } }\n      scale_out: { above: 5 }\n      scale_in: { below: 1 }\n";
+    std::fs::write(host.0.join("queue.yaml"), format!("version: 1\n{queue}")).unwrap();
+    host.secret("token", SECRET, 0o644);
+    let file = host.0.join("queue.yaml");
+    let (_, told) = host.run(&["check", file.to_str().unwrap()]);
+    assert!(told.contains("queue    problem  job: secret token: "), "{told}");
     let (output, said) = host.run(&["check", "--offline"]);
     assert!(output.status.success() && !said.contains("notify "), "{said}");
 }
