@@ -23,6 +23,7 @@ pub mod sim;
 pub mod shadow;
 pub mod metrics;
 pub mod custody;
+pub mod notices;
 pub mod daemon;
 pub mod admin;
 pub mod web;

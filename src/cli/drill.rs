@@ -17,7 +17,7 @@ use super::{FAILED, Failure, check, runtime};
 use crate::admin::{self, Handle};
 use crate::aws::Aws;
 use crate::daemon::leftovers::Leftovers;
-use crate::daemon::{Daemon, Herald, Loader, Wake};
+use crate::daemon::{Daemon, Herald, Loader, Telling, Wake};
 use crate::model::fleet::FleetName;
 use crate::model::time::{self, Timestamp};
 use crate::policy::{Mode, Policy};
@@ -165,6 +165,8 @@ async fn drilled(
         leftovers: Leftovers::default(),
         prune: Arc::new(|| Ok(())),
         shadow: None,
+        // An imagined trouble wakes nobody.
+        telling: Telling::default(),
         speed: drill.speed,
     };
     let lasts = drill.lasts / drill.speed;

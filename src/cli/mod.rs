@@ -18,6 +18,8 @@ mod iam;
 mod journal;
 mod moment;
 mod next;
+#[cfg(feature = "net")]
+mod notify;
 mod out;
 mod papers;
 mod past;
@@ -93,6 +95,9 @@ enum Command {
     History(history::History),
     /// The schedule as it will be held, day by day
     Next(next::Next),
+    /// A test notice over each route of `notify`, or over one, and what came of it
+    #[cfg(feature = "net")]
+    Notify(notify::Notify),
     /// What would a policy have cost, and who would have waited? Over a load trace
     Backtest(backtest::Backtest),
     /// What would the second policy of `run --shadow` have done, and what would it have cost?
@@ -159,6 +164,9 @@ enum Absent {
     Adopt(Rest),
     #[command(hide = true)]
     Reload(Rest),
+    #[cfg(not(feature = "net"))]
+    #[command(hide = true)]
+    Notify(Rest),
 }
 
 #[cfg(not(feature = "aws"))]
@@ -221,6 +229,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Explain(args) => explain::run(&args, &settings, json),
         Command::History(args) => history::run(&args, &settings, json),
         Command::Next(args) => next::run(&args, &settings, json),
+        #[cfg(feature = "net")]
+        Command::Notify(args) => notify::run(&args, &settings, json),
         Command::Backtest(args) => backtest::run(&args, &settings, json),
         Command::Shadow(args) => shadow::run(&args, &settings, json),
         Command::Export(args) => export::run(&args, &settings),

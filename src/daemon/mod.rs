@@ -3,6 +3,7 @@
 
 pub mod leftovers;
 mod orders;
+mod telling;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -27,6 +28,8 @@ use crate::record::{Concern, Journal};
 use crate::shadow::Shadow;
 use crate::telemetry;
 use crate::tick::{TickRecord, tick};
+
+pub use self::telling::Telling;
 
 /// How long the calls in hand may take to finish once the daemon is told to stop. Every call is
 /// written down before it is made, so one that is cut off is found again at the next start.
@@ -78,12 +81,15 @@ pub struct Daemon {
     pub prune: Arc<dyn Fn() -> Result<(), StoreFault> + Send + Sync>,
     /// A second policy, and where it is noted what it would have done.
     pub shadow: Option<(Shadow, Arc<dyn ShadowBook>)>,
+    /// Who is told of what happens.
+    pub telling: Telling,
     /// Seconds of the clock per real second: 1, but in a drill.
     pub speed: u32,
 }
 
 const RELOAD_PROBLEM: &str = "policy-refused";
 const WRITERS_PROBLEM: &str = "policy-writable";
+const NOTIFY_PROBLEM: &str = "notify";
 const STORE_PROBLEM: &str = "state database";
 
 impl Daemon {
@@ -125,6 +131,7 @@ impl Daemon {
         let began = self.ports.clock.now();
         let stopwatch = Instant::now();
         self.look_who_may_write();
+        self.look_who_is_reached(began);
         let standing: Vec<Concern> =
             self.standing.iter().cloned().chain(self.leftovers.concern()).collect();
         match tick(&self.ports, &self.policy, &mut self.journal, &standing).await {
@@ -154,6 +161,7 @@ impl Daemon {
                 );
                 error!(kind = "problem", "{text}");
                 self.handle.trouble(&text, began);
+                self.telling.stuck(&self.policy, self.journal.ledger(), &text, began);
                 self.meter.stuck();
                 time::after(began, self.policy.tick)
             }
@@ -177,7 +185,14 @@ impl Daemon {
         }
     }
 
-    fn tell(&self, record: &TickRecord) {
+    fn look_who_is_reached(&mut self, now: Timestamp) {
+        let of_routes = |concern: &Concern| concern.key.split(':').next() == Some(NOTIFY_PROBLEM);
+        self.standing.retain(|concern| !of_routes(concern));
+        self.standing.extend(self.telling.unreached(NOTIFY_PROBLEM, now));
+    }
+
+    fn tell(&mut self, record: &TickRecord) {
+        self.telling.ticked(&self.policy, self.journal.ledger(), record);
         for event in &record.events {
             telemetry::log(event);
         }
@@ -298,6 +313,7 @@ impl Daemon {
     fn note(&mut self, kind: EventKind, text: String) {
         let event = Event { at: self.ports.clock.now(), kind, fleet: None, instance: None, text };
         telemetry::log(&event);
+        self.telling.note(&event);
         if let Err(fault) = self.journal.commit(&[Change::Event(event)]) {
             warn!("{fault}");
         }

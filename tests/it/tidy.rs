@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// Which modules a module may import. Arrows point inward only. Only `cli` joins everything, and
 /// tests may build what they need with anything.
-pub(crate) const MAY_IMPORT: [(&str, &[&str]); 23] = [
+pub(crate) const MAY_IMPORT: [(&str, &[&str]); 24] = [
     ("model", &[]),
     ("policy", &["model"]),
     ("roster", &["model", "policy"]),
@@ -27,10 +27,11 @@ pub(crate) const MAY_IMPORT: [(&str, &[&str]); 23] = [
     ("aws", &["model", "ports"]),
     ("store", &["model", "ports"]),
     ("shadow", &["model", "policy", "filter", "tick"]),
-    ("probe", &["model", "ports"]),
+    ("probe", &["model", "ports", "custody"]),
     ("sim", &["model", "policy", "ports", "record", "tick"]),
     ("metrics", &["model", "policy", "ports", "tick"]),
     ("custody", &["model"]),
+    ("notices", &["model", "policy", "custody", "probe"]),
     (
         "daemon",
         &[
@@ -43,6 +44,7 @@ pub(crate) const MAY_IMPORT: [(&str, &[&str]); 23] = [
             "shadow",
             "metrics",
             "custody",
+            "notices",
             "admin",
             "telemetry",
         ],

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use self::herald::Systemd;
@@ -20,10 +21,11 @@ use super::{FAILED, Failure, check, runtime, world};
 use crate::admin::{self, Handle};
 use crate::custody;
 use crate::daemon::leftovers::Leftovers;
-use crate::daemon::{Daemon, Loader, Wake};
+use crate::daemon::{Daemon, Loader, Telling, Wake};
 use crate::metrics::Meter;
 use crate::model::history::InForce;
 use crate::model::time;
+use crate::notices::{self, Clerk, Desk, Post};
 use crate::policy::Policy;
 use crate::ports::ShadowBook;
 use crate::record::{Concern, Journal};
@@ -106,6 +108,7 @@ async fn start(
         warn!("{why}");
         standing.push(Concern::new("listen", None, why));
     }
+    let (desk, clerk) = clerk(settings)?;
     let wake = Wake::default();
     let scheduler = wake::Scheduler::start(&wake).await?;
     let herald = Arc::new(Systemd::new(scheduler));
@@ -125,13 +128,30 @@ async fn start(
         leftovers: Leftovers::default(),
         prune: prune(database),
         shadow,
+        telling: Telling::over(desk),
         speed: 1,
     };
     let _watch = wake::watch(&settings.config, &wake, restless);
     serve(daemon, listener, handle, wake).await?;
+    // The desk has gone with the daemon, and the clerk takes its leave.
+    clerk.await.context("the task that sends notices ended in disorder")?;
     std::fs::remove_file(&settings.socket).ok();
     drop(dir);
     Ok(())
+}
+
+/// The task that tells people, and the desk at which it is told what.
+fn clerk(settings: &Settings) -> Result<(Desk, JoinHandle<()>), Failure> {
+    let (desk, tray) = Desk::open();
+    let now: notices::Now = Arc::new(check::now);
+    let post = Post::new(settings.secret_dirs.clone(), now.clone());
+    let clerk = Clerk {
+        courier: Arc::new(post.context("failed to prepare HTTP")?),
+        path: settings.state_dir.join(notices::FILE),
+        now,
+        pace: notices::Pace::default(),
+    };
+    Ok((desk, tokio::spawn(clerk.run(tray))))
 }
 
 /// The second policy, with the servers it had imagined before a restart.
