@@ -100,6 +100,7 @@ mod tests {
     use crate::model::instance::{Instance, InstanceId};
     use crate::model::launch::LaunchRequest;
     use crate::model::server::LaunchState;
+    use crate::model::volume::Volume;
     use crate::ports::{Clock, Cloud};
     use crate::sim::front::Front;
     use crate::sim::world::{Settings, World};
@@ -132,6 +133,10 @@ mod tests {
             *now = time::after(*now, Duration::from_secs(15));
             *self.asked.lock().unwrap() += 1;
             Err(Fault::new(FaultKind::Ambiguous, "Timeout", "no answer in time"))
+        }
+
+        async fn free_volumes(&self, install: &str) -> Result<Vec<Volume>, Fault> {
+            self.front.free_volumes(install).await
         }
 
         async fn terminate(&self, id: &InstanceId) -> Result<(), Fault> {

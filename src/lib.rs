@@ -25,6 +25,7 @@ pub mod metrics;
 pub mod chart;
 pub mod story;
 pub mod custody;
+pub mod notices;
 pub mod daemon;
 pub mod admin;
 pub mod web;

@@ -20,6 +20,7 @@ use crate::model::reading::Depth;
 pub use crate::model::reading::Health;
 use crate::model::shadow::{Imagined, ShadowChange};
 use crate::model::time::Timestamp;
+use crate::model::volume::Volume;
 
 /// EC2.
 #[async_trait]
@@ -44,6 +45,9 @@ pub trait Cloud: Send + Sync {
     fn clock_ahead(&self) -> Option<SignedDuration> {
         None
     }
+
+    /// Volumes with the tag of this install that no instance uses.
+    async fn free_volumes(&self, install: &str) -> Result<Vec<Volume>, Fault>;
 
     /// TerminateInstances of one id, once.
     async fn terminate(&self, id: &InstanceId) -> Result<(), Fault>;

@@ -17,6 +17,7 @@ use crate::model::fleet::FleetName;
 use crate::model::instance::{Instance, InstanceId, Lifecycle, OurTags};
 use crate::model::launch::{Image, LaunchRequest, tag};
 use crate::model::time::Timestamp;
+use crate::model::volume::Volume;
 use crate::ports::Cloud;
 
 /// The largest page EC2 gives.
@@ -63,6 +64,25 @@ impl Cloud for Aws {
 
     fn clock_ahead(&self) -> Option<SignedDuration> {
         self.dated.ahead()
+    }
+
+    async fn free_volumes(&self, install: &str) -> Result<Vec<Volume>, Fault> {
+        let filter = |name: &str, value: &str| types::Filter::builder().name(name).values(value);
+        let mut pages = self
+            .ec2
+            .describe_volumes()
+            .filters(filter(&format!("tag:{}", tag::INSTALL), install).build())
+            .filters(filter("status", "available").build())
+            .into_paginator()
+            .page_size(PAGE)
+            .send();
+        let mut found = Vec::new();
+        for _ in 0..PAGES_AT_MOST {
+            let Some(page) = pages.next().await else { break };
+            let page = page.map_err(|error| fault(&error))?;
+            found.extend(page.volumes().iter().filter_map(volume));
+        }
+        Ok(found)
     }
 
     async fn terminate(&self, id: &InstanceId) -> Result<(), Fault> {
@@ -208,6 +228,15 @@ fn instance(row: &types::Instance) -> Option<Instance> {
         state_reason: row
             .state_reason()
             .and_then(|reason| text(reason.message()).or_else(|| text(reason.code()))),
+    })
+}
+
+fn volume(row: &types::Volume) -> Option<Volume> {
+    let fleet = row.tags().iter().find(|entry| entry.key() == Some(tag::FLEET));
+    Some(Volume {
+        id: row.volume_id()?.to_owned(),
+        gib: row.size().and_then(|gib| u32::try_from(gib).ok()).unwrap_or_default(),
+        fleet: fleet.and_then(types::Tag::value).and_then(FleetName::new),
     })
 }
 

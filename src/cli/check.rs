@@ -11,7 +11,9 @@ use super::out::{counted, raw, say};
 use super::{FAILED, Failure, POLICY_INVALID};
 use crate::custody;
 use crate::model::time::Timestamp;
-use crate::policy::{self, Loaded, Policy, Problem, Severity};
+use crate::notices;
+use crate::policy::notify::Route;
+use crate::policy::{self, FleetPolicy, Loaded, Policy, Problem, Severity};
 use crate::settings::Settings;
 
 /// A policy file larger than this is not read: it is not a policy file.
@@ -92,9 +94,20 @@ pub(crate) fn run(check: &Check, settings: &Settings, json: bool) -> Result<(), 
         Some(policy) if !check.offline => preflight(policy)?,
         Some(_) | None => Vec::new(),
     };
-    let failed = errors + aws.iter().filter(|finding| finding.verdict == "problem").count();
+    let routes = match &read.loaded.policy {
+        // Secrets are on the host that the daemon runs on, and nowhere else.
+        Some(policy) if !check.offline => routes(policy, settings),
+        Some(_) | None => Vec::new(),
+    };
+    let queues = match &read.loaded.policy {
+        Some(policy) if !check.offline => queues(policy, settings),
+        Some(_) | None => Vec::new(),
+    };
+    let found = || aws.iter().chain(&routes).chain(&queues);
+    let failed = errors + found().filter(|finding| finding.verdict == "problem").count();
     if json {
-        print_json(&read, &writers, &aws)?;
+        let found = [("aws", &aws), ("notify", &routes), ("queues", &queues)];
+        print_json(&read, &writers, &found)?;
     } else {
         let color = std::io::stdout().is_terminal() && !settings.plain;
         raw(&read.rendered(color))?;
@@ -115,11 +128,17 @@ pub(crate) fn run(check: &Check, settings: &Settings, json: bool) -> Result<(), 
         for finding in &aws {
             say!("aws      {:<8} {}", finding.verdict, finding.text)?;
         }
+        for finding in &routes {
+            say!("notify   {:<8} {}", finding.verdict, finding.text)?;
+        }
+        for finding in &queues {
+            say!("queue    {:<8} {}", finding.verdict, finding.text)?;
+        }
         if errors + warnings > 0 {
             say!("{}, {}", counted(errors, "error"), counted(warnings, "warning"))?;
         }
     }
-    let unsaid = aws.iter().filter(|finding| finding.verdict == "unknown").count();
+    let unsaid = found().filter(|finding| finding.verdict == "unknown").count();
     match (failed, warnings + unsaid) {
         (0, doubts) if doubts > 0 && check.strict => Err(Failure::Told(super::FINDING)),
         (0, _) => Ok(()),
@@ -127,7 +146,7 @@ pub(crate) fn run(check: &Check, settings: &Settings, json: bool) -> Result<(), 
     }
 }
 
-/// What AWS said of one thing that the policy names.
+/// What was found of one thing that the policy names.
 pub(crate) struct Finding {
     /// `ok`, `problem` or `unknown`.
     pub verdict: &'static str,
@@ -148,21 +167,56 @@ fn preflight(policy: &Policy) -> Result<Vec<Finding>, Failure> {
     super::runtime()?.block_on(super::plan::preflight(policy))
 }
 
-fn print_json(read: &Read, writers: &[String], aws: &[Finding]) -> Result<(), Failure> {
+/// Whether each route of `notify` could be used.
+fn routes(policy: &Policy, settings: &Settings) -> Vec<Finding> {
+    let inspect = |(name, route): (&String, &Route)| {
+        let kind = route.target.as_str();
+        match notices::inspect(&route.target, &settings.secret_dirs) {
+            Ok(()) => Finding { verdict: "ok", text: format!("{name}: {kind}") },
+            Err(why) => Finding {
+                verdict: "problem",
+                text: format!("{name}: {kind}: {why} (line {})", route.at_line),
+            },
+        }
+    };
+    policy.notify.routes.iter().map(inspect).collect()
+}
+
+/// Whether the secret of each queue's header is there, for nobody else to read.
+fn queues(policy: &Policy, settings: &Settings) -> Vec<Finding> {
+    let inspect = |fleet: &FleetPolicy| {
+        let header = fleet.queue.as_ref()?.source.header.as_ref()?;
+        let name = &fleet.name;
+        Some(match custody::secret(&settings.secret_dirs, &header.secret) {
+            Ok(_) => Finding { verdict: "ok", text: format!("{name}: header {}", header.name) },
+            Err(why) => Finding { verdict: "problem", text: format!("{name}: {why}") },
+        })
+    };
+    policy.fleets.values().filter_map(inspect).collect()
+}
+
+fn print_json(
+    read: &Read,
+    writers: &[String],
+    found: &[(&str, &Vec<Finding>)],
+) -> Result<(), Failure> {
     let problems: Vec<_> = read.loaded.problems.iter().map(problem_json).collect();
-    let aws: Vec<_> = aws
-        .iter()
-        .map(|finding| json!({ "verdict": finding.verdict, "text": finding.text }))
-        .collect();
-    let document = json!({
+    let mut document = json!({
         "format_version": 1,
         "file": read.path,
         "valid": read.errors() == 0,
         "digest": read.loaded.policy.as_ref().map(|policy| policy.digest.clone()),
         "problems": problems,
         "writable": writers,
-        "aws": aws,
     });
+    for (key, findings) in found {
+        let findings = findings.iter();
+        let findings =
+            findings.map(|found| json!({ "verdict": found.verdict, "text": found.text }));
+        if let Some(document) = document.as_object_mut() {
+            document.insert((*key).to_owned(), findings.collect());
+        }
+    }
     say!("{document}")
 }
 

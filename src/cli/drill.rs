@@ -18,7 +18,8 @@ use super::run::loader;
 use super::{FAILED, Failure, check, runtime};
 use crate::admin::{self, Handle};
 use crate::aws::Aws;
-use crate::daemon::{Daemon, Herald, Loader, Wake};
+use crate::daemon::leftovers::Leftovers;
+use crate::daemon::{Daemon, Herald, Loader, Telling, Wake};
 use crate::metrics::Meter;
 use crate::model::fleet::FleetName;
 use crate::model::time::{self, Timestamp};
@@ -42,7 +43,7 @@ pub(crate) struct Drill {
     /// What goes wrong, with commas: slow-boot, no-capacity, dead-queue, lost-replies, throttling,
     /// never-healthy, die-young, console-kill, blind-spots,
     /// partial-list, all-sick, late-listing, slow-end, wrong-clock,
-    /// stale-credentials
+    /// stale-credentials, kept-volumes
     #[arg(long, value_delimiter = ',', value_name = "FAULT")]
     faults: Vec<Trouble>,
     /// How long, in imagined time
@@ -159,8 +160,11 @@ async fn drilled(
         herald: Arc::new(Silence),
         meter,
         standing: Vec::new(),
+        leftovers: Leftovers::default(),
         prune: Arc::new(|| Ok(())),
         shadow: None,
+        // An imagined trouble wakes nobody.
+        telling: Telling::default(),
         speed: drill.speed,
     };
     let lasts = drill.lasts / drill.speed;

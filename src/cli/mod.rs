@@ -20,6 +20,8 @@ mod journal;
 mod listen;
 mod moment;
 mod next;
+#[cfg(feature = "net")]
+mod notify;
 mod out;
 mod papers;
 mod past;
@@ -28,6 +30,7 @@ mod plan;
 #[cfg(feature = "aws")]
 mod run;
 mod shadow;
+mod test;
 #[cfg(feature = "aws")]
 mod status;
 #[cfg(feature = "aws")]
@@ -94,12 +97,17 @@ enum Command {
     History(history::History),
     /// The schedule as it will be held, day by day
     Next(next::Next),
+    /// A test notice over each route of `notify`, or over one, and what came of it
+    #[cfg(feature = "net")]
+    Notify(notify::Notify),
     /// What would a policy have cost, and who would have waited? Over a load trace
     Backtest(backtest::Backtest),
     /// What would the second policy of `run --shadow` have done, and what would it have cost?
     Shadow(shadow::Shadow),
     /// The recorded load of a fleet as CSV, for `backtest`
     Export(export::Export),
+    /// Unit tests of a policy: what it asks for at an instant, and as a queue goes
+    Test(test::Test),
     /// The engine as a filter: one observation a line in, one decision a line out
     Decide(decide::Decide),
     /// A day of an imagined EC2 on the real engine: no AWS account, no network
@@ -158,6 +166,9 @@ enum Absent {
     Adopt(Rest),
     #[command(hide = true)]
     Reload(Rest),
+    #[cfg(not(feature = "net"))]
+    #[command(hide = true)]
+    Notify(Rest),
 }
 
 #[cfg(not(feature = "aws"))]
@@ -220,9 +231,12 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Explain(args) => explain::run(&args, &settings, json),
         Command::History(args) => history::run(&args, &settings, json),
         Command::Next(args) => next::run(&args, &settings, json),
+        #[cfg(feature = "net")]
+        Command::Notify(args) => notify::run(&args, &settings, json),
         Command::Backtest(args) => backtest::run(&args, &settings, json),
         Command::Shadow(args) => shadow::run(&args, &settings, json),
         Command::Export(args) => export::run(&args, &settings),
+        Command::Test(args) => test::run(&args, &settings, json),
         Command::Decide(args) => decide::run(&args, &settings),
         Command::IamPolicy(args) => iam::run(&args, &settings),
         Command::Schema => papers::print_schema(),

@@ -43,23 +43,23 @@ fn folder(path: &Path) -> PathBuf {
 }
 
 /// A user and a group by number.
-type Owner = (u32, u32);
+pub(super) type Owner = (u32, u32);
 
-struct Rights {
-    owner: Owner,
-    mode: u32,
+pub(super) struct Rights {
+    pub(super) owner: Owner,
+    pub(super) mode: u32,
     is_folder: bool,
 }
 
 impl Rights {
-    fn of(meta: &Metadata) -> Self {
+    pub(super) fn of(meta: &Metadata) -> Self {
         Self { owner: (meta.uid(), meta.gid()), mode: meta.mode(), is_folder: meta.is_dir() }
     }
 }
 
 /// This process; where the kernel does not tell, root, so that rather too much is told than too
 /// little.
-fn us() -> Owner {
+pub(super) fn us() -> Owner {
     std::fs::metadata("/proc/self").map_or((ROOT, ROOT), |meta| (meta.uid(), meta.gid()))
 }
 

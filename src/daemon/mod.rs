@@ -1,7 +1,9 @@
 //! The driver over the real world: ticks, wake-ups, reloads, orders, and an end in good order. It
 //! is handed its ports and knows nothing of AWS or SQL.
 
+pub mod leftovers;
 mod orders;
+mod telling;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -13,6 +15,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use self::leftovers::Leftovers;
 use crate::admin::view::StatusView;
 use crate::admin::{Command, Handle};
 use crate::custody;
@@ -25,6 +28,8 @@ use crate::record::{Concern, Journal};
 use crate::shadow::Shadow;
 use crate::telemetry;
 use crate::tick::{TickRecord, tick};
+
+pub use self::telling::Telling;
 
 /// How long the calls in hand may take to finish once the daemon is told to stop. Every call is
 /// written down before it is made, so one that is cut off is found again at the next start.
@@ -71,16 +76,20 @@ pub struct Daemon {
     pub meter: Arc<Meter>,
     /// Problems that no tick can see: a rebuilt state, a refused policy file.
     pub standing: Vec<Concern>,
+    pub leftovers: Leftovers,
     /// Removes what is older than the record is kept.
     pub prune: Arc<dyn Fn() -> Result<(), StoreFault> + Send + Sync>,
     /// A second policy, and where it is noted what it would have done.
     pub shadow: Option<(Shadow, Arc<dyn ShadowBook>)>,
+    /// Who is told of what happens.
+    pub telling: Telling,
     /// Seconds of the clock per real second: 1, but in a drill.
     pub speed: u32,
 }
 
 const RELOAD_PROBLEM: &str = "policy-refused";
 const WRITERS_PROBLEM: &str = "policy-writable";
+const NOTIFY_PROBLEM: &str = "notify";
 const STORE_PROBLEM: &str = "state database";
 
 impl Daemon {
@@ -88,6 +97,7 @@ impl Daemon {
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         let mut ready = false;
+        self.look_for_leftovers();
         self.meter.begin(&self.policy, self.journal.ledger(), self.ports.clock.now());
         loop {
             let done = {
@@ -121,7 +131,10 @@ impl Daemon {
         let began = self.ports.clock.now();
         let stopwatch = Instant::now();
         self.look_who_may_write();
-        match tick(&self.ports, &self.policy, &mut self.journal, &self.standing).await {
+        self.look_who_is_reached(began);
+        let standing: Vec<Concern> =
+            self.standing.iter().cloned().chain(self.leftovers.concern()).collect();
+        match tick(&self.ports, &self.policy, &mut self.journal, &standing).await {
             Ok(record) => {
                 self.tell(&record);
                 self.meter.ticked(&Done {
@@ -148,10 +161,15 @@ impl Daemon {
                 );
                 error!(kind = "problem", "{text}");
                 self.handle.trouble(&text, began);
+                self.telling.stuck(&self.policy, self.journal.ledger(), &text, began);
                 self.meter.stuck();
                 time::after(began, self.policy.tick)
             }
         }
+    }
+
+    fn look_for_leftovers(&self) {
+        self.leftovers.look(self.ports.cloud.clone(), self.policy.install.clone());
     }
 
     /// At every turn: rights change without a word to whoever watches the file.
@@ -167,7 +185,14 @@ impl Daemon {
         }
     }
 
-    fn tell(&self, record: &TickRecord) {
+    fn look_who_is_reached(&mut self, now: Timestamp) {
+        let of_routes = |concern: &Concern| concern.key.split(':').next() == Some(NOTIFY_PROBLEM);
+        self.standing.retain(|concern| !of_routes(concern));
+        self.standing.extend(self.telling.unreached(NOTIFY_PROBLEM, now));
+    }
+
+    fn tell(&mut self, record: &TickRecord) {
+        self.telling.ticked(&self.policy, self.journal.ledger(), record);
         for event in &record.events {
             telemetry::log(event);
         }
@@ -215,6 +240,7 @@ impl Daemon {
                     break;
                 }
                 () = self.wake.housekeeping.notified() => {
+                    self.look_for_leftovers();
                     if let Err(fault) = (self.prune)() {
                         warn!("failed to prune the record: {fault}");
                     }
@@ -287,6 +313,7 @@ impl Daemon {
     fn note(&mut self, kind: EventKind, text: String) {
         let event = Event { at: self.ports.clock.now(), kind, fleet: None, instance: None, text };
         telemetry::log(&event);
+        self.telling.note(&event);
         if let Err(fault) = self.journal.commit(&[Change::Event(event)]) {
             warn!("{fault}");
         }

@@ -56,6 +56,7 @@ impl Daemon {
         changes.push(Change::Event(event.clone()));
         self.journal.commit(&changes).map_err(|fault| fault.to_string())?;
         telemetry::log(&event);
+        self.telling.note(&event);
         Ok(text)
     }
 

@@ -20,4 +20,5 @@ pub mod season;
 pub mod server;
 pub mod shadow;
 pub mod time;
+pub mod volume;
 pub mod work;

@@ -10,8 +10,10 @@ use serde_yaml::{DuplicateKeyPolicy, Location, NonFiniteFloatPolicy, Spanned};
 use super::problem::{Place, Problem, Problems};
 use crate::model::fault::printable;
 
-pub const FILE_KEYS: &[&str] =
-    &["version", "install", "region", "timezone", "mode", "tick", "limits", "defaults", "fleets"];
+pub const FILE_KEYS: &[&str] = &[
+    "version", "install", "region", "timezone", "mode", "tick", "limits", "defaults", "fleets",
+    "notify",
+];
 pub const LIMITS_KEYS: &[&str] = &["instances", "terminate"];
 pub const FLEET_KEYS: &[&str] = &[
     "mode",
@@ -57,6 +59,21 @@ pub const READ_KEYS: &[&str] = &["http", "json", "header"];
 pub const HEADER_KEYS: &[&str] = &["name", "secret"];
 pub const SCALE_OUT_KEYS: &[&str] = &["above", "add"];
 pub const SCALE_IN_KEYS: &[&str] = &["below", "remove", "after"];
+pub const NOTIFY_KEYS: &[&str] = &[
+    "slack",
+    "webhook",
+    "pagerduty",
+    "email",
+    "ping",
+    "send",
+    "url",
+    "from",
+    "via",
+    "tls",
+    "user",
+    "password",
+    "every",
+];
 
 /// Every section and its keys, in the order of `docs/policies.md`.
 pub const SECTIONS: &[(&str, &[&str])] = &[
@@ -72,6 +89,7 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
     ("queue.read.header", HEADER_KEYS),
     ("queue.scale_out", SCALE_OUT_KEYS),
     ("queue.scale_in", SCALE_IN_KEYS),
+    ("notify", NOTIFY_KEYS),
 ];
 
 /// A value and where it stands. What came through an alias stands where it was written.

@@ -8,6 +8,7 @@ pub mod cron;
 pub mod file;
 mod lines;
 mod lower;
+pub mod notify;
 mod problem;
 pub mod reference;
 pub mod schema;
@@ -31,6 +32,7 @@ use crate::model::time::{self, Timestamp};
 pub use self::calendar::Schedule;
 pub use self::lines::Lines;
 pub use self::lower::{Loaded, load};
+pub use self::notify::Notify;
 pub use self::problem::{Place, Problem, Severity, render};
 
 /// A whole policy file, valid.
@@ -47,10 +49,21 @@ pub struct Policy {
     pub tick: Duration,
     pub limits: Limits,
     pub fleets: BTreeMap<FleetName, FleetPolicy>,
+    pub notify: Arc<Notify>,
     /// The first twelve hex digits of the file's SHA-256: which policy a decision was made under.
     pub digest: String,
     /// The file, word for word.
     pub text: Arc<str>,
+}
+
+impl Policy {
+    /// The same, set to act: for imagined worlds, where nothing can come to harm.
+    pub fn acting(&self) -> Self {
+        let mut policy = self.clone();
+        policy.mode = Mode::Act;
+        policy.fleets.values_mut().for_each(|fleet| fleet.mode = Mode::Act);
+        policy
+    }
 }
 
 /// What beats every fleet, always.

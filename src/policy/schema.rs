@@ -25,11 +25,11 @@ enum Shape {
     List(&'static Self),
     Either(&'static [Self]),
     Section(&'static str),
-    /// Fleets by name.
-    Fleets,
+    /// Sections by names that are like this.
+    Named(&'static str, &'static str),
 }
 
-use Shape::{Either, Flag, Fleets, Formed, List, Section, Span, Text, Texts, Whole, Words};
+use Shape::{Either, Flag, Formed, List, Named, Section, Span, Text, Texts, Whole, Words};
 
 const JOBS_MAX: u64 = 1_000_000_000;
 
@@ -43,6 +43,12 @@ const GROUP: Shape = Formed("^sg-\\S+$");
 const URL: &str = "^https?://";
 const CRON: &str = "^\\s*\\S+(\\s+\\S+){4}\\s*$";
 const DATES: &str = "^[0-9]{4}-[0-9]{2}-[0-9]{2}( *\\.\\. *[0-9]{4}-[0-9]{2}-[0-9]{2})?$";
+const ROUTE: &str = "^[a-z0-9-]{1,32}$";
+const SECRET: Shape = Formed("^secret:[A-Za-z0-9/_][A-Za-z0-9._/-]*$");
+const PLACE: Shape = Formed("^(https?://|secret:[A-Za-z0-9/_])");
+const MAIL: Shape = Formed("^[^@\\s]+@[^@\\s]+$");
+const SENT: Shape =
+    Words(&["scaled", "problem", "recovered", "emergency", "override", "policy", "all"]);
 const POINTER: &str = "^/";
 const MODES: Shape = Words(&["observe", "act"]);
 const LEARNED: Shape = Either(&[Span, Words(&["auto"])]);
@@ -60,7 +66,8 @@ const SHAPES: &[(&str, &[(&str, Shape)])] = &[
             ("tick", Span),
             ("limits", Section("limits")),
             ("defaults", Section("fleet")),
-            ("fleets", Fleets),
+            ("fleets", Named(NAME, "fleet")),
+            ("notify", Named(ROUTE, "notify")),
         ],
     ),
     ("limits", &[("instances", Whole(1, 100_000)), ("terminate", Formed(RATE))]),
@@ -143,6 +150,24 @@ const SHAPES: &[(&str, &[(&str, Shape)])] = &[
         "queue.scale_in",
         &[("below", Whole(0, JOBS_MAX)), ("remove", Whole(1, 1_000)), ("after", Span)],
     ),
+    (
+        "notify",
+        &[
+            ("slack", SECRET),
+            ("webhook", PLACE),
+            ("pagerduty", SECRET),
+            ("email", Either(&[MAIL, List(&MAIL)])),
+            ("ping", PLACE),
+            ("send", Either(&[SENT, List(&SENT)])),
+            ("url", Formed(URL)),
+            ("from", MAIL),
+            ("via", Formed("^\\S+:[0-9]+$")),
+            ("tls", Words(&["starttls", "implicit", "none"])),
+            ("user", Text),
+            ("password", SECRET),
+            ("every", Span),
+        ],
+    ),
 ];
 
 /// Of these a section has one, or its default does.
@@ -218,10 +243,10 @@ fn of_shape(shape: &Shape) -> Value {
             json!({ "anyOf": shapes })
         }
         Section(name) => json!({ "allOf": [{ "$ref": format!("#/definitions/{name}") }] }),
-        Fleets => json!({
+        Named(name, section) => json!({
             "type": ["object", "null"],
-            "propertyNames": { "pattern": NAME },
-            "additionalProperties": of_shape(&Section("fleet")),
+            "propertyNames": { "pattern": name },
+            "additionalProperties": of_shape(&Section(section)),
         }),
     }
 }

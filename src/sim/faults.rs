@@ -38,10 +38,12 @@ pub enum Trouble {
     /// For twenty minutes of every two hours the credentials are refused for every call that changes
     /// something.
     StaleCredentials,
+    /// The image's second volume outlives its server.
+    KeptVolumes,
 }
 
 impl Trouble {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::SlowBoot,
         Self::NoCapacity,
         Self::DeadQueue,
@@ -57,6 +59,7 @@ impl Trouble {
         Self::SlowEnd,
         Self::WrongClock,
         Self::StaleCredentials,
+        Self::KeptVolumes,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -76,6 +79,7 @@ impl Trouble {
             Self::SlowEnd => "slow-end",
             Self::WrongClock => "wrong-clock",
             Self::StaleCredentials => "stale-credentials",
+            Self::KeptVolumes => "kept-volumes",
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::model::instance::{Instance, InstanceId};
 use crate::model::launch::LaunchRequest;
 use crate::model::reading::{Depth, Health};
 use crate::model::time::{self, Timestamp};
+use crate::model::volume::Volume;
 use crate::ports::{Balancers, Clock, Cloud, HealthQuery, Probe, QueueQuery};
 
 /// The world and its work, shared by all ports of one simulation.
@@ -29,7 +30,8 @@ pub struct State {
     pub world: World,
     pub queues: BTreeMap<FleetName, Queue>,
     /// Depths set by hand, and since when; they stand above what the queue itself would say.
-    pinned: BTreeMap<FleetName, (u64, Timestamp)>,
+    /// `None`: unreadable.
+    pinned: BTreeMap<FleetName, (Option<u64>, Timestamp)>,
     failures: BTreeMap<InstanceId, u32>,
 }
 
@@ -65,6 +67,7 @@ impl State {
             return Err("HTTP 503".to_owned());
         }
         if let Some((waiting, since)) = self.pinned.get(fleet) {
+            let Some(waiting) = waiting else { return Err("HTTP 503".to_owned()) };
             let age = time::since(self.world.now(), *since);
             let oldest = (*waiting > 0).then_some(age);
             return Ok(Depth { oldest, ..Depth::of(*waiting) });
@@ -74,7 +77,12 @@ impl State {
 
     /// From now on the queue endpoint of `fleet` says `waiting`, whatever its queue holds.
     pub fn pin(&mut self, fleet: FleetName, waiting: u64) {
-        self.pinned.insert(fleet, (waiting, self.world.now()));
+        self.pinned.insert(fleet, (Some(waiting), self.world.now()));
+    }
+
+    /// From now on the queue endpoint of `fleet` fails.
+    pub fn pin_unreadable(&mut self, fleet: FleetName) {
+        self.pinned.insert(fleet, (None, self.world.now()));
     }
 }
 
@@ -119,6 +127,12 @@ impl Cloud for Front {
 
     async fn launch(&self, request: &LaunchRequest) -> Result<Instance, Fault> {
         self.state().world.launch(request)
+    }
+
+    async fn free_volumes(&self, install: &str) -> Result<Vec<Volume>, Fault> {
+        let mut state = self.state();
+        state.world.admit("DescribeVolumes")?;
+        Ok(state.world.free_volumes(install))
     }
 
     async fn terminate(&self, id: &InstanceId) -> Result<(), Fault> {

@@ -24,6 +24,8 @@ pub struct Machine {
     pub ends: Option<(Timestamp, String)>,
     /// How long its end takes.
     pub shuts_down: Duration,
+    /// Whether its second volume outlives it.
+    pub keeps_volume: bool,
     pub private_ip: String,
     /// As they are now: a person may have changed them since.
     pub tags: BTreeMap<String, String>,

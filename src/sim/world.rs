@@ -18,6 +18,7 @@ use crate::model::fleet::FleetName;
 use crate::model::instance::{Instance, InstanceId, Lifecycle};
 use crate::model::launch::{LaunchRequest, Token, tag};
 use crate::model::time::{self, Timestamp};
+use crate::model::volume::Volume;
 
 /// How the imagined cloud behaves.
 #[derive(Debug, Clone)]
@@ -52,6 +53,9 @@ const SHUTTING_DOWN: Duration = Duration::from_secs(30);
 const SHUTTING_DOWN_SLOWLY: Duration = Duration::from_hours(2);
 /// [`Trouble::LateListing`]'s delay.
 const LISTED_AFTER: Duration = Duration::from_mins(1);
+
+/// What [`Trouble::KeptVolumes`] leaves behind.
+const VOLUME_GIB: u32 = 20;
 
 #[derive(Debug)]
 pub struct World {
@@ -209,6 +213,22 @@ impl World {
 
     /// Whether the list lacks instances now. Of a few it lacks none: that one or two are gone is easy
     /// to believe, and nobody could tell.
+    /// The volumes of an install that no instance uses.
+    pub fn free_volumes(&self, install: &str) -> Vec<Volume> {
+        let now = self.now;
+        let gone = self.machines.values().chain(self.forgotten.values()).filter(|machine| {
+            machine.keeps_volume
+                && machine.lifecycle(now) == Lifecycle::Terminated
+                && machine.tags.get(tag::INSTALL).is_some_and(|of| of == install)
+        });
+        let volume = |machine: &Machine| Volume {
+            id: machine.id.as_str().replacen("i-", "vol-", 1),
+            gib: VOLUME_GIB,
+            fleet: machine.fleet(),
+        };
+        gone.map(volume).collect()
+    }
+
     fn is_partial(&self) -> bool {
         let span = self.now.as_second().div_euclid(1200) % 5 == 2;
         let alive = self.machines.values().filter(|machine| machine.lifecycle(self.now).is_alive());
@@ -295,6 +315,7 @@ impl World {
         let slow_end = self.has(Trouble::SlowEnd) && self.faults.chance(0.5);
         Ok(Machine {
             shuts_down: if slow_end { SHUTTING_DOWN_SLOWLY } else { SHUTTING_DOWN },
+            keeps_volume: self.has(Trouble::KeptVolumes),
             private_ip: address(self.ordinal),
             id,
             tags: request.tags.clone(),

@@ -14,6 +14,7 @@ use tidegate::model::instance::{Instance, InstanceId, Lifecycle};
 use tidegate::model::launch::LaunchRequest;
 use tidegate::model::ledger::{Change, Ledger};
 use tidegate::model::time::{self, Timestamp};
+use tidegate::model::volume::Volume;
 use tidegate::policy::{Policy, load};
 use tidegate::ports::{Balancers, Cloud, Ports, Store, StoreFault};
 use tidegate::record::Journal;
@@ -129,6 +130,11 @@ impl Cloud for Mortal {
         let (happens, heard) = self.fuse().next();
         let answer = if happens { self.front.launch(request).await } else { Err(dead()) };
         if heard { answer } else { Err(dead()) }
+    }
+
+    async fn free_volumes(&self, install: &str) -> Result<Vec<Volume>, Fault> {
+        self.alive()?;
+        self.front.free_volumes(install).await
     }
 
     async fn terminate(&self, id: &InstanceId) -> Result<(), Fault> {

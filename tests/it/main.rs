@@ -19,7 +19,10 @@ mod process;
 #[cfg(feature = "aws")]
 mod scale;
 mod next;
+#[cfg(feature = "net")]
+mod notices;
 mod page;
+mod policy_tests;
 mod recorded;
 mod crash;
 mod scenario;
@@ -33,6 +36,8 @@ mod tidy;
 mod tidy_metrics;
 mod tidy_documents;
 mod tidy_reliability;
+#[cfg(feature = "aws")]
+mod told;
 mod unit_files;
 #[cfg(feature = "aws")]
 mod wire;

@@ -100,6 +100,8 @@ fn what_is_misspelt_or_of_the_wrong_form_is_seen_in_the_editor() {
         ("    schedule: [{ capacity: 1 }]\n", "schedule"),
         ("    queue: { read: { url: \"http://q/\" } }\n", "url"),
         ("  App: { max: 1 }\n", "App"),
+        ("notify: { chat: { slack: \"https://hooks.example/x\" } }\n", "hooks.example"),
+        ("notify: { chat: { slack: secret:s, send: [problems] } }\n", "problems"),
     ];
     let files: Vec<String> = cases.iter().map(|(more, _)| format!("{base}{more}")).collect();
     for ((more, named), verdict) in cases.iter().zip(judged(&files)) {

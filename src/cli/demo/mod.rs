@@ -21,7 +21,7 @@ use super::{FAILED, Failure, check, runtime};
 use crate::model::fleet::FleetName;
 use crate::model::ledger::Event;
 use crate::model::time::{self, Timestamp};
-use crate::policy::{self, Mode, Policy};
+use crate::policy::{self, Policy};
 use crate::ports::Store;
 use crate::settings::Settings;
 use crate::sim::Simulation;
@@ -89,7 +89,7 @@ pub(crate) fn run(
         .to_zoned(zone.clone())
         .context("failed to place the day")?
         .timestamp();
-    let policy = acting(policy);
+    let policy = policy.acting();
     let jobs = policy.fleets.values().filter(|fleet| fleet.queue.is_some());
     let load = Load {
         per_hour: JOBS_PER_HOUR.to_vec(),
@@ -116,15 +116,6 @@ pub(crate) fn run(
 fn shipped() -> Result<Policy, Failure> {
     let loaded = policy::load("policies.yaml", POLICY, check::now());
     Ok(loaded.policy.ok_or_else(|| anyhow!("the shipped policy is not valid"))?)
-}
-
-/// Set to act: in the imagined world nothing can come to harm.
-fn acting(mut policy: Policy) -> Policy {
-    policy.mode = Mode::Act;
-    for fleet in policy.fleets.values_mut() {
-        fleet.mode = Mode::Act;
-    }
-    policy
 }
 
 struct Show {

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use self::herald::Systemd;
@@ -18,10 +19,12 @@ use super::listen::{self, Listen};
 use super::{FAILED, Failure, check, runtime, world};
 use crate::admin::{self, Handle};
 use crate::custody;
-use crate::daemon::{Daemon, Loader, Wake};
+use crate::daemon::leftovers::Leftovers;
+use crate::daemon::{Daemon, Loader, Telling, Wake};
 use crate::metrics::Meter;
 use crate::model::history::InForce;
 use crate::model::time;
+use crate::notices::{self, Clerk, Desk, Post};
 use crate::policy::Policy;
 use crate::ports::ShadowBook;
 use crate::record::{Concern, Journal};
@@ -111,6 +114,7 @@ async fn start(
         warn!("{why}");
         standing.push(Concern::new("listen", None, why));
     }
+    let (desk, clerk) = clerk(settings)?;
     let wake = Wake::default();
     let scheduler = wake::Scheduler::start(&wake).await?;
     let herald = Arc::new(Systemd::new(scheduler));
@@ -127,15 +131,33 @@ async fn start(
         herald,
         meter,
         standing,
+        leftovers: Leftovers::default(),
         prune: prune(database),
         shadow,
+        telling: Telling::over(desk),
         speed: 1,
     };
     let _watch = wake::watch(&settings.config, &wake, restless);
     serve(daemon, listener, handle, wake).await?;
+    // The desk has gone with the daemon, and the clerk takes its leave.
+    clerk.await.context("the task that sends notices ended in disorder")?;
     std::fs::remove_file(&settings.socket).ok();
     drop(dir);
     Ok(())
+}
+
+/// The task that tells people, and the desk at which it is told what.
+fn clerk(settings: &Settings) -> Result<(Desk, JoinHandle<()>), Failure> {
+    let (desk, tray) = Desk::open();
+    let now: notices::Now = Arc::new(check::now);
+    let post = Post::new(settings.secret_dirs.clone(), now.clone());
+    let clerk = Clerk {
+        courier: Arc::new(post.context("failed to prepare HTTP")?),
+        path: settings.state_dir.join(notices::FILE),
+        now,
+        pace: notices::Pace::default(),
+    };
+    Ok((desk, tokio::spawn(clerk.run(tray))))
 }
 
 /// The second policy, with the servers it had imagined before a restart.

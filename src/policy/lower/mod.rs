@@ -5,6 +5,7 @@ mod fleet;
 mod goal;
 mod health;
 mod launch;
+mod notify;
 mod queue;
 mod schedule;
 mod section;
@@ -96,6 +97,7 @@ fn read(text: &str, now: Timestamp, out: &mut Problems) -> Option<Policy> {
     let fleets = fleets(&top, &mut context, out);
     let limits = limits(&top, &fleets, out);
     compare::fleets(&top, &fleets, out);
+    let notify = notify::read(&top, out).into();
     Some(Policy {
         install: install.unwrap_or_else(|| "main".to_owned()),
         region,
@@ -104,6 +106,7 @@ fn read(text: &str, now: Timestamp, out: &mut Problems) -> Option<Policy> {
         tick,
         limits,
         fleets: fleets.into_iter().map(|read| (read.policy.name.clone(), read.policy)).collect(),
+        notify,
         digest: digest(text),
         text: text.into(),
     })

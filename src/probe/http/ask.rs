@@ -1,11 +1,12 @@
 //! Asks a queue once.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::header::{HeaderName, HeaderValue};
 
 use super::{body, cause, guard};
+use crate::custody;
 use crate::model::fault::printable;
 use crate::model::reading::Depth;
 use crate::ports::QueueQuery;
@@ -13,8 +14,6 @@ use crate::probe::queue::{BODY_AT_MOST, reading};
 
 /// For the whole exchange.
 const LIMIT: Duration = Duration::from_secs(10);
-
-const SECRET_AT_MOST: u64 = 8192;
 
 pub(super) async fn read(
     client: &reqwest::Client,
@@ -40,23 +39,11 @@ pub(super) async fn read(
     reading(&answer, query.json.as_deref())
 }
 
-/// A secret's value: `$CREDENTIALS_DIRECTORY/NAME`, `/etc/tidegate/secrets/NAME`, or a path. The
-/// value never appears in a text.
-fn header(dirs: &[PathBuf], secret: &str) -> Result<HeaderValue, String> {
-    let path = if Path::new(secret).is_absolute() {
-        PathBuf::from(secret)
-    } else {
-        let found = dirs.iter().map(|dir| dir.join(secret)).find(|path| path.is_file());
-        found.ok_or_else(|| format!("secret {} is nowhere to be found", printable(secret, 60)))?
-    };
-    let failed = |why: String| format!("secret {}: {why}", printable(secret, 60));
-    let length = std::fs::metadata(&path).map_err(|error| failed(error.to_string()))?.len();
-    if length > SECRET_AT_MOST {
-        return Err(failed(format!("larger than {SECRET_AT_MOST} bytes")));
-    }
-    let text = std::fs::read_to_string(&path).map_err(|error| failed(error.to_string()))?;
-    let mut value = HeaderValue::from_str(text.trim_end_matches(['\r', '\n']))
-        .map_err(|_| failed("not a header's value".to_owned()))?;
+/// The secret `name` as a header's value.
+fn header(dirs: &[PathBuf], name: &str) -> Result<HeaderValue, String> {
+    let secret = custody::secret(dirs, name)?;
+    let mut value = HeaderValue::from_str(secret.reveal())
+        .map_err(|_| format!("secret {}: not a header's value", printable(name, 60)))?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -27,7 +27,7 @@ impl Resolve for Resolver {
 }
 
 /// Refuses a URL whose host is a forbidden address as it stands.
-pub(super) fn allowed(url: &str) -> Result<Url, String> {
+pub fn allowed(url: &str) -> Result<Url, String> {
     let url = Url::parse(url).map_err(|error| format!("not a URL: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err("only http and https are asked".to_owned());
@@ -38,6 +38,17 @@ pub(super) fn allowed(url: &str) -> Result<Url, String> {
         return Err("a metadata address is never asked".to_owned());
     }
     Ok(url)
+}
+
+/// The addresses of a host that is spoken to in another way than HTTP, less what must not be reached.
+/// Whoever asks connects to one of these, and looks up no name again.
+pub async fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    let found = tokio::net::lookup_host((host, port)).await.map_err(|error| error.to_string())?;
+    let allowed: Vec<SocketAddr> = found.filter(|address| !is_forbidden(address.ip())).collect();
+    if allowed.is_empty() {
+        return Err("it has no address, or one that is never asked".to_owned());
+    }
+    Ok(allowed)
 }
 
 /// Link-local, where the metadata services live, in all its spellings; and addresses that are no

@@ -21,6 +21,8 @@ use crate::model::time::{self, Timestamp};
 use crate::ports::{HealthQuery, Probe, QueueQuery};
 use crate::probe::body::Body;
 
+pub use self::guard::{addresses, allowed};
+
 const CONNECT: Duration = Duration::from_secs(3);
 
 /// Health checks under way at once.
@@ -42,18 +44,22 @@ pub struct HttpProbe {
 
 impl HttpProbe {
     pub fn new(secret_dirs: Vec<PathBuf>) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT)
-            .redirect(Redirects::none())
-            .no_proxy()
-            // A new connection each time: an answer that belongs to an earlier question cannot
-            // come through.
-            .pool_max_idle_per_host(0)
-            .dns_resolver(Arc::new(guard::Resolver))
-            .build()?;
-        Ok(Self { client, secret_dirs, checks: Mutex::default() })
+        Ok(Self { client: client()?, secret_dirs, checks: Mutex::default() })
     }
+}
+
+/// A client for URLs of the policy. Each URL goes through [`allowed`] before it is asked.
+pub fn client() -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder()
+        .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT)
+        .redirect(Redirects::none())
+        .no_proxy()
+        // A new connection each time: an answer that belongs to an earlier question cannot come
+        // through.
+        .pool_max_idle_per_host(0)
+        .dns_resolver(Arc::new(guard::Resolver))
+        .build()
 }
 
 #[async_trait]
@@ -116,7 +122,7 @@ async fn body(response: reqwest::Response, most: usize) -> Result<Body, reqwest:
 }
 
 /// Why a call failed, in few words and without the URL, which may be long.
-fn cause(error: &reqwest::Error, limit: Duration) -> String {
+pub fn cause(error: &reqwest::Error, limit: Duration) -> String {
     if error.is_timeout() {
         return format!("timed out after {}", time::text(limit));
     }

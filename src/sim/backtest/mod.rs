@@ -20,7 +20,7 @@ use crate::model::ledger::{Change, EventKind, Ledger};
 use crate::model::plan;
 use crate::model::roster::{Phase, Server};
 use crate::model::time::{self, Timestamp};
-use crate::policy::{Billing, FleetPolicy, Mode, Policy};
+use crate::policy::{Billing, FleetPolicy, Policy};
 use crate::ports::{Store, StoreFault};
 use crate::tick::{Survey, TickRecord};
 
@@ -209,13 +209,9 @@ impl Backtest<'_> {
     /// The one fleet, set to act, alone in its world.
     fn imagine(&self, from: Timestamp, store: Arc<Decisions>) -> Result<Simulation, StoreFault> {
         let Self { policy, fleet, trace, setting } = *self;
-        let mut policy = policy.clone();
-        policy.mode = Mode::Act;
+        let mut policy = policy.acting();
         policy.tick = policy.tick.max(TICK);
         policy.fleets.retain(|name, _| name == fleet);
-        for fleet in policy.fleets.values_mut() {
-            fleet.mode = Mode::Act;
-        }
         let world = Settings {
             seed: setting.seed,
             start: (setting.boot, setting.boot),

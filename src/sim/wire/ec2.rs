@@ -6,7 +6,7 @@ use super::form::Form;
 use super::refusal::{Refusal, Service};
 use super::xml::Xml;
 use crate::model::instance::{InstanceId, Lifecycle};
-use crate::model::launch::Image;
+use crate::model::launch::{Image, tag};
 use crate::model::time::Timestamp;
 use crate::sim::machine::Machine;
 use crate::sim::world::{self, World};
@@ -22,6 +22,7 @@ pub(super) fn answer(world: &mut World, form: &Form, id: &str) -> Result<String,
         "RunInstances" => run(world, form, id),
         "DescribeInstances" => describe(world, form, id),
         "TerminateInstances" => terminate(world, form, id),
+        "DescribeVolumes" => volumes(world, form, id),
         "DescribeSubnets" => {
             world.admit("DescribeSubnets")?;
             Ok(subnets(form, id))
@@ -120,6 +121,38 @@ fn terminate(world: &mut World, form: &Form, id: &str) -> Result<String, Refusal
             xml.text("instanceId", id);
             state(xml, "currentState", after);
             state(xml, "previousState", before);
+        });
+    }))
+}
+
+/// Of what DescribeVolumes can be asked, the free ones of an install, in one page.
+fn volumes(world: &mut World, form: &Form, id: &str) -> Result<String, Refusal> {
+    let mut install = None;
+    let mut free = false;
+    for group in form.groups("Filter") {
+        let values = form.list(&format!("{group}.Value"));
+        match (form.need(&format!("{group}.Name"))?, values.as_slice()) {
+            ("status", ["available"]) => free = true,
+            ("tag:tidegate:install", [name]) => install = Some((*name).to_owned()),
+            (other, _) => {
+                let message = format!("The filter '{other}' is invalid");
+                return Err(Refusal::new("InvalidParameterValue", &message));
+            }
+        }
+    }
+    let (Some(install), true) = (install, free) else {
+        return Err(Refusal::new("InvalidParameterValue", "Volumes in use are not imagined."));
+    };
+    world.admit("DescribeVolumes")?;
+    let found = world.free_volumes(&install);
+    Ok(document("DescribeVolumes", id, |xml| {
+        xml.list(("volumeSet", "item"), found, |xml, volume| {
+            xml.text("volumeId", &volume.id)
+                .text("size", volume.gib)
+                .text("status", "available")
+                .list(("tagSet", "item"), volume.fleet, |xml, fleet| {
+                    xml.text("key", tag::FLEET).text("value", fleet);
+                });
         });
     }))
 }

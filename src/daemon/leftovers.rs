@@ -1,0 +1,102 @@
+//! Volumes that servers left behind. Whether a volume ends with its server is in the image or the
+//! launch template, and nobody notices one that does not, but for the bill. They are looked for at the
+//! start and once a day, beside the ticks, which wait for none of it.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tracing::warn;
+
+use crate::model::volume::Volume;
+use crate::ports::Cloud;
+use crate::record::Concern;
+
+/// A volume that is about to be deleted with its server is free for some seconds before.
+const AGAIN_AFTER: Duration = Duration::from_secs(30);
+
+/// So many are told by name.
+const NAMED: usize = 5;
+
+/// What the last look found.
+#[derive(Debug, Clone, Default)]
+pub struct Leftovers(Arc<Mutex<Option<Concern>>>);
+
+impl Leftovers {
+    pub(super) fn concern(&self) -> Option<Concern> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Looks in the background. A look that fails leaves what was known.
+    pub(super) fn look(&self, cloud: Arc<dyn Cloud>, install: String) {
+        let found = self.0.clone();
+        tokio::spawn(async move {
+            match left_behind(&*cloud, &install).await {
+                Ok(volumes) => {
+                    *found.lock().unwrap_or_else(PoisonError::into_inner) = told(&volumes);
+                }
+                Err(fault) => warn!("failed to look for volumes that servers left behind: {fault}"),
+            }
+        });
+    }
+}
+
+/// Those that are free at two looks.
+async fn left_behind(
+    cloud: &dyn Cloud,
+    install: &str,
+) -> Result<Vec<Volume>, crate::model::fault::Fault> {
+    let first = cloud.free_volumes(install).await?;
+    if first.is_empty() {
+        return Ok(first);
+    }
+    tokio::time::sleep(AGAIN_AFTER).await;
+    let ids: BTreeSet<String> = first.into_iter().map(|volume| volume.id).collect();
+    let mut still = cloud.free_volumes(install).await?;
+    still.retain(|volume| ids.contains(&volume.id));
+    Ok(still)
+}
+
+fn told(volumes: &[Volume]) -> Option<Concern> {
+    let count = volumes.len();
+    let named: Vec<String> = volumes
+        .iter()
+        .take(NAMED)
+        .map(|volume| match &volume.fleet {
+            Some(fleet) => format!("{} of {fleet}", volume.id),
+            None => volume.id.clone(),
+        })
+        .collect();
+    let more = count.checked_sub(NAMED).filter(|more| *more > 0);
+    let more = more.map(|more| format!(" and {more} more")).unwrap_or_default();
+    let gib: u64 = volumes.iter().map(|volume| u64::from(volume.gib)).sum();
+    let what = if count == 1 { "a volume that a server" } else { "volumes that servers" };
+    let text = format!(
+        "{count} left behind ({gib} GiB): {what} of ours did not take along and that AWS bills: {}{more}",
+        named.join(", ")
+    );
+    (count > 0).then(|| Concern::new("volumes", None, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fleet::FleetName;
+
+    fn volume(n: u32) -> Volume {
+        Volume { id: format!("vol-{n}"), gib: 20, fleet: FleetName::new("app") }
+    }
+
+    #[test]
+    fn a_few_are_named_and_all_are_counted() {
+        assert_eq!(told(&[]), None);
+        let one = told(&[volume(1)]).unwrap().text;
+        assert!(
+            one.starts_with("1 left behind (20 GiB)") && one.ends_with("vol-1 of app"),
+            "{one}"
+        );
+        let many: Vec<Volume> = (1..=7).map(volume).collect();
+        let many = told(&many).unwrap().text;
+        assert!(many.contains("(140 GiB)") && many.ends_with("vol-5 of app and 2 more"), "{many}");
+    }
+}

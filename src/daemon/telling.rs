@@ -1,0 +1,73 @@
+//! What the daemon hands over to those who tell people. Handing over never waits, and what becomes of
+//! it is no business of a tick.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::ledger::{Event, Ledger, OpenProblem};
+use crate::model::time::Timestamp;
+use crate::notices::{Desk, Glance, News, STORE_PROBLEM, Sender};
+use crate::policy::Policy;
+use crate::record::Concern;
+use crate::tick::TickRecord;
+
+/// The daemon's side of the desk; none in a drill, which tells nobody.
+#[derive(Debug, Default)]
+pub struct Telling {
+    desk: Option<Desk>,
+    /// What was ordered or reloaded since the last tick.
+    news: Vec<News>,
+    /// Since when no tick could be finished.
+    stuck_since: Option<Timestamp>,
+}
+
+impl Telling {
+    pub fn over(desk: Desk) -> Self {
+        Self { desk: Some(desk), ..Self::default() }
+    }
+
+    /// An event between two ticks, to be told with the next.
+    pub(super) fn note(&mut self, event: &Event) {
+        self.news.extend(News::of(event, &BTreeSet::new()));
+    }
+
+    /// A tick is done.
+    pub(super) fn ticked(&mut self, policy: &Policy, ledger: &Ledger, record: &TickRecord) {
+        self.stuck_since = None;
+        let decisions = record.survey.decisions.values();
+        let scaled = decisions.filter(|decision| decision.desired != decision.capacity);
+        let scaled = scaled.map(|decision| decision.fleet.to_string()).collect();
+        let news = record.events.iter().filter_map(|event| News::of(event, &scaled));
+        self.news.extend(news);
+        let at = record.survey.seen.now;
+        self.hand_over(policy, ledger.problems.clone(), at, true);
+    }
+
+    /// A tick could not be finished, since the journal could not be written.
+    pub(super) fn stuck(&mut self, policy: &Policy, ledger: &Ledger, text: &str, at: Timestamp) {
+        let since = *self.stuck_since.get_or_insert(at);
+        let (key, text) = (STORE_PROBLEM.to_owned(), text.to_owned());
+        let mut problems = ledger.problems.clone();
+        problems.insert(key.clone(), OpenProblem { key, fleet: None, since, text });
+        self.hand_over(policy, problems, at, false);
+    }
+
+    fn hand_over(
+        &mut self,
+        policy: &Policy,
+        problems: BTreeMap<String, OpenProblem>,
+        at: Timestamp,
+        alive: bool,
+    ) {
+        let news = std::mem::take(&mut self.news);
+        let Some(desk) = &self.desk else { return };
+        let (sender, notify) = (Sender::of(policy), policy.notify.clone());
+        desk.hand_over(Glance { at, sender, notify, problems, news, alive });
+    }
+
+    /// Routes over which nobody is reached, as problems whose keys begin with `kind`.
+    pub(super) fn unreached(&self, kind: &str, now: Timestamp) -> Vec<Concern> {
+        let unreached = self.desk.as_ref().map(|desk| desk.unreached(now)).unwrap_or_default();
+        let concern = |(name, text)| Concern::new(format!("{kind}:{name}"), None, text);
+        unreached.into_iter().map(concern).collect()
+    }
+}

@@ -1,0 +1,128 @@
+//! `tidegate test`: the built binary over files of tests.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::tidy::{read, root};
+
+/// A folder of its own for each test, with the shipped policy in it.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("policy-tests").join(name);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("policies.yaml"), read("policies.yaml")).unwrap();
+    folder
+}
+
+fn tested(file: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command.arg("test").arg(file).args(args).output().unwrap()
+}
+
+fn run(folder: &Path, tests: &str, args: &[&str]) -> (Option<i32>, String, String) {
+    let file = folder.join("some.test.yaml");
+    fs::write(&file, format!("policy: policies.yaml\ntests:\n{tests}")).unwrap();
+    let output = tested(&file, args);
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn the_shipped_tests_pass_on_the_shipped_policy() {
+    let output = tested(&root().join("policies.test.yaml"), &[]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    assert!(said.ends_with("3 tests, 0 failed\n"), "{said}");
+}
+
+#[test]
+fn a_wrong_expectation_fails_with_the_reason_for_what_was_found() {
+    let folder = folder("wrong");
+    let tests = "  - name: two at eight
+    at: { 2026-06-08 08:01: { app: 2 } }
+  - name: <a burst> & \"more\"
+    fleet: job
+    servers: 0
+    waiting: 25x6
+    expect: { 0m: 2, 5m: 2, 30m: { in_service: 1 } }
+";
+    let report = folder.join("report.xml");
+    let (code, said, _) = run(&folder, tests, &["--junit", report.to_str().unwrap()]);
+    assert_eq!(code, Some(1), "{said}");
+    for line in [
+        "app at 2026-06-08 08:01: capacity 3, expected 2: `0 8 * * mon-fri` holds, line 46 of the file",
+        "job at 0s: 1 desired, expected 2: 25 jobs waiting, over 20: add 1",
+        "job at 30m: 2 in service, expected 1: ",
+        "2 tests, 2 failed",
+    ] {
+        assert!(said.contains(line), "{line}\n{said}");
+    }
+    let xml = fs::read_to_string(&report).unwrap();
+    assert!(xml.contains("<testsuite name=") && xml.contains("failures=\"2\""), "{xml}");
+    assert!(xml.contains("name=\"&lt;a burst&gt; &amp; &quot;more&quot;\""), "{xml}");
+
+    let (code, said, _) = run(&folder, tests, &["--run", "two", "--json"]);
+    assert_eq!(code, Some(1));
+    let line: serde_json::Value = serde_json::from_str(said.trim()).unwrap();
+    assert_eq!(
+        (line["test"].as_str(), line["passed"].as_bool()),
+        (Some("two at eight"), Some(false))
+    );
+}
+
+#[test]
+fn an_unreadable_queue_and_the_goal_of_another_policy() {
+    let folder = folder("goal");
+    let policy = read("policies.yaml");
+    let thresholds =
+        policy.split("      scale_out:").nth(1).unwrap().split("    minimum").next().unwrap();
+    let goal = policy.replace(
+        &format!("      scale_out:{thresholds}"),
+        "      start_within: 10m\n      job_takes: 5m\n      jobs_at_once: 1\n",
+    );
+    fs::write(folder.join("policies.yaml"), &goal).unwrap();
+    let tests = "  - name: unread
+    fleet: job
+    servers: 1
+    waiting: _x20
+    expect: { 1h: { desired: 1, alive: 1 } }
+  - name: many jobs, and a goal
+    fleet: job
+    servers: 0
+    waiting: 0x2 40x6
+    expect: { 0m: 0, 10m: 0, 15m: 2, 40m: { in_service: 2 } }
+";
+    let (code, said, told) = run(&folder, tests, &[]);
+    assert_eq!(code, Some(0), "{said}{told}");
+}
+
+#[test]
+fn slips_are_named_with_their_place_and_remedy() {
+    let folder = folder("slips");
+    let slips = [
+        (
+            "  - { name: a, at: { 2026-06-08 08:01: { web: 2 } } }\n",
+            "no fleet \"web\" in the policy; it has app, job",
+        ),
+        ("  - { name: a, at: { 08:01: { app: 2 } } }\n", "write `2026-06-09 14:02`"),
+        ("  - { name: a }\n", "it asks nothing"),
+        ("  - { name: a, fleet: app, waiting: 1, expect: { 1m: 1 } }\n", "fleet app has no queue"),
+        ("  - { name: a, fleet: job, waiting: 1y, expect: { 1m: 1 } }\n", "`1y` is no sample"),
+        (
+            "  - { name: a, fleet: job, waiting: 1, expect: { 5: 1 } }\n",
+            "`5` is a number without a unit",
+        ),
+        ("  - { name: a, fleet: job, wating: 1, expect: { 5m: 1 } }\n", "wating"),
+        ("  []\n", "there are no tests"),
+    ];
+    for (tests, named) in slips {
+        let (code, said, told) = run(&folder, tests, &[]);
+        assert_eq!(code, Some(2), "{tests}: {said}{told}");
+        assert!(told.contains(named) && told.contains("some.test.yaml"), "{tests}: {told}");
+    }
+    let (code, _, told) =
+        run(&folder, "  - { name: a, at: { 2026-06-08 08:01: { app: 3 } } }\n", &["--run", "b"]);
+    assert_eq!(code, Some(2));
+    assert!(told.contains("no test has a name that contains \"b\""), "{told}");
+}
