@@ -29,6 +29,32 @@ const FOOT: f64 = 22.0;
 const MARK: f64 = 12.0;
 const NOTE: f64 = 18.0;
 
+/// As wide as a plot on a phone is at the least, and a letter with its share of the space between
+/// words.
+const PHONE: f64 = 270.0;
+const LETTER: f64 = 7.0;
+
+/// Where a word at a place along the axis reaches from there: never over the edge.
+fn side(percent: f64) -> &'static str {
+    match percent {
+        ..6.0 => "first",
+        94.0.. => "last",
+        _ => "mid",
+    }
+}
+
+/// From where to where a word reaches on a phone, in CSS pixels.
+fn on_a_phone(percent: f64, word: &str) -> (f64, f64) {
+    let letters = u32::try_from(word.chars().count()).map_or(0.0, f64::from);
+    let (at, wide) = (percent / 100.0 * PHONE, letters * LETTER);
+    let left = match side(percent) {
+        "first" => at,
+        "last" => at - wide,
+        _ => at - wide / 2.0,
+    };
+    (left, left + wide)
+}
+
 /// The stretch of time that all charts of a page show.
 #[derive(Debug, Clone)]
 pub struct Frame<'a> {
@@ -289,11 +315,24 @@ impl Chart<'_> {
 
     fn times_along(&self, frame: &Frame<'_>) -> Markup {
         let foot = self.height + self.foot();
+        let ticks = times(frame.from, frame.to, frame.zone);
+        let places: Vec<(f64, f64)> =
+            ticks.iter().map(|tick| on_a_phone(frame.percent(tick.at), &tick.label)).collect();
+        // A day's name is worth more than an hour beside it.
+        let days: Vec<(f64, f64)> = ticks
+            .iter()
+            .zip(&places)
+            .filter(|(tick, _)| tick.label.contains(' '))
+            .map(|(_, place)| *place)
+            .collect();
+        let crowds = |(left, right): (f64, f64)| {
+            days.iter().any(|day| *day != (left, right) && left < day.1 && day.0 < right)
+        };
         html! {
-            @for tick in times(frame.from, frame.to, frame.zone) {
+            @for (tick, place) in ticks.iter().zip(&places) {
                 @let at = frame.percent(tick.at);
-                @let side = if at < 6.0 { "first" } else if at > 94.0 { "last" } else { "mid" };
-                @let spare = if tick.spare { " spare" } else { "" };
+                @let side = side(at);
+                @let spare = if tick.spare || crowds(*place) { " spare" } else { "" };
                 @let x = format!("{at:.2}%");
                 line class={ "tick" (spare) } x1=(x) x2=(x) y1="0" y2=(self.height + 5.0) {}
                 text class={ "time " (side) (spare) } x=(x) y=(foot - 3.0) { (tick.label) }

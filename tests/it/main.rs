@@ -24,7 +24,9 @@ mod notices;
 mod page;
 mod policy_tests;
 mod recorded;
+mod browser;
 mod crash;
+mod dashboard;
 mod scenario;
 mod schema;
 #[cfg(feature = "aws")]

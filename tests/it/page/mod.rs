@@ -1,9 +1,9 @@
 //! `tidegate backtest --html`: one file that needs no other, carries the figures of the report, and
 //! lets nothing from outside become markup.
 
-mod browser;
+mod looks;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -240,9 +240,4 @@ fn a_long_trace_makes_no_long_page() {
     desk.order(&["--policy", "hourly.yaml", "--trace", "year.csv", "--html", "page.html"]);
     let size = std::fs::metadata(desk.path("page.html")).unwrap().len();
     assert!(size < 200_000, "{size} bytes");
-}
-
-/// The folder where screenshots stay, to be looked at.
-fn album() -> &'static Path {
-    Path::new(env!("CARGO_TARGET_TMPDIR"))
 }
