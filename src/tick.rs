@@ -11,7 +11,7 @@ use crate::model::ledger::{Change, Event};
 use crate::model::observation::Observation;
 use crate::model::plan::{Outcome, Plan};
 use crate::model::roster::Roster;
-use crate::model::time::{self, Timestamp};
+use crate::model::time::{self, Clocks, Timestamp};
 use crate::observe::observe;
 use crate::plan::{audit, plan};
 use crate::policy::Policy;
@@ -92,7 +92,8 @@ pub async fn tick(
     let intent = intend(journal, findings)?;
     let outcomes = act(ports, &intent).await;
     let mut events = intent.events.clone();
-    events.extend(conclude(journal, &intent, &outcomes, ports.clock.now())?);
+    let clocks = Clocks::new(ports.clock.now(), ports.cloud.clock_ahead());
+    events.extend(conclude(journal, &intent, &outcomes, clocks)?);
     let calls = intent.calls().to_vec();
     let next = next_look(policy, &survey, !calls.is_empty());
     Ok(TickRecord { survey, calls, outcomes, events, next })

@@ -16,7 +16,7 @@ use super::instance::{Instance, InstanceId, Lifecycle};
 use super::launch::Token;
 use super::ledger::{FleetMemory, Override};
 use super::server::ServerRecord;
-use super::time::{self, Timestamp};
+use super::time::{self, Clocks, Timestamp};
 
 #[derive(Debug, Clone)]
 pub struct Roster {
@@ -38,6 +38,12 @@ pub struct Roster {
     pub leftovers: Vec<Leftover>,
     /// Servers retired within the window of `limits.terminate`, oldest first.
     pub recent_retirements: Vec<Timestamp>,
+}
+
+impl Roster {
+    pub fn clocks(&self) -> Clocks {
+        Clocks::new(self.now, self.clock_ahead)
+    }
 }
 
 /// A gone instance that has yet to leave its balancer.

@@ -67,7 +67,8 @@ pub struct Asked {
 pub struct Retirement {
     pub why: RetireReason,
     pub begun_at: Timestamp,
-    /// The balancer accepted the deregistration.
+    /// The balancer accepted the deregistration; by EC2's clock, so that no step of the host's cuts
+    /// the drain short.
     pub deregistered_at: Option<Timestamp>,
     /// TerminateInstances was last asked, and how often in all.
     pub terminate_asked_at: Option<Timestamp>,

@@ -22,6 +22,23 @@ pub fn before(at: Timestamp, span: Duration) -> Timestamp {
         .unwrap_or(Timestamp::MIN)
 }
 
+/// The time by two clocks. The host's may be set by a person or by NTP at any moment; EC2's is not, so
+/// that what must last so and so long in the world is measured by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Clocks {
+    pub host: Timestamp,
+    pub ec2: Timestamp,
+}
+
+impl Clocks {
+    /// `ahead`: by how much the host's is ahead of EC2's; `None`: EC2 has not said what time it is,
+    /// and the host's is as good as any.
+    pub fn new(host: Timestamp, ahead: Option<SignedDuration>) -> Self {
+        let ec2 = ahead.and_then(|ahead| host.checked_sub(ahead).ok());
+        Self { host, ec2: ec2.unwrap_or(host) }
+    }
+}
+
 /// How long ago `then` was at `now`; zero for an instant that has not come yet, since a clock that
 /// stepped back must never make an age negative.
 pub fn since(now: Timestamp, then: Timestamp) -> Duration {

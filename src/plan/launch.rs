@@ -59,7 +59,7 @@ pub(super) fn replay(draft: &mut Draft<'_>, decision: &Decision) {
             spare = spare.saturating_sub(1);
             continue;
         }
-        if server.record.request.is_some() && replay_due(asked, draft.now) {
+        if server.record.request.is_some() && replay_due(asked, draft.clocks.host) {
             draft.acts.push(Act::Replay {
                 token: server.record.token.clone(),
                 attempt: asked.attempts.saturating_add(1),
@@ -95,7 +95,7 @@ fn replay_due(asked: &Asked, now: Timestamp) -> bool {
 fn fresh_token(draft: &Draft<'_>, policy: &Policy, ordinal: u32, pool: &Pool) -> Token {
     let ordinal = usize::try_from(ordinal).unwrap_or(usize::MAX);
     let name = &draft.view.name;
-    let derive = |ordinal| Token::derive(&policy.install, name, draft.now, ordinal, pool);
+    let derive = |ordinal| Token::derive(&policy.install, name, draft.clocks.host, ordinal, pool);
     let known = |token: &Token| draft.view.servers.iter().any(|s| s.record.token == *token);
     let begun = |token: &Token| {
         draft.acts.iter().any(|act| matches!(act, Act::Launch(request) if request.token == *token))
@@ -117,7 +117,7 @@ pub(super) fn launch(
     if missing == 0 {
         return;
     }
-    let allowed = match allowance(draft.view, draft.now) {
+    let allowed = match allowance(draft.view, draft.clocks.host) {
         Ok(allowed) => missing.min(allowed),
         Err(why) => return leave(draft, missing, why),
     };

@@ -20,7 +20,7 @@ use crate::model::instance::InstanceId;
 use crate::model::ledger::{Override, OverrideKey};
 use crate::model::plan::{Act, LeftOut, Plan, Step};
 use crate::model::roster::{BalancerView, FleetView, Phase, Roster};
-use crate::model::time::Timestamp;
+use crate::model::time::Clocks;
 use crate::policy::{FleetPolicy, Mode, Policy};
 
 /// What a person asked to be terminated, by instance.
@@ -45,7 +45,7 @@ pub fn plan(
         // What is only told takes nothing from those that act.
         let mut told = budget.clone();
         let budget = if fleet.mode == Mode::Act { &mut budget } else { &mut told };
-        let mut draft = Draft::new(view, Some(fleet), roster.now);
+        let mut draft = Draft::new(view, Some(fleet), roster.clocks());
         draft.finish();
         draft.clear_leftovers(roster);
         retire::by_hand(&mut draft, budget, asked);
@@ -63,7 +63,7 @@ pub fn plan(
         let mode = if acting { Mode::Act } else { Mode::Observe };
         let mut told = budget.clone();
         let budget = if acting { &mut budget } else { &mut told };
-        let mut draft = Draft::new(view, None, roster.now);
+        let mut draft = Draft::new(view, None, roster.clocks());
         draft.finish();
         retire::by_hand(&mut draft, budget, asked);
         draft.conclude(mode, &mut plan);
@@ -76,21 +76,21 @@ struct Draft<'a> {
     view: &'a FleetView,
     /// `None`: the fleet is not in the policy.
     fleet: Option<&'a FleetPolicy>,
-    now: Timestamp,
+    clocks: Clocks,
     acts: Vec<Act>,
     left_out: Vec<LeftOut>,
 }
 
 impl<'a> Draft<'a> {
-    fn new(view: &'a FleetView, fleet: Option<&'a FleetPolicy>, now: Timestamp) -> Self {
-        Self { view, fleet, now, acts: Vec::new(), left_out: Vec::new() }
+    fn new(view: &'a FleetView, fleet: Option<&'a FleetPolicy>, clocks: Clocks) -> Self {
+        Self { view, fleet, clocks, acts: Vec::new(), left_out: Vec::new() }
     }
 
     /// Goes on with every retirement that has begun.
     fn finish(&mut self) {
         for server in &self.view.servers {
             if server.record.retirement.is_some() {
-                self.acts.extend(retire::advance(self.view, server, self.now));
+                self.acts.extend(retire::advance(self.view, server, self.clocks));
             }
         }
     }

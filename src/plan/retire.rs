@@ -11,7 +11,7 @@ use crate::model::ledger::OverrideKey;
 use crate::model::plan::{Act, LeftOut, Limit, OutOfService, Ranked};
 use crate::model::roster::{BalancerView, FleetView, Phase, Server};
 use crate::model::server::{RetireReason, Retirement};
-use crate::model::time::{self, Timestamp};
+use crate::model::time::{self, Clocks, Timestamp};
 use crate::roster::mostly_sick;
 
 /// How long a server must have looked sick before it is replaced: checks flap.
@@ -29,14 +29,14 @@ const ASK_AGAIN_AT_MOST: Duration = Duration::from_hours(1);
 const PATIENT_ASKS: u32 = 3;
 
 /// The next call of a retirement, if one is due.
-pub(super) fn advance(view: &FleetView, server: &Server, now: Timestamp) -> Option<Act> {
+pub(super) fn advance(view: &FleetView, server: &Server, clocks: Clocks) -> Option<Act> {
     let retirement = server.record.retirement.as_ref()?;
     let instance = server.id()?.clone();
     if server.kept.is_some() {
         return None;
     }
     let ending = server.instance.as_ref().is_some_and(|i| i.lifecycle.is_ending());
-    if ending || !ask_due(retirement, now) {
+    if ending || !ask_due(retirement, clocks.host) {
         return None;
     }
     let token = server.record.token.clone();
@@ -49,13 +49,15 @@ pub(super) fn advance(view: &FleetView, server: &Server, now: Timestamp) -> Opti
     match &view.balancer {
         BalancerView::None => terminate(OutOfService::NoBalancer),
         BalancerView::Missing(..) => terminate(OutOfService::BalancerGone),
-        BalancerView::Unreadable(..) if drained(view, retirement, now) => {
+        BalancerView::Unreadable(..) if drained(view, retirement, clocks.ec2) => {
             terminate(OutOfService::DrainTimeOver)
         }
         BalancerView::Unreadable(..) => None,
         BalancerView::Readable(balancer) => match &server.membership {
             None => terminate(OutOfService::NotMember),
-            Some(_) if drained(view, retirement, now) => terminate(OutOfService::DrainTimeOver),
+            Some(_) if drained(view, retirement, clocks.ec2) => {
+                terminate(OutOfService::DrainTimeOver)
+            }
             Some(Membership::Draining) => None,
             Some(
                 Membership::InService
@@ -76,10 +78,10 @@ fn ask_due(retirement: &Retirement, now: Timestamp) -> bool {
 }
 
 /// Whether the drain time has passed since the balancer accepted the deregistration.
-fn drained(view: &FleetView, retirement: &Retirement, now: Timestamp) -> bool {
+fn drained(view: &FleetView, retirement: &Retirement, ec2_now: Timestamp) -> bool {
     let drain = view.memory.balancer.as_ref().map_or(Duration::ZERO, |(_, drain)| *drain);
     let over = drain.saturating_add(DRAIN_MARGIN);
-    retirement.deregistered_at.is_some_and(|at| time::since(now, at) >= over)
+    retirement.deregistered_at.is_some_and(|at| time::since(ec2_now, at) >= over)
 }
 
 /// What a person asked for: single instances, and fleets that left the policy.
@@ -110,7 +112,7 @@ pub(super) fn broken(
     everywhere: Option<(Capacity, Capacity)>,
 ) {
     let view = draft.view;
-    let now = draft.now;
+    let now = draft.clocks.host;
     // Where nobody can be drained, or nothing may be changed, none is retired.
     let drainable = match view.balancer {
         BalancerView::None | BalancerView::Readable(_) => true,
@@ -148,7 +150,7 @@ fn sick(
     everywhere: Option<(Capacity, Capacity)>,
 ) {
     let view = draft.view;
-    let now = draft.now;
+    let now = draft.clocks.host;
     let sick: Vec<&Server> =
         view.servers.iter().filter(|server| matches!(server.phase, Phase::Sick { .. })).collect();
     let (looking_sick, of) = view.sick_of();
@@ -259,7 +261,7 @@ fn retire(
     let mut begun = server.clone();
     begun.record.retirement = Some(Retirement {
         why: why.clone(),
-        begun_at: draft.now,
+        begun_at: draft.clocks.host,
         deregistered_at: None,
         terminate_asked_at: None,
         terminate_asks: 0,
@@ -270,7 +272,7 @@ fn retire(
         why,
         ranking,
     });
-    draft.acts.extend(advance(draft.view, &begun, draft.now));
+    draft.acts.extend(advance(draft.view, &begun, draft.clocks));
     true
 }
 

@@ -5,7 +5,7 @@ use crate::model::fault::{Fault, FaultKind};
 use crate::model::ledger::{Change, Event, EventKind};
 use crate::model::plan::Outcome;
 use crate::model::server::{Asked, Gone, GoneHow, LaunchState, ServerRecord};
-use crate::model::time::Timestamp;
+use crate::model::time::{Clocks, Timestamp};
 use crate::ports::StoreFault;
 
 /// Writes down how the calls of an intent ended; gives back the events this made.
@@ -13,7 +13,7 @@ pub fn conclude(
     journal: &mut Journal,
     intent: &Intent,
     outcomes: &[Outcome],
-    now: Timestamp,
+    clocks: Clocks,
 ) -> Result<Vec<Event>, StoreFault> {
     let mut changes = Vec::new();
     let mut failing = std::collections::BTreeMap::new();
@@ -21,12 +21,12 @@ pub fn conclude(
         if let Outcome::Failed(fault) = outcome {
             failing.insert(name(call), (call.fleet.clone(), fault.clone()));
         }
-        changes.extend(record(journal, call, outcome, now).map(|r| Change::Server(Box::new(r))));
+        changes.extend(record(journal, call, outcome, clocks).map(|r| Change::Server(Box::new(r))));
         // A failure is told once, when it begins; its problem says when it ends.
         let told =
             matches!(outcome, Outcome::Failed(_)) && journal.failing.contains_key(&name(call));
         if !told {
-            changes.extend(event(call, outcome, now).map(Change::Event));
+            changes.extend(event(call, outcome, clocks.host).map(Change::Event));
         }
     }
     journal.failing = failing;
@@ -51,22 +51,22 @@ fn record(
     journal: &Journal,
     call: &Call,
     outcome: &Outcome,
-    now: Timestamp,
+    clocks: Clocks,
 ) -> Option<ServerRecord> {
     let servers = &journal.ledger().servers;
     match (&call.what, outcome) {
         (What::Launch { request, in_doubt }, outcome) => {
             let mut record = servers.get(&request.token)?.clone();
-            launched(&mut record, outcome, *in_doubt, now);
+            launched(&mut record, outcome, *in_doubt, clocks.host);
             Some(record)
         }
         (What::Deregister { token, .. }, Outcome::Done(_)) => {
             let mut record = servers.get(token)?.clone();
             match &mut record.retirement {
                 Some(retirement) => {
-                    retirement.deregistered_at.get_or_insert(now);
+                    retirement.deregistered_at.get_or_insert(clocks.ec2);
                 }
-                None => record.cleared_at = Some(now),
+                None => record.cleared_at = Some(clocks.host),
             }
             Some(record)
         }

@@ -211,8 +211,6 @@ impl World {
         }))
     }
 
-    /// Whether the list lacks instances now. Of a few it lacks none: that one or two are gone is easy
-    /// to believe, and nobody could tell.
     /// The volumes of an install that no instance uses.
     pub fn free_volumes(&self, install: &str) -> Vec<Volume> {
         let now = self.now;
@@ -229,6 +227,8 @@ impl World {
         gone.map(volume).collect()
     }
 
+    /// Whether the list lacks instances now. Of a few it lacks none: that one or two are gone is easy
+    /// to believe, and nobody could tell.
     fn is_partial(&self) -> bool {
         let span = self.now.as_second().div_euclid(1200) % 5 == 2;
         let alive = self.machines.values().filter(|machine| machine.lifecycle(self.now).is_alive());
