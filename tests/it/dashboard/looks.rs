@@ -57,7 +57,7 @@ fn without_scripts_it_is_whole() {
 
 #[test]
 fn it_follows_the_day_as_it_goes() {
-    let demo = Demo::begin(THREE, 60);
+    let demo = Demo::begin(THREE, "1440");
     let mut browser = Browser::open();
     browser.screen(1280, "light");
     browser.go(&demo.url("/"));

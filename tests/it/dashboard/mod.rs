@@ -1,5 +1,7 @@
 //! The daemon's page over an imagined day, asked as a browser and as a stranger would.
 
+#[cfg(feature = "aws")]
+mod daemon;
 mod looks;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -14,17 +16,18 @@ const THREE: &str = "version: 1\ntimezone: America/Winnipeg\nlimits: { instances
 /// The three kinds of [`THREE`] again and again.
 fn fifty() -> String {
     let (head, fleets) = THREE.split_once("fleets:\n").unwrap();
-    let head = head.replace("16", "400");
-    let mut out = format!("{head}fleets:\n");
-    let starts: Vec<usize> =
-        ["  app:", "  job:", "  report:"].map(|name| fleets.find(name).unwrap()).to_vec();
-    for n in 0..50 {
-        let from = starts[n % 3];
-        let to = starts.get(n % 3 + 1).copied().unwrap_or(fleets.len());
-        let (name, rest) = fleets[from..to].split_once(':').unwrap();
-        out += &format!("{name}-{n:02}:{rest}");
+    let mut kinds: Vec<(String, String)> = Vec::new();
+    for line in fleets.lines() {
+        match line.trim_start_matches("  ").strip_suffix(':').filter(|_| !line.starts_with("    "))
+        {
+            Some(name) => kinds.push((name.to_owned(), String::new())),
+            None => kinds.last_mut().unwrap().1 += &format!("{line}\n"),
+        }
     }
-    out
+    let fleet =
+        |(n, (name, lines)): (usize, &(String, String))| format!("  {name}-{n:02}:\n{lines}");
+    let fleets: String = kinds.iter().cycle().take(50).enumerate().map(fleet).collect();
+    format!("{}fleets:\n{fleets}", head.replace("16", "400"))
 }
 
 /// `tidegate demo --listen`, ended by its process id.
@@ -44,9 +47,9 @@ impl Drop for Demo {
 }
 
 impl Demo {
-    /// So fast that a day takes `seconds`.
+    /// `speed`: imagined seconds a second.
     #[track_caller]
-    fn begin(policy: &str, seconds: u32) -> Self {
+    fn begin(policy: &str, speed: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder =
@@ -55,7 +58,7 @@ impl Demo {
         let file = folder.join("policies.yaml");
         std::fs::write(&file, policy).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-            .args(["demo", "--listen", "127.0.0.1:0", "--speed", &(86_400 / seconds).to_string()])
+            .args(["demo", "--listen", "127.0.0.1:0", "--speed", speed])
             .arg("--config")
             .arg(&file)
             .env_clear()
@@ -74,7 +77,7 @@ impl Demo {
     /// The day is over, and the page stays.
     #[track_caller]
     fn over(policy: &str) -> Self {
-        let mut demo = Self::begin(policy, 1);
+        let mut demo = Self::begin(policy, "86400");
         demo.hears("The page stays at http://");
         demo
     }
