@@ -136,15 +136,7 @@ async fn drilled(
     let mut journal = Journal::open(database, clock.now()).map_err(anyhow::Error::new)?;
     journal.in_force(&policy, clock.now()).map_err(anyhow::Error::new)?;
     let (handle, orders) = Handle::new();
-    let meter = Arc::new(Meter::new());
-    let watch = clock.clone();
-    let shown = Shown {
-        meter: meter.clone(),
-        picture: handle.watch(),
-        journal: folder.path().join(DATABASE),
-        now: Arc::new(move || watch.now()),
-    };
-    listen::open(drill.listen, shown).await.map_err(|why| Failure::Error(FAILED, anyhow!(why)))?;
+    let meter = open(drill, folder, &clock, &handle).await?;
     let socket = folder.path().join("tidegate.sock");
     let sockets = admin::bind(&socket)?;
     eprintln!("look at it with: tidegate status --socket {}", socket.display());
@@ -181,6 +173,25 @@ async fn drilled(
     };
     ended.map_err(|error| Failure::Error(FAILED, error))?;
     sum_up(drill, &policy, &front, json)
+}
+
+/// The page, if one is wanted, and what fills it.
+async fn open(
+    drill: &Drill,
+    folder: &Folder,
+    clock: &Arc<Fast>,
+    handle: &Handle,
+) -> Result<Arc<Meter>, Failure> {
+    let meter = Arc::new(Meter::new());
+    let clock = clock.clone();
+    let shown = Shown {
+        meter: meter.clone(),
+        picture: handle.watch(),
+        journal: folder.path().join(DATABASE),
+        now: Arc::new(move || clock.now()),
+    };
+    listen::open(drill.listen, shown).await.map_err(|why| Failure::Error(FAILED, anyhow!(why)))?;
+    Ok(meter)
 }
 
 /// The world: a balancer for each that the policy names, and a queue for each fleet that has one.

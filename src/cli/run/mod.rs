@@ -26,7 +26,7 @@ use crate::model::history::InForce;
 use crate::model::time;
 use crate::notices::{self, Clerk, Desk, Post};
 use crate::policy::Policy;
-use crate::ports::ShadowBook;
+use crate::ports::{Ports, ShadowBook};
 use crate::record::{Concern, Journal};
 use crate::settings::Settings;
 use crate::shadow::Shadow;
@@ -72,14 +72,7 @@ async fn start(
     let now = check::now();
     let dir = StateDir::lock(&settings.state_dir).map_err(anyhow::Error::new)?;
     let opened = store::open(&dir, now).map_err(anyhow::Error::new)?;
-    let mut standing: Vec<Concern> = opened
-        .rebuilt
-        .iter()
-        .map(|why| {
-            let text = format!("the state database was begun anew: {why}; servers were found again by their tags and tokens, overrides are lost");
-            Concern::new("state-rebuilt", None, text)
-        })
-        .collect();
+    let mut standing = rebuilt(opened.rebuilt.as_deref());
     let database = Arc::new(opened.store);
     let meter = Arc::new(Meter::new());
     let ports = world::ports(settings, &policy, database.clone(), Some(meter.clone())).await?;
@@ -93,13 +86,7 @@ async fn start(
         policy.fleets.len()
     );
     if args.once {
-        let record =
-            tick(&ports, &policy, &mut journal, &standing).await.map_err(anyhow::Error::new)?;
-        record.events.iter().for_each(telemetry::log);
-        return match &record.survey.roster.blind {
-            Some(blind) => Err(Failure::Error(FAILED, anyhow!("nothing was done: {blind}"))),
-            None => Ok(()),
-        };
+        return once(&ports, &policy, &mut journal, &standing).await;
     }
     let shadow = second.map(|second| shadow(args, &policy, second, &database)).transpose()?;
     let (handle, orders) = Handle::new();
@@ -144,6 +131,33 @@ async fn start(
     std::fs::remove_file(&settings.socket).ok();
     drop(dir);
     Ok(())
+}
+
+/// What is to be told of a database that could not be read any more.
+fn rebuilt(why: Option<&str>) -> Vec<Concern> {
+    let told = why.map(|why| {
+        let text = format!(
+            "the state database was begun anew: {why}; servers were found again by their tags and \
+             tokens, overrides are lost"
+        );
+        Concern::new("state-rebuilt", None, text)
+    });
+    told.into_iter().collect()
+}
+
+/// `--once`: one tick.
+async fn once(
+    ports: &Ports,
+    policy: &Policy,
+    journal: &mut Journal,
+    standing: &[Concern],
+) -> Result<(), Failure> {
+    let record = tick(ports, policy, journal, standing).await.map_err(anyhow::Error::new)?;
+    record.events.iter().for_each(telemetry::log);
+    match &record.survey.roster.blind {
+        Some(blind) => Err(Failure::Error(FAILED, anyhow!("nothing was done: {blind}"))),
+        None => Ok(()),
+    }
 }
 
 /// The task that tells people, and the desk at which it is told what.
