@@ -27,6 +27,7 @@ pub mod story;
 pub mod custody;
 pub mod notices;
 pub mod daemon;
+pub mod door;
 pub mod admin;
 pub mod web;
 pub mod telemetry;

@@ -4,27 +4,38 @@
 //! - `POST /orders`: something a person wants ([`order::OrderView`])
 //! - `POST /reload`: read the policy file again; answers with what came of it
 //!
-//! The socket's file mode is its access control: owner and group only.
+//! The socket's file mode is its access control: owner and group only. The kernel says which user
+//! each connection is of, and an order is recorded with it.
 
+mod caller;
 pub mod order;
 pub mod view;
 pub mod words;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
-use tokio::net::UnixListener;
+use axum::{Extension, Json, Router};
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::caller::Caller;
 use self::order::{Order, OrderView};
 use self::view::{ProblemView, StatusView};
+use crate::door::{self, Limits};
 use crate::model::time::Timestamp;
+
+/// An order waits for the tick in hand, which waits for AWS; nothing here takes longer.
+const LIMITS: Limits = Limits { connections: 32, longest: Duration::from_mins(3) };
+
+/// The largest order names 200 instances.
+const BODY_AT_MOST: usize = 64 << 10;
 
 /// What the socket may ask of the daemon. None of it tells a tick what to do: an order is written
 /// into the journal, and the next tick reads it like everything else.
@@ -99,13 +110,15 @@ pub fn bind(path: &Path) -> anyhow::Result<UnixListener> {
 }
 
 /// Serves the socket until the process ends.
-pub async fn serve(listener: UnixListener, handle: Handle) -> std::io::Result<()> {
+pub async fn serve(listener: UnixListener, handle: Handle) {
     let app = Router::new()
         .route("/status", get(status))
         .route("/orders", post(order))
         .route("/reload", post(reload))
+        .layer(DefaultBodyLimit::max(BODY_AT_MOST))
         .with_state(handle);
-    axum::serve(listener, app).await
+    let signed = |stream: &UnixStream| app.clone().layer(Extension(Caller::of(stream)));
+    door::serve(listener, LIMITS, signed).await;
 }
 
 async fn status(State(handle): State<Handle>) -> Response {
@@ -116,9 +129,17 @@ async fn status(State(handle): State<Handle>) -> Response {
     }
 }
 
-async fn order(State(handle): State<Handle>, Json(order): Json<OrderView>) -> Response {
+async fn order(
+    State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
+    Json(order): Json<OrderView>,
+) -> Response {
     match order.lower() {
-        Ok(order) => ask(&handle, |reply| Command::Order(order, reply)).await,
+        Ok(order) => {
+            let signature = caller.signs(order.owner()).await;
+            let order = order.signed(signature);
+            ask(&handle, |reply| Command::Order(order, reply)).await
+        }
         Err(why) => (StatusCode::BAD_REQUEST, why).into_response(),
     }
 }

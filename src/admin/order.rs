@@ -56,6 +56,24 @@ pub enum Order {
 }
 
 impl Order {
+    /// Who wants it.
+    pub fn owner(&self) -> &str {
+        let (Self::Begin { owner, .. }
+        | Self::Resume { owner, .. }
+        | Self::Adopt { owner, .. }
+        | Self::Unkeep { owner, .. }) = self;
+        owner
+    }
+
+    pub(super) fn signed(mut self, by: String) -> Self {
+        let (Self::Begin { owner, .. }
+        | Self::Resume { owner, .. }
+        | Self::Adopt { owner, .. }
+        | Self::Unkeep { owner, .. }) = &mut self;
+        *owner = by;
+        self
+    }
+
     /// The fleet or the instance that it is about.
     pub fn subject(&self) -> (Option<FleetName>, Option<InstanceId>) {
         match self {

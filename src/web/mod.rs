@@ -14,7 +14,6 @@
 
 mod asked;
 mod bins;
-mod door;
 mod guard;
 mod health;
 mod live;
@@ -26,6 +25,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Query as Asked, State};
@@ -40,8 +40,13 @@ use tokio::sync::{Semaphore, watch};
 use self::asked::Query;
 use self::pages::{Missing, Pages};
 use crate::admin::Picture;
+use crate::door::{self, Limits};
 use crate::metrics::Meter;
 use crate::model::time::Timestamp;
+
+/// More connections than the people of one shop have open at a time; a page that stays open comes
+/// back with a new one once the hour is over.
+const LIMITS: Limits = Limits { connections: 64, longest: Duration::from_hours(1) };
 
 /// The time, by whatever clock the daemon goes.
 pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -89,7 +94,8 @@ impl fmt::Debug for Shown {
 
 /// Serves until the process ends.
 pub async fn serve(listener: TcpListener, site: Site) {
-    door::serve(listener, router(site)).await;
+    let router = router(site);
+    door::serve(listener, LIMITS, |_| router.clone()).await;
 }
 
 fn router(site: Site) -> Router {

@@ -3,7 +3,8 @@
 //! the world.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use tidegate::model::balancer::Balancer;
 use tidegate::sim::faults::Troubles;
 
-use crate::support::binary::Daemon;
+use crate::support::binary::{Daemon, user};
 use crate::support::cloud::Cloud;
 use crate::support::proxy::{Proxy, Trick};
 use crate::support::wait_for;
@@ -208,4 +209,67 @@ fn two_daemons_of_one_install_quarrel_over_the_newest_servers_only() {
     twins[0].order(&["resume", "app"]);
     assert_eq!(rest(), two);
     assert!(two.iter().all(|id| cloud.members(&classic()).contains(id)));
+}
+
+/// A request over the daemon's socket as anybody may write one.
+fn say(daemon: &Daemon, request: &str) -> UnixStream {
+    let mut stream = UnixStream::connect(daemon.socket()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    stream
+}
+
+/// What a request says of its owner is what somebody typed; the kernel knows who connected.
+#[test]
+fn an_order_is_recorded_with_the_user_who_gave_it() {
+    let (_cloud, _proxy, mut daemon) = behind((1, 3));
+    daemon.start();
+    daemon.wait_in_service("app", 1);
+    let us = user();
+    let body =
+        r#"{"order":"pause","subject":"app","for_seconds":600,"owner":"mallory","reason":"fun"}"#;
+    let head =
+        "POST /orders HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-type: application/json";
+    let length = body.len();
+    let request = format!("{head}\r\ncontent-length: {length}\r\n\r\n{body}");
+    let mut told = String::new();
+    say(&daemon, &request).read_to_string(&mut told).unwrap();
+    let signed = format!("app is paused by mallory (user {us}) until ");
+    assert!(told.contains(&signed), "{told}");
+    let kept = String::from_utf8(daemon.ask(&["history", "app"]).stdout).unwrap();
+    assert!(kept.contains(&signed), "{kept}");
+    let paused = format!("paused by mallory (user {us})");
+    wait_for("the next tick goes by it", PATIENCE, || {
+        let why = String::from_utf8(daemon.ask(&["explain", "app"]).stdout).unwrap();
+        why.contains(&paused).then_some(())
+    });
+}
+
+/// More connections than there are places, none of which says a whole word: the loop goes on, their
+/// time runs out, and who has something to ask is answered.
+#[test]
+fn connections_that_say_nothing_give_their_places_back() {
+    let (cloud, _proxy, mut daemon) = behind((2, 3));
+    daemon.start();
+    let two = daemon.wait_in_service("app", 2);
+    let idle: Vec<UnixStream> = (0..48).map(|_| say(&daemon, "GET /sta")).collect();
+    let asked = Instant::now();
+    cloud.console_terminate(&two[0]);
+    wait_for("it is replaced meanwhile", PATIENCE, || (cloud.launched() == 3).then_some(()));
+    assert!(asked.elapsed() < Duration::from_secs(10), "the loop waited: {:?}", asked.elapsed());
+    daemon.wait_in_service("app", 2);
+    for mut stream in idle {
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).ok();
+        let said = String::from_utf8_lossy(&rest);
+        assert!(!said.contains("fleets"), "half a word was answered: {said}");
+    }
+    // Nor is a body taken in that is longer than any order.
+    let body = "x".repeat(100_000);
+    let head = "POST /orders HTTP/1.1\r\nhost: t\r\nconnection: close";
+    let kind = "content-type: application/json\r\ncontent-length: 100000";
+    let mut told = String::new();
+    let request = format!("{head}\r\n{kind}\r\n\r\n{body}");
+    say(&daemon, &request).read_to_string(&mut told).unwrap();
+    assert!(told.starts_with("HTTP/1.1 413"), "{told}");
 }

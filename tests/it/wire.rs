@@ -11,7 +11,7 @@ use tidegate::sim::front::State;
 use tidegate::sim::load::{Job, Queue};
 use tidegate::sim::rng::Rng;
 
-use crate::support::binary::Daemon;
+use crate::support::binary::{Daemon, user};
 use crate::support::cloud::{Cloud, name};
 use crate::support::{EDGE, edges, wait_for};
 
@@ -220,9 +220,8 @@ fn a_server_is_handed_over_to_a_fleet_by_its_id() {
     daemon.wait_log(&format!("{old} is left alone"));
     daemon.order(&["pause", "app", "--for", "1h", "the old one joins"]);
     let said = daemon.order(&["adopt", "app", old.as_str(), "--reason", "it ran before"]);
-    let told =
-        format!("app takes over {old}, asked by ann: it ran before; it has 3 now and wants 2");
-    assert!(said.starts_with(&told), "{said}");
+    let told = format!(" asked by ann (user {}): it ran before; it has 3 now and wants 2", user());
+    assert!(said.starts_with(&format!("app takes over {old},{told}")), "{said}");
     let three = daemon.wait_in_service("app", 3);
     assert!(three.contains(&old.to_string()) && own.iter().all(|id| three.contains(id)));
     wait_for("it is a member", PATIENCE, || {

@@ -222,8 +222,8 @@ async fn serve(
     };
     tokio::select! {
         () = daemon.run(stop) => Ok(()),
-        ended = admin::serve(listener, handle) => {
-            Err(Failure::Error(FAILED, anyhow!("the socket's server ended: {ended:?}")))
+        () = admin::serve(listener, handle) => {
+            Err(Failure::Error(FAILED, anyhow!("the socket's server ended")))
         }
         () = reload => Err(Failure::Error(FAILED, anyhow!("the signal handler ended"))),
     }

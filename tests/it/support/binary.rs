@@ -18,6 +18,12 @@ pub(crate) struct Daemon {
     child: Option<Child>,
 }
 
+/// The user that these tests run as, whom the daemon sees at the other end of its socket.
+pub(crate) fn user() -> String {
+    let told = Command::new("id").arg("-un").output().unwrap().stdout;
+    String::from_utf8(told).unwrap().trim().to_owned()
+}
+
 impl Daemon {
     /// Writes the policy; nothing runs yet.
     pub(crate) fn new(endpoint: &str, policy: &str) -> Self {
@@ -32,6 +38,10 @@ impl Daemon {
 
     pub(crate) fn state(&self) -> PathBuf {
         self.folder.path().join("state")
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join("sock")
     }
 
     /// Replaces the file in one step, as an editor does.
@@ -53,7 +63,7 @@ impl Daemon {
             .arg("--state-dir")
             .arg(self.state())
             .arg("--socket")
-            .arg(self.folder.path().join("sock"))
+            .arg(self.socket())
             .env_clear()
             .env("HOME", self.folder.path())
             .env("USER", "ann")
