@@ -2,6 +2,7 @@
 #![expect(clippy::print_stderr, reason = "the command line is where things are printed")]
 
 mod backtest;
+mod canvas;
 mod check;
 #[cfg(feature = "aws")]
 mod client;

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::check::{self, Finding};
 use super::out::{counted, say};
-use super::status::print_fleet;
+use super::status::text;
 use super::{FINDING, Failure, runtime, world};
 use crate::admin::view::PlanView;
 use crate::aws::{self, Asked, Aws};
@@ -65,7 +65,9 @@ fn print(view: &PlanView, policy: &Policy, blind: Option<String>) -> Result<(), 
         say!("nothing can be planned: {blind}")?;
     }
     for fleet in &view.fleets {
-        print_fleet(fleet, &policy.zone)?;
+        for line in text::fleet(fleet, &policy.zone) {
+            say!("{line}")?;
+        }
         for step in view.steps.iter().filter(|step| step.fleet == fleet.name) {
             let told = if step.mode == "observe" { " (observe mode: only told)" } else { "" };
             say!("  would    {}{told}", step.text)?;

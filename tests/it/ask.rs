@@ -7,6 +7,7 @@ use tidegate::sim::faults::Troubles;
 
 use crate::support::binary::Daemon;
 use crate::support::cloud::Cloud;
+use crate::support::terminal::Terminal;
 use crate::support::wait_for;
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -72,4 +73,34 @@ fn the_daemon_explains_what_it_did_and_what_it_leaves() {
     assert_eq!(daemon.ask(&["explain"]).status.code(), Some(69), "nobody is there to ask");
     let past = daemon.order(&["explain", "app", "--at", "now"]);
     assert!(past.contains("app stayed at 2 from"), "{past}");
+}
+
+/// In a terminal, as a person has it: what changes is seen, a daemon that goes away is told over what
+/// it said last, and Ctrl-C gives the terminal back.
+#[test]
+fn a_watched_status_follows_the_daemon_through_its_death_and_back() {
+    let cloud = Cloud::new(Troubles::new());
+    let mut daemon = Daemon::new(&cloud.endpoint, &cloud.policy("classic", (1, 3)));
+    let nobody = daemon.ask(&["status", "--watch", "--json"]);
+    assert_eq!(nobody.status.code(), Some(69), "{nobody:?}");
+    daemon.start();
+    daemon.wait_in_service("app", 1);
+    let piped = daemon.ask(&["status", "--watch"]);
+    assert_eq!(piped.status.code(), Some(2), "no terminal: {piped:?}");
+
+    let mut terminal = Terminal::open(&daemon.command(&["status", "--watch"]), 100, 30);
+    terminal.wait("desired 1   capacity 1   in service 1");
+    daemon.order(&["hold", "app", "2", "--for", "1h", "a look"]);
+    terminal.wait("desired 2   capacity 2   in service 2");
+    daemon.kill_9();
+    terminal.wait("AWAY  no daemon listens at ");
+    assert!(terminal.shown().contains("in service 2"), "what it said last stays");
+    daemon.start();
+    let back = || Some(terminal.shown()).filter(|shown| !shown.contains("AWAY"));
+    let shown = wait_for("it is back", PATIENCE, back);
+    assert!(shown.contains("in service 2"), "{shown}");
+    assert!(shown.lines().all(|line| line.chars().count() <= 100));
+    let (code, rest) = terminal.interrupt();
+    assert_eq!(code, 0);
+    assert!(rest.ends_with("\u{1b}[?25h\u{1b}[?1049l"), "{rest:?}");
 }

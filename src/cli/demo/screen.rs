@@ -1,13 +1,13 @@
 //! The demo's terminal view: time, queue, servers by phase, schedule, cost, and what happened.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::Write as _;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use jiff::tz::TimeZone;
 
 use crate::cli::Failure;
+use crate::cli::canvas::{Canvas, bold, dim};
+use crate::cli::out::say;
 use crate::model::decision::Decision;
 use crate::model::fleet::FleetName;
 use crate::model::ledger::{Event, EventKind};
@@ -31,7 +31,7 @@ pub(super) struct Screen {
     history: VecDeque<String>,
     fleets: BTreeMap<FleetName, Seen>,
     curve: BTreeMap<i64, u64>,
-    begun: bool,
+    canvas: Canvas,
 }
 
 /// The last tick's picture of one fleet.
@@ -49,7 +49,7 @@ impl Screen {
             history: VecDeque::new(),
             fleets: BTreeMap::new(),
             curve: BTreeMap::new(),
-            begun: false,
+            canvas: Canvas::default(),
         }
     }
 
@@ -89,32 +89,16 @@ impl Screen {
     }
 
     pub(super) fn draw(&mut self, simulation: &Simulation) -> Result<(), Failure> {
-        let mut out = String::new();
-        if !self.begun {
-            // The alternate screen, without a cursor: the shell's own lines come back at the end.
-            out.push_str("\u{1b}[?1049h\u{1b}[?25l");
-            self.begun = true;
-        }
-        out.push_str("\u{1b}[H");
-        let (width, height) = size();
-        for line in self.lines(simulation, height.saturating_sub(1)) {
-            out.push_str(&clip(&line, width));
-            out.push_str("\u{1b}[0m\u{1b}[K\n");
-        }
-        out.push_str("\u{1b}[J");
-        let mut stdout = std::io::stdout().lock();
-        stdout.write_all(out.as_bytes()).context("failed to draw")?;
-        stdout.flush().context("failed to draw")?;
-        Ok(())
+        let (_, height) = Canvas::size();
+        let lines = self.lines(simulation, height.saturating_sub(1));
+        self.canvas.draw(&lines)
     }
 
-    /// Gives the terminal back as it was.
+    /// Gives the terminal back as it was, and leaves on it what was shown last.
     pub(super) fn leave(&mut self) -> Result<(), Failure> {
-        let mut stdout = std::io::stdout().lock();
-        stdout.write_all(b"\x1b[?25h\x1b[?1049l").context("failed to draw")?;
-        stdout.flush().context("failed to draw")?;
+        self.canvas.leave()?;
         for line in &self.history {
-            writeln!(stdout, "{line}").context("failed to write")?;
+            say!("{line}")?;
         }
         Ok(())
     }
@@ -126,8 +110,8 @@ impl Screen {
         let speed = self.speed.map(|n| format!("{n} times real speed")).unwrap_or_default();
         let mut lines = vec![
             format!(
-                "\u{1b}[1mtidegate demo   {}\u{1b}[0m   {speed}, seed {}. An imagined EC2; the engine is the real one.",
-                self.clock(now, "%A %H:%M"),
+                "{}   {speed}, seed {}. An imagined EC2; the engine is the real one.",
+                bold(&format!("tidegate demo   {}", self.clock(now, "%A %H:%M"))),
                 self.seed
             ),
             String::new(),
@@ -150,7 +134,7 @@ impl Screen {
         lines.push(String::new());
         lines.push(format!("cost so far: ${cost:.2} for {hours:.1} server-hours, at list prices"));
         lines.push(String::new());
-        lines.push("\u{1b}[2mtime    fleet  = decided  > did  ! problem\u{1b}[0m".to_owned());
+        lines.push(dim("time    fleet  = decided  > did  ! problem"));
         let skipped = self.history.len().saturating_sub(room.saturating_sub(lines.len()));
         lines.extend(self.history.iter().skip(skipped).cloned());
         lines.truncate(room);
@@ -169,7 +153,8 @@ impl Screen {
         let (min, max) = bounds.map_or((0, 0), |bounds| (bounds.min(), bounds.max()));
         let desired = decision.as_ref().map_or(0, |decision| decision.desired);
         let mut lines = vec![format!(
-            "\u{1b}[1m{name:<5}\u{1b}[0m desired {desired} ({min} to {max})   {bar:<6} {serving} in service, {coming} coming, {going} going"
+            "{} desired {desired} ({min} to {max})   {bar:<6} {serving} in service, {coming} coming, {going} going",
+            bold(&format!("{name:<5}"))
         )];
         if let Some(decision) = decision {
             lines.push(format!("      {}", decision.text(&self.zone)));
@@ -202,33 +187,4 @@ impl Screen {
             })
             .collect()
     }
-}
-
-/// The terminal's columns and lines now.
-fn size() -> (usize, usize) {
-    let known = terminal_size::terminal_size();
-    known.map_or((80, 24), |(columns, lines)| (columns.0.into(), lines.0.into()))
-}
-
-/// Cuts a line at the terminal's width, so that a long reason does not break the picture.
-fn clip(line: &str, width: usize) -> String {
-    let mut shown = 0;
-    let mut escape = false;
-    let mut out = String::new();
-    for c in line.chars() {
-        match (escape, c) {
-            (false, '\u{1b}') => escape = true,
-            (true, c) if c.is_ascii_alphabetic() => escape = false,
-            (true, _) => {}
-            (false, _) => {
-                shown += 1;
-                if shown >= width {
-                    out.push('…');
-                    break;
-                }
-            }
-        }
-        out.push(c);
-    }
-    out
 }

@@ -6,6 +6,8 @@ pub(crate) mod cloud;
 pub(crate) mod http;
 pub(crate) mod moto;
 pub(crate) mod proxy;
+#[cfg(feature = "aws")]
+pub(crate) mod terminal;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
