@@ -53,6 +53,13 @@ pub trait Cloud: Send + Sync {
     async fn terminate(&self, id: &InstanceId) -> Result<(), Fault>;
 }
 
+/// SNS.
+#[async_trait]
+pub trait Topics: Send + Sync {
+    /// Publishes to the topic of this ARN, once.
+    async fn publish(&self, topic: &str, subject: &str, text: &str) -> Result<(), Fault>;
+}
+
 /// Elastic Load Balancing, classic and target groups.
 #[async_trait]
 pub trait Balancers: Send + Sync {

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use jiff::SignedDuration;
 
 use super::fault::fault;
-use super::{Aws, once};
+use super::{Aws, PAGES_AT_MOST, once};
 use crate::model::account::Account;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::fleet::FleetName;
@@ -24,8 +24,6 @@ use crate::ports::Cloud;
 const PAGE: i32 = 1000;
 /// The most values that one filter takes.
 const FILTER_AT_MOST: usize = 200;
-/// More pages than this is a list that never ends.
-const PAGES_AT_MOST: usize = 100;
 
 #[async_trait]
 impl Cloud for Aws {
@@ -99,12 +97,24 @@ impl Cloud for Aws {
 }
 
 impl Aws {
-    /// All pages, or a fault.
     async fn describe(
         &self,
         filter: types::Filter,
     ) -> Result<BTreeMap<InstanceId, Instance>, Fault> {
         let mut found = BTreeMap::new();
+        let take = |row: &types::Instance| {
+            found.extend(instance(row).map(|instance| (instance.id.clone(), instance)));
+        };
+        self.rows(filter, take).await?;
+        Ok(found)
+    }
+
+    /// Every row of all pages, or a fault.
+    pub(super) async fn rows(
+        &self,
+        filter: types::Filter,
+        mut take: impl FnMut(&types::Instance),
+    ) -> Result<(), Fault> {
         let mut tokens = BTreeSet::new();
         let mut token: Option<String> = None;
         for _ in 0..PAGES_AT_MOST {
@@ -118,12 +128,10 @@ impl Aws {
                 .await
                 .map_err(|error| fault(&error))?;
             let rows = page.reservations().iter().flat_map(types::Reservation::instances);
-            for instance in rows.filter_map(instance) {
-                found.insert(instance.id.clone(), instance);
-            }
+            rows.for_each(&mut take);
             token = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
             match &token {
-                None => return Ok(found),
+                None => return Ok(()),
                 Some(next) if !tokens.insert(next.clone()) => break,
                 Some(_) => {}
             }
@@ -253,7 +261,7 @@ fn lifecycle(name: Option<&types::InstanceStateName>) -> Lifecycle {
     }
 }
 
-fn timestamp(at: &DateTime) -> Option<Timestamp> {
+pub(super) fn timestamp(at: &DateTime) -> Option<Timestamp> {
     let nanos = i32::try_from(at.subsec_nanos()).ok()?;
     Timestamp::new(at.secs(), nanos).ok()
 }

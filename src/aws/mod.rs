@@ -7,7 +7,9 @@ mod elb;
 mod elbv2;
 mod fault;
 mod identity;
+mod inventory;
 mod preflight;
+mod sns;
 mod whole;
 
 use std::collections::BTreeMap;
@@ -28,6 +30,7 @@ use crate::ports::{Balancers, Tally};
 use self::clock::Dated;
 use self::count::Counted;
 use self::identity::Identity;
+pub use self::inventory::{HttpCheck, InUse, Inventory, Running};
 pub use self::preflight::{Asked, Finding, Verdict, preflight};
 use self::whole::Whole;
 
@@ -37,12 +40,16 @@ const CONNECT: Duration = Duration::from_secs(3);
 const ATTEMPT: Duration = Duration::from_secs(20);
 const OPERATION: Duration = Duration::from_secs(45);
 
-/// EC2 and both kinds of load balancing, in one account and region.
+/// More pages than this is a list that never ends.
+const PAGES_AT_MOST: usize = 100;
+
+/// EC2 and both kinds of load balancing in one account and region, and SNS.
 #[derive(Debug)]
 pub struct Aws {
     ec2: aws_sdk_ec2::Client,
     elb: aws_sdk_elasticloadbalancing::Client,
     elbv2: aws_sdk_elasticloadbalancingv2::Client,
+    sns: aws_sdk_sns::Client,
     /// Target group names resolved to ARNs: a name never changes its ARN while it exists.
     arns: Mutex<BTreeMap<String, String>>,
     dated: Dated,
@@ -81,12 +88,14 @@ impl Aws {
             .interceptor(counted.clone());
         let elbv2 = aws_sdk_elasticloadbalancingv2::config::Builder::from(config)
             .interceptor(Whole)
-            .interceptor(counted);
+            .interceptor(counted.clone());
+        let sns = aws_sdk_sns::config::Builder::from(config).interceptor(counted);
         Self {
             // Asked at every tick: its dates will do.
             ec2: aws_sdk_ec2::Client::from_conf(ec2.interceptor(dated.clone()).build()),
             elb: aws_sdk_elasticloadbalancing::Client::from_conf(elb.build()),
             elbv2: aws_sdk_elasticloadbalancingv2::Client::from_conf(elbv2.build()),
+            sns: aws_sdk_sns::Client::from_conf(sns.build()),
             arns: Mutex::default(),
             dated,
             identity: Identity::new(config),

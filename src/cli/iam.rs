@@ -12,6 +12,7 @@ use super::out::raw;
 use super::{FAILED, Failure, USAGE, check};
 use crate::model::balancer::Balancer;
 use crate::model::launch::Image;
+use crate::policy::notify::Target;
 use crate::policy::{LaunchPolicy, Policy};
 use crate::settings::Settings;
 
@@ -95,11 +96,14 @@ fn least(
     }
     let roles = roles(&launches, args, &mut remarks);
     let (classic, groups) = balancers(policy, place);
+    let topics = topics(policy);
     let Some(statements) = document["Statement"].as_array_mut() else {
         return Err(anyhow!("the policy this is made of has no statements"));
     };
     statements.retain(|statement| match statement["Sid"].as_str() {
         Some("Look") => true,
+        // Notices are sent in observe mode too.
+        Some("TellPeople") => !topics.is_empty(),
         _ if args.observe => false,
         Some("ClassicLoadBalancers") => !classic.is_empty(),
         Some("TargetGroups") => !groups.is_empty(),
@@ -112,6 +116,7 @@ fn least(
             Some("LaunchFrom") => statement["Resource"] = json!(launch_from(&launches, place)),
             Some("ClassicLoadBalancers") => statement["Resource"] = json!(classic),
             Some("TargetGroups") => statement["Resource"] = json!(groups),
+            Some("TellPeople") => statement["Resource"] = json!(topics),
             Some("GiveServersTheirRole") => {
                 let arn = |role: &String| format!("arn:aws:iam::{}:role/{role}", place.account);
                 statement["Resource"] = json!(roles.iter().map(arn).collect::<Vec<_>>());
@@ -159,6 +164,20 @@ fn balancers(policy: &Policy, place: &Place<'_>) -> (BTreeSet<String>, BTreeSet<
         }
     }
     (classic, groups)
+}
+
+/// The topics that notices go to.
+fn topics(policy: &Policy) -> BTreeSet<&str> {
+    let targets = policy.notify.routes.values().map(|route| &route.target);
+    let topics = targets.filter_map(|target| match target {
+        Target::Sns { topic } => Some(topic.as_str()),
+        Target::Slack { .. }
+        | Target::Webhook { .. }
+        | Target::PagerDuty { .. }
+        | Target::Email(_)
+        | Target::Ping { .. } => None,
+    });
+    topics.collect()
 }
 
 /// What a launch may use: what the file names where it names all of it, else any.
@@ -300,6 +319,7 @@ fleets:
         let web = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/web";
         assert_eq!(*classic, json!([web]));
         assert_eq!(statement(&document, "TargetGroups"), None);
+        assert_eq!(statement(&document, "TellPeople"), None);
         let role = &statement(&document, "GiveServersTheirRole").unwrap()["Resource"];
         assert_eq!(*role, json!(["arn:aws:iam::123456789012:role/app-server"]));
         let text = document.to_string();
@@ -309,6 +329,20 @@ fleets:
             assert!(!text.contains(placeholder), "{placeholder}: {text}");
         }
         assert_eq!(remarks.len(), 1, "{remarks:?}");
+    }
+
+    #[test]
+    fn who_is_told_over_sns_is_told_in_observe_mode_too() {
+        let topic = "arn:aws:sns:eu-west-1:123456789012:ops";
+        let text = format!("{FILE}notify: {{ ops: {{ sns: \"{topic}\" }} }}\n");
+        for observe in [false, true] {
+            let (document, _) = made(&text, &IamPolicy { observe, ..with(None) });
+            let tell = statement(&document, "TellPeople").unwrap();
+            assert_eq!(
+                (&tell["Action"], &tell["Resource"]),
+                (&json!("sns:Publish"), &json!([topic]))
+            );
+        }
     }
 
     #[test]

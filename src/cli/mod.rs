@@ -17,6 +17,8 @@ mod export;
 mod folder;
 mod history;
 mod iam;
+#[cfg(feature = "aws")]
+mod init;
 mod journal;
 mod listen;
 mod moment;
@@ -81,6 +83,9 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// A first policy from what runs in EC2 and behind its load balancers, in observe mode
+    #[cfg(feature = "aws")]
+    Init(init::Init),
     /// Is the policy right? Every error at once, with place and remedy
     Check(check::Check),
     /// The daemon: keep the fleets as the policy says
@@ -137,6 +142,8 @@ enum Command {
 #[cfg(not(feature = "aws"))]
 #[derive(Debug, Subcommand)]
 enum Absent {
+    #[command(hide = true)]
+    Init(Rest),
     #[command(hide = true)]
     Run(Rest),
     #[command(hide = true)]
@@ -228,6 +235,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     let settings = Settings::resolve(cli.global.config, cli.global.state_dir, cli.global.socket);
     let json = cli.global.json;
     match cli.command {
+        #[cfg(feature = "aws")]
+        Command::Init(init) => init::run(&init, &settings, json),
         Command::Check(check) => check::run(&check, &settings, json),
         Command::Explain(args) => explain::run(&args, &settings, json),
         Command::History(args) => history::run(&args, &settings, json),

@@ -36,13 +36,29 @@ pub(crate) fn run(args: &Notify, settings: &Settings, json: bool) -> Result<(), 
     let asked = routes.iter().filter(|(name, _)| args.route.as_ref().is_none_or(|r| r == *name));
     let post = Post::new(settings.secret_dirs.clone(), Arc::new(check::now));
     let post = post.context("failed to prepare HTTP")?;
+    let asked: Vec<(&String, &Route)> = asked.collect();
     runtime()?.block_on(async {
+        let post = over_sns(post, &policy, &asked).await;
         let mut failed = false;
         for (name, route) in asked {
             failed |= !try_out(&post, &policy, (name, route), json).await?;
         }
         if failed { Err(Failure::Told(FAILED)) } else { Ok(()) }
     })
+}
+
+#[cfg(feature = "aws")]
+async fn over_sns(post: Post, policy: &Policy, asked: &[(&String, &Route)]) -> Post {
+    if !asked.iter().any(|(_, route)| matches!(route.target, Target::Sns { .. })) {
+        return post;
+    }
+    post.over(Arc::new(crate::aws::Aws::connect(policy.region.as_deref(), None).await))
+}
+
+#[cfg(not(feature = "aws"))]
+#[expect(clippy::unused_async, reason = "the same shape as with AWS")]
+async fn over_sns(post: Post, _: &Policy, _: &[(&String, &Route)]) -> Post {
+    post
 }
 
 /// Whether it arrived, said.

@@ -8,7 +8,7 @@ use super::{Failure, check};
 use crate::aws::Aws;
 use crate::model::time::Timestamp;
 use crate::policy::Policy;
-use crate::ports::{Clock, Ports, Store, Tally};
+use crate::ports::{Clock, Ports, Store, Tally, Topics};
 use crate::probe::HttpProbe;
 use crate::settings::Settings;
 
@@ -20,20 +20,27 @@ impl Clock for SystemClock {
     }
 }
 
+/// The real world.
+pub(super) struct World {
+    pub ports: Ports,
+    pub topics: Arc<dyn Topics>,
+}
+
 /// The real world, with a journal.
-pub(super) async fn ports(
+pub(super) async fn world(
     settings: &Settings,
     policy: &Policy,
     store: Arc<dyn Store>,
     tally: Option<Arc<dyn Tally>>,
-) -> Result<Ports, Failure> {
+) -> Result<World, Failure> {
     let aws = Arc::new(Aws::connect(policy.region.as_deref(), tally).await);
     let probe = HttpProbe::new(settings.secret_dirs.clone()).context("failed to prepare HTTP")?;
-    Ok(Ports {
+    let ports = Ports {
         cloud: aws.clone(),
-        balancers: aws,
+        balancers: aws.clone(),
         probe: Arc::new(probe),
         store,
         clock: Arc::new(SystemClock),
-    })
+    };
+    Ok(World { ports, topics: aws })
 }

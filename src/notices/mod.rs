@@ -222,7 +222,7 @@ pub fn inspect(target: &Target, secret_dirs: &[PathBuf]) -> Result<(), String> {
     let secret = custody::secret(secret_dirs, name.as_str())?;
     let url = match target {
         Target::Slack { .. } | Target::Webhook { .. } | Target::Ping { .. } => secret.reveal(),
-        Target::PagerDuty { .. } | Target::Email(_) => return Ok(()),
+        Target::PagerDuty { .. } | Target::Email(_) | Target::Sns { .. } => return Ok(()),
     };
     let is_url = ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
     // What stands there instead is not repeated.

@@ -13,6 +13,9 @@ use crate::model::time::{self, Timestamp};
 /// Of one notice, as much as is read in a chat.
 const LINE_AT_MOST: usize = 600;
 
+/// SNS's limit, in ASCII alone.
+const SNS_SUBJECT_AT_MOST: usize = 100;
+
 /// Mail programs show no more of a subject.
 const SUBJECT_AT_MOST: usize = 120;
 
@@ -151,4 +154,11 @@ pub(super) fn mail(letter: &Letter) -> (String, String) {
     text.push_str("-- \r\n");
     text.push_str(&format!("{}; `tidegate status` on its host has the rest\r\n", sender.name()));
     (subject, text)
+}
+
+/// As mail; subscribers by mail and by SMS get both, programs the text.
+pub(super) fn sns(letter: &Letter) -> (String, String) {
+    let (subject, text) = mail(letter);
+    let ascii = subject.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' });
+    (ascii.take(SNS_SUBJECT_AT_MOST).collect(), text.replace("\r\n", "\n"))
 }

@@ -64,6 +64,7 @@ pub const NOTIFY_KEYS: &[&str] = &[
     "webhook",
     "pagerduty",
     "email",
+    "sns",
     "ping",
     "send",
     "url",

@@ -76,6 +76,10 @@ pub enum Target {
         url: String,
     },
     Email(Email),
+    /// A standard topic of SNS, by its ARN.
+    Sns {
+        topic: String,
+    },
     /// A URL that is asked for as long as ticks succeed. When it goes quiet, the daemon is dead.
     Ping {
         url: Address,
@@ -91,6 +95,7 @@ impl Target {
             Self::Webhook { .. } => "webhook",
             Self::PagerDuty { .. } => "pagerduty",
             Self::Email(_) => "email",
+            Self::Sns { .. } => "sns",
             Self::Ping { .. } => "ping",
         }
     }
@@ -105,6 +110,8 @@ impl Target {
                 Address::Open(_) => None,
             },
             Self::Email(email) => email.login.as_ref().map(|(_, password)| password),
+            // By the same credentials as EC2.
+            Self::Sns { .. } => None,
         }
     }
 }

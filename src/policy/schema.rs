@@ -49,6 +49,7 @@ const PLACE: Shape = Formed("^(https?://|secret:[A-Za-z0-9/_])");
 const MAIL: Shape = Formed("^[^@\\s]+@[^@\\s]+$");
 const SENT: Shape =
     Words(&["scaled", "problem", "recovered", "emergency", "override", "policy", "all"]);
+const TOPIC: &str = "^arn:aws(-[a-z]+)*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}$";
 const POINTER: &str = "^/";
 const MODES: Shape = Words(&["observe", "act"]);
 const LEARNED: Shape = Either(&[Span, Words(&["auto"])]);
@@ -157,6 +158,7 @@ const SHAPES: &[(&str, &[(&str, Shape)])] = &[
             ("webhook", PLACE),
             ("pagerduty", SECRET),
             ("email", Either(&[MAIL, List(&MAIL)])),
+            ("sns", Formed(TOPIC)),
             ("ping", PLACE),
             ("send", Either(&[SENT, List(&SENT)])),
             ("url", Formed(URL)),

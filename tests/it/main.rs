@@ -9,6 +9,8 @@ mod cli;
 #[cfg(feature = "aws")]
 mod disk;
 #[cfg(feature = "aws")]
+mod init;
+#[cfg(feature = "aws")]
 mod metrics;
 #[cfg(feature = "aws")]
 mod moto;
@@ -40,6 +42,8 @@ mod tidy_documents;
 mod tidy_reliability;
 #[cfg(feature = "aws")]
 mod told;
+#[cfg(feature = "aws")]
+mod topics;
 mod unit_files;
 #[cfg(feature = "aws")]
 mod wire;

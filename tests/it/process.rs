@@ -268,8 +268,10 @@ fn connections_that_say_nothing_give_their_places_back() {
     let body = "x".repeat(100_000);
     let head = "POST /orders HTTP/1.1\r\nhost: t\r\nconnection: close";
     let kind = "content-type: application/json\r\ncontent-length: 100000";
-    let mut told = String::new();
     let request = format!("{head}\r\n{kind}\r\n\r\n{body}");
-    say(&daemon, &request).read_to_string(&mut told).unwrap();
+    let mut told = Vec::new();
+    // It hangs up on what it does not want to read, which is an error behind its answer.
+    say(&daemon, &request).read_to_end(&mut told).ok();
+    let told = String::from_utf8_lossy(&told);
     assert!(told.starts_with("HTTP/1.1 413"), "{told}");
 }

@@ -33,7 +33,7 @@ pub(crate) const MAY_IMPORT: [(&str, &[&str]); 27] = [
     ("chart", &["model"]),
     ("story", &["model", "policy", "filter", "ports", "store"]),
     ("custody", &["model"]),
-    ("notices", &["model", "policy", "custody", "probe"]),
+    ("notices", &["model", "policy", "ports", "custody", "probe"]),
     (
         "daemon",
         &[
@@ -339,7 +339,7 @@ fn every_rule_phase_and_problem_is_in_the_runbook() {
 
 /// `describe_instances` of the client `ec2` as IAM calls it: `ec2:DescribeInstances`.
 fn action(client: &str, method: &str) -> String {
-    let service = if client == "ec2" { "ec2" } else { "elasticloadbalancing" };
+    let service = if client.starts_with("elb") { "elasticloadbalancing" } else { client };
     let mut name = String::new();
     for word in method.split('_') {
         let mut letters = word.chars();
@@ -349,26 +349,46 @@ fn action(client: &str, method: &str) -> String {
     format!("{service}:{name}")
 }
 
-#[test]
-fn the_iam_policy_allows_the_calls_that_are_made_and_no_others() {
-    let mut calls = BTreeSet::new();
-    for source in sources("src/aws") {
-        let code: String = source.shipped_code().flat_map(|(_, line)| line.chars()).collect();
-        let code: String = code.chars().filter(|c| !c.is_whitespace()).collect();
-        for client in ["ec2", "elb", "elbv2"] {
-            for after in code.split(&format!(".{client}.")).skip(1) {
-                let method = name_at_start(after);
-                // Our own functions of that name are methods of `Aws`, not of a client.
-                calls.insert(action(client, method));
-            }
-        }
-        if code.contains("tag_specifications(") {
-            calls.insert("ec2:CreateTags".to_owned());
-        }
-        if code.contains("iam_instance_profile(") {
-            calls.insert("iam:PassRole".to_owned());
+const INVENTORY: &str = "src/aws/inventory.rs";
+
+/// The IAM actions that a file of `src/aws` needs.
+fn actions(source: &Source) -> BTreeSet<String> {
+    let code: String = source.shipped_code().flat_map(|(_, line)| line.chars()).collect();
+    let code: String = code.chars().filter(|c| !c.is_whitespace()).collect();
+    let mut found = BTreeSet::new();
+    for client in ["ec2", "elb", "elbv2", "sns"] {
+        for after in code.split(&format!(".{client}.")).skip(1) {
+            let method = name_at_start(after);
+            // Our own functions of that name are methods of `Aws`, not of a client.
+            found.extend((method != "config").then(|| action(client, method)));
         }
     }
+    if code.contains("tag_specifications(") {
+        found.insert("ec2:CreateTags".to_owned());
+    }
+    if code.contains(".iam_instance_profile(profile") {
+        found.insert("iam:PassRole".to_owned());
+    }
+    found
+}
+
+#[test]
+fn init_only_looks_and_its_help_has_every_right_that_it_needs() {
+    let help = read("src/cli/init/mod.rs");
+    let sources = sources("src/aws");
+    let calls = actions(sources.iter().find(|source| source.path.ends_with(INVENTORY)).unwrap());
+    assert_eq!(calls.len(), 3, "beside ec2:DescribeInstances: {calls:?}");
+    for call in calls.iter().map(String::as_str).chain(["ec2:DescribeInstances"]) {
+        assert!(call.contains(":Describe") && help.contains(call), "{call}");
+    }
+}
+
+#[test]
+fn the_iam_policy_allows_the_calls_that_are_made_and_no_others() {
+    let sources = sources("src/aws");
+    // That one is run by a person, with rights of their own.
+    let of_the_daemon = sources.iter().filter(|source| !source.path.ends_with(INVENTORY));
+    let calls: BTreeSet<String> = of_the_daemon.flat_map(actions).collect();
     assert!(calls.len() > 10, "calls are not found any more: {calls:?}");
     let policy: serde_json::Value = serde_json::from_str(&read("deploy/iam-policy.json")).unwrap();
     let mut allowed = BTreeSet::new();

@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use self::herald::Systemd;
 use super::listen::{self, Listen};
+use super::world::World;
 use super::{FAILED, Failure, check, runtime, world};
 use crate::admin::{self, Handle};
 use crate::custody;
@@ -26,7 +27,7 @@ use crate::model::history::InForce;
 use crate::model::time;
 use crate::notices::{self, Clerk, Desk, Post};
 use crate::policy::Policy;
-use crate::ports::{Ports, ShadowBook};
+use crate::ports::{Ports, ShadowBook, Topics};
 use crate::record::{Concern, Journal};
 use crate::settings::Settings;
 use crate::shadow::Shadow;
@@ -75,7 +76,8 @@ async fn start(
     let mut standing = rebuilt(opened.rebuilt.as_deref());
     let database = Arc::new(opened.store);
     let meter = Arc::new(Meter::new());
-    let ports = world::ports(settings, &policy, database.clone(), Some(meter.clone())).await?;
+    let World { ports, topics } =
+        world::world(settings, &policy, database.clone(), Some(meter.clone())).await?;
     let mut journal = Journal::open(database.clone(), now).map_err(anyhow::Error::new)?;
     journal.in_force(&policy, now).map_err(anyhow::Error::new)?;
     info!(
@@ -101,7 +103,7 @@ async fn start(
         warn!("{why}");
         standing.push(Concern::new("listen", None, why));
     }
-    let (desk, clerk) = clerk(settings)?;
+    let (desk, clerk) = clerk(settings, topics)?;
     let wake = Wake::default();
     let scheduler = wake::Scheduler::start(&wake).await?;
     let herald = Arc::new(Systemd::new(scheduler));
@@ -161,12 +163,12 @@ async fn once(
 }
 
 /// The task that tells people, and the desk at which it is told what.
-fn clerk(settings: &Settings) -> Result<(Desk, JoinHandle<()>), Failure> {
+fn clerk(settings: &Settings, topics: Arc<dyn Topics>) -> Result<(Desk, JoinHandle<()>), Failure> {
     let (desk, tray) = Desk::open();
     let now: notices::Now = Arc::new(check::now);
     let post = Post::new(settings.secret_dirs.clone(), now.clone());
     let clerk = Clerk {
-        courier: Arc::new(post.context("failed to prepare HTTP")?),
+        courier: Arc::new(post.context("failed to prepare HTTP")?.over(topics)),
         path: settings.state_dir.join(notices::FILE),
         now,
         pace: notices::Pace::default(),

@@ -4,6 +4,7 @@
 mod smtp;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,7 +14,9 @@ use serde_json::{Value, json};
 
 use super::{Courier, Letter, Now, Then, Undelivered, words};
 use crate::custody::{Secret, secret};
+use crate::model::time;
 use crate::policy::notify::{Address, SecretName, Target};
+use crate::ports::Topics;
 use crate::probe::http::{allowed, cause, client};
 
 /// For the whole exchange.
@@ -25,11 +28,19 @@ pub struct Post {
     /// Where secrets are looked for, in order.
     secret_dirs: Vec<PathBuf>,
     now: Now,
+    /// Where there is AWS.
+    topics: Option<Arc<dyn Topics>>,
 }
 
 impl Post {
     pub fn new(secret_dirs: Vec<PathBuf>, now: Now) -> Result<Self, reqwest::Error> {
-        Ok(Self { client: client()?, secret_dirs, now })
+        Ok(Self { client: client()?, secret_dirs, now, topics: None })
+    }
+
+    /// Over SNS too.
+    #[must_use]
+    pub fn over(self, topics: Arc<dyn Topics>) -> Self {
+        Self { topics: Some(topics), ..self }
     }
 
     /// Tries a route whatever the loop does: a test notice, which an incident's end follows where one
@@ -59,6 +70,17 @@ impl Post {
 
     async fn post(&self, address: &Address, body: &Value) -> Result<(), Undelivered> {
         send(self.client.post(self.url(address)?).json(body)).await
+    }
+
+    async fn publish(&self, topic: &str, letter: &Letter) -> Result<(), Undelivered> {
+        let Some(topics) = &self.topics else {
+            return Err(Undelivered::again("this program was built without AWS"));
+        };
+        let (subject, text) = words::sns(letter);
+        let sent = tokio::time::timeout(LIMIT, topics.publish(topic, &subject, &text)).await;
+        let sent = sent
+            .map_err(|_| Undelivered::again(format!("no answer within {}", time::text(LIMIT))))?;
+        sent.map_err(|fault| Undelivered::again(fault.to_string()))
     }
 
     async fn pagerduty(
@@ -94,6 +116,7 @@ impl Courier for Post {
                 let login = login.map(|(user, password)| Ok((user, self.secret(password)?)));
                 smtp::send(email, login.transpose()?, letter).await
             }
+            Target::Sns { topic } => self.publish(topic, letter).await,
             Target::Ping { url, .. } => send(self.client.get(self.url(url)?)).await,
         }
     }

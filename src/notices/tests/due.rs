@@ -175,6 +175,12 @@ fn texts_say_what_is_wrong_whose_and_since_when_and_nothing_from_outside_is_mark
     assert!(!body.contains('\u{1b}'), "{body}");
     let one = Letter { notices: vec![problem.clone()], ..letter.clone() };
     assert!(words::mail(&one).0.starts_with("[tidegate main] Problem, job: HTTP 500"));
+    // SNS takes ASCII alone, and so much of it.
+    let mut long = one.clone();
+    long.notices[0].text = "für ".repeat(80);
+    let (subject, text) = words::sns(&long);
+    assert!(subject.is_ascii() && subject.len() == 100 && subject.contains("f?r"), "{subject}");
+    assert!(text.contains("für") && !text.contains('\r'), "{text}");
     let event = words::pagerduty(&letter, &problem).unwrap();
     assert_eq!(
         (&event["event_action"], &event["dedup_key"]),

@@ -14,6 +14,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("webhook", &["send"]),
     ("pagerduty", &["send", "url"]),
     ("email", &["send", "from", "via", "tls", "user", "password"]),
+    ("sns", &["send"]),
     ("ping", &["every"]),
 ];
 
@@ -53,7 +54,10 @@ fn route(entry: &Entry, out: &mut Problems) -> Option<Route> {
     let Some((target, beside)) = named.next() else {
         let message = format!("the route {} leads nowhere", quote(&entry.key));
         let problem = Problem::error(entry.at, message, "to whom?");
-        out.push(problem.remedy("name one of `slack`, `webhook`, `pagerduty`, `email` and `ping`"));
+        out.push(
+            problem
+                .remedy("name one of `slack`, `webhook`, `pagerduty`, `email`, `sns` and `ping`"),
+        );
         return None;
     };
     if let Some((other, _)) = named.next() {
@@ -80,6 +84,7 @@ fn route(entry: &Entry, out: &mut Problems) -> Option<Route> {
             Target::PagerDuty { key: secret(target, out)?, url: url? }
         }
         "email" => Target::Email(email(&section, target, out)?),
+        "sns" => Target::Sns { topic: formed(target, TOPIC, is_topic, out)? },
         _ => {
             let every = section.span("every", "1m", "10s"..="1h", out);
             Target::Ping { url: address(target, out)?, every }
@@ -167,6 +172,25 @@ fn address(entry: &Entry, out: &mut Problems) -> Option<Address> {
         return secret(entry, out).map(Address::Secret);
     }
     url(entry, &[], out).map(Address::Open)
+}
+
+const TOPIC: &str = "the ARN of a standard topic, like arn:aws:sns:eu-west-1:123456789012:ops";
+
+/// Those that end in `.fifo` keep messages in an order that each message would have to name.
+fn is_topic(text: &str) -> bool {
+    let parts: Vec<&str> = text.split(':').collect();
+    let [arn, partition, service, region, account, name] = parts.as_slice() else { return false };
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    let place = |text: &str| !text.is_empty() && text.chars().all(|c| plain(c) && c != '_');
+    *arn == "arn"
+        && (*partition == "aws" || partition.starts_with("aws-"))
+        && *service == "sns"
+        && place(partition)
+        && place(region)
+        && account.len() == 12
+        && account.bytes().all(|byte| byte.is_ascii_digit())
+        && (1..=256).contains(&name.len())
+        && name.chars().all(plain)
 }
 
 fn email(section: &Section<'_>, target: &Entry, out: &mut Problems) -> Option<Email> {

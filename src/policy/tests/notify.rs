@@ -15,6 +15,7 @@ notify:
   europe: { pagerduty: secret:key, send: problem, url: \"https://events.eu.pagerduty.com/v2/enqueue\" }
   mail: { email: ops@example.com, from: tidegate@example.com, via: \"smtp.example.com:587\", user: me, password: secret:smtp }
   relay: { email: [a@example.com, b@example.com], from: t@example.com, via: \"[::1]:25\", tls: none }
+  topic: { sns: \"arn:aws:sns:eu-west-1:123456789012:ops\" }
   heartbeat: { ping: secret:heartbeat-url, every: 30s }
 ";
 
@@ -46,6 +47,9 @@ fn every_kind_of_route() {
     assert_eq!(mail.login.as_ref().unwrap().0, "me");
     let Target::Email(relay) = &route(&policy, "relay").target else { panic!() };
     assert_eq!((relay.to.len(), relay.host.as_str(), relay.tls), (2, "::1", Tls::Off));
+    let topic = "arn:aws:sns:eu-west-1:123456789012:ops".to_owned();
+    assert_eq!(route(&policy, "topic").target, Target::Sns { topic });
+    assert_eq!(route(&policy, "topic").send, usual);
     let Target::Ping { every, .. } = &route(&policy, "heartbeat").target else { panic!() };
     assert_eq!(*every, Duration::from_secs(30));
     assert!(route(&policy, "heartbeat").send.is_empty());
@@ -140,5 +144,19 @@ fn a_secret_in_the_file_is_refused_and_not_repeated() {
         assert_eq!(problems[0].message, "`slack` is not `secret:NAME`");
         assert!(problems[0].remedy.as_ref().unwrap().contains("slack: secret:NAME"));
         assert!(!format!("{problems:?}").contains("geheim"));
+    }
+}
+
+#[test]
+fn a_topic_is_an_arn_and_not_one_with_an_order() {
+    let form = "not the ARN of a standard topic, like arn:aws:sns:eu-west-1:123456789012:ops";
+    for wrong in [
+        "ops",
+        "arn:aws:sns:eu-west-1:123456789012:ops.fifo",
+        "arn:aws:sqs:eu-west-1:123456789012:ops",
+        "arn:aws:sns:eu-west-1:12345:ops",
+    ] {
+        let expected = format!("9:17 error `sns` cannot be `{wrong}` | {form}");
+        check(&format!("topic: {{ sns: \"{wrong}\" }}"), &expected);
     }
 }

@@ -14,6 +14,7 @@ pub(crate) struct Moto {
     pub ec2: aws_sdk_ec2::Client,
     pub elb: aws_sdk_elasticloadbalancing::Client,
     pub elbv2: aws_sdk_elasticloadbalancingv2::Client,
+    pub sns: aws_sdk_sns::Client,
     /// Two subnets in two zones, their network, and an image.
     pub subnets: [String; 2],
     pub vpc: String,
@@ -52,6 +53,7 @@ impl Moto {
             image: images.images()[0].image_id().unwrap().to_owned(),
             elb: aws_sdk_elasticloadbalancing::Client::new(&config),
             elbv2: aws_sdk_elasticloadbalancingv2::Client::new(&config),
+            sns: aws_sdk_sns::Client::new(&config),
             endpoint,
             child,
             ec2,

@@ -1,0 +1,187 @@
+//! What runs in the account, whoever launched it: for `tidegate init`. It only looks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_ec2::types;
+use aws_sdk_elasticloadbalancing::types::LoadBalancerDescription;
+use aws_sdk_elasticloadbalancingv2::types::{
+    ProtocolEnum, TargetGroup, TargetHealthDescription, TargetTypeEnum,
+};
+
+use super::ec2::timestamp;
+use super::fault::fault;
+use super::{Aws, PAGES_AT_MOST};
+use crate::model::balancer::Balancer;
+use crate::model::fault::Fault;
+use crate::model::time::Timestamp;
+
+/// Servers and load balancers of one account and region.
+#[derive(Debug, Clone, Default)]
+pub struct Inventory {
+    pub region: Option<String>,
+    pub servers: Vec<Running>,
+    pub balancers: Vec<InUse>,
+}
+
+/// A server that is running or about to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Running {
+    pub id: String,
+    pub image: Option<String>,
+    pub instance_type: Option<String>,
+    pub subnet: Option<String>,
+    pub private_ip: Option<String>,
+    pub key_pair: Option<String>,
+    pub security_groups: BTreeSet<String>,
+    /// An ARN.
+    pub instance_profile: Option<String>,
+    pub launched_at: Option<Timestamp>,
+    pub spot: bool,
+    pub tags: BTreeMap<String, String>,
+}
+
+/// A classic load balancer or a target group, with the instances registered there.
+#[derive(Debug, Clone)]
+pub struct InUse {
+    pub balancer: Balancer,
+    pub members: BTreeSet<String>,
+    /// Its own check of each, where that is by HTTP.
+    pub check: Option<HttpCheck>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpCheck {
+    pub port: u16,
+    /// Begins with `/`.
+    pub path: String,
+}
+
+impl Aws {
+    /// Everything that runs and everything that it is registered with.
+    pub async fn inventory(&self) -> Result<Inventory, Fault> {
+        let alive = types::Filter::builder().name("instance-state-name");
+        let mut servers = Vec::new();
+        self.rows(alive.values("pending").values("running").build(), |row| {
+            servers.extend(running(row));
+        })
+        .await?;
+        let mut balancers = self.classic_in_use().await?;
+        balancers.extend(self.groups_in_use().await?);
+        let region = self.ec2.config().region().map(ToString::to_string);
+        Ok(Inventory { region, servers, balancers })
+    }
+
+    async fn classic_in_use(&self) -> Result<Vec<InUse>, Fault> {
+        let mut pages = self.elb.describe_load_balancers().into_paginator().send();
+        let mut found = Vec::new();
+        for _ in 0..PAGES_AT_MOST {
+            let Some(page) = pages.next().await else { break };
+            let page = page.map_err(|error| fault(&error))?;
+            found.extend(page.load_balancer_descriptions().iter().filter_map(classic));
+        }
+        Ok(found)
+    }
+
+    async fn groups_in_use(&self) -> Result<Vec<InUse>, Fault> {
+        let mut pages = self.elbv2.describe_target_groups().into_paginator().send();
+        let mut groups = Vec::new();
+        for _ in 0..PAGES_AT_MOST {
+            let Some(page) = pages.next().await else { break };
+            let page = page.map_err(|error| fault(&error))?;
+            // What is registered by address or as a function is not ours to register.
+            let ours = |group: &TargetGroup| group.target_type() == Some(&TargetTypeEnum::Instance);
+            groups.extend(page.target_groups.unwrap_or_default().into_iter().filter(ours));
+        }
+        let mut found = Vec::new();
+        for group in &groups {
+            let (Some(name), Some(arn)) = (group.target_group_name(), group.target_group_arn())
+            else {
+                continue;
+            };
+            let health = self.elbv2.describe_target_health().target_group_arn(arn).send().await;
+            let rows = health.map_err(|error| fault(&error))?;
+            let rows = rows.target_health_descriptions();
+            let members = rows.iter().filter_map(|row| row.target()?.id().map(str::to_owned));
+            found.push(InUse {
+                balancer: Balancer::TargetGroup(name.to_owned()),
+                members: members.collect(),
+                check: group_check(group, rows),
+            });
+        }
+        Ok(found)
+    }
+}
+
+fn running(row: &types::Instance) -> Option<Running> {
+    let text = |field: Option<&str>| field.filter(|text| !text.is_empty()).map(str::to_owned);
+    let groups = row.security_groups().iter();
+    let tags = row.tags().iter();
+    Some(Running {
+        id: row.instance_id()?.to_owned(),
+        image: text(row.image_id()),
+        instance_type: row.instance_type().map(|kind| kind.as_str().to_owned()),
+        subnet: text(row.subnet_id()),
+        private_ip: text(row.private_ip_address()),
+        key_pair: text(row.key_name()),
+        security_groups: groups.filter_map(|group| text(group.group_id())).collect(),
+        instance_profile: row.iam_instance_profile().and_then(|profile| text(profile.arn())),
+        launched_at: row.launch_time().and_then(timestamp),
+        spot: row.instance_lifecycle() == Some(&types::InstanceLifecycleType::Spot),
+        tags: tags
+            .filter_map(|tag| {
+                Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned()))
+            })
+            .collect(),
+    })
+}
+
+fn classic(row: &LoadBalancerDescription) -> Option<InUse> {
+    let members = row.instances().iter().filter_map(|member| member.instance_id());
+    Some(InUse {
+        balancer: Balancer::Classic(row.load_balancer_name()?.to_owned()),
+        members: members.map(str::to_owned).collect(),
+        check: row.health_check().and_then(|check| classic_check(check.target())),
+    })
+}
+
+/// `HTTP:80/up`. Of HTTPS, TCP and SSL nothing is made: a certificate is not for an address, and a
+/// port that is open is no page.
+fn classic_check(target: &str) -> Option<HttpCheck> {
+    let (port, path) = target.strip_prefix("HTTP:")?.split_once('/')?;
+    Some(HttpCheck { port: port.parse().ok()?, path: format!("/{path}") })
+}
+
+/// On the port that is said, or on the one that all its members are registered with.
+fn group_check(group: &TargetGroup, rows: &[TargetHealthDescription]) -> Option<HttpCheck> {
+    if group.health_check_protocol() != Some(&ProtocolEnum::Http) {
+        return None;
+    }
+    let said = group.health_check_port().and_then(|port| port.parse::<u16>().ok());
+    let mut ports = rows.iter().filter_map(|row| row.target()?.port());
+    let first = ports.next().filter(|first| ports.all(|port| port == *first)).or(group.port());
+    let port = said.or_else(|| first.and_then(|port| u16::try_from(port).ok()))?;
+    let path = group.health_check_path().filter(|path| path.starts_with('/'))?;
+    Some(HttpCheck { port, path: path.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_by_http_is_taken_over_and_no_other() {
+        let check = |port, path: &str| Some(HttpCheck { port, path: path.to_owned() });
+        assert_eq!(classic_check("HTTP:80/up?x=1"), check(80, "/up?x=1"));
+        assert_eq!(classic_check("HTTP:8080/"), check(8080, "/"));
+        for other in ["HTTPS:443/up", "TCP:80", "SSL:443", "HTTP:x/up", "HTTP:80", ""] {
+            assert_eq!(classic_check(other), None, "{other}");
+        }
+        let group = |port: &str| {
+            let builder = TargetGroup::builder().health_check_protocol(ProtocolEnum::Http);
+            builder.health_check_port(port).health_check_path("/up").port(3000).build()
+        };
+        assert_eq!(group_check(&group("traffic-port"), &[]), check(3000, "/up"));
+        assert_eq!(group_check(&group("81"), &[]), check(81, "/up"));
+        assert_eq!(group_check(&TargetGroup::builder().port(80).build(), &[]), None);
+    }
+}
