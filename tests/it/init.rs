@@ -13,10 +13,10 @@ use crate::support::wait_for;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// As the package brings it.
-const IDLE: &str = include_str!("../../deploy/debian/policies.yaml");
+pub(crate) const IDLE: &str = include_str!("../../deploy/debian/policies.yaml");
 
 /// So many servers alike, with this name.
-async fn launch(moto: &Moto, count: i32, kind: &str, name: &str) -> Vec<String> {
+pub(crate) async fn launch(moto: &Moto, count: i32, kind: &str, name: &str) -> Vec<String> {
     let tag = |key: &str, value: &str| Tag::builder().key(key).value(value).build();
     let tags = TagSpecification::builder().resource_type(ResourceType::Instance);
     let tags = tags.tags(tag("Name", name)).tags(tag("team", "pay: roll"));
@@ -26,7 +26,7 @@ async fn launch(moto: &Moto, count: i32, kind: &str, name: &str) -> Vec<String> 
     made.instances().iter().map(|row| row.instance_id().unwrap().to_owned()).collect()
 }
 
-async fn classic(moto: &Moto, name: &str, members: &[String]) {
+pub(crate) async fn classic(moto: &Moto, name: &str, members: &[String], check: &str) {
     let listener = Listener::builder()
         .protocol("HTTP")
         .load_balancer_port(80)
@@ -36,7 +36,7 @@ async fn classic(moto: &Moto, name: &str, members: &[String]) {
         .unwrap();
     let call = moto.elb.create_load_balancer().load_balancer_name(name).listeners(listener);
     call.availability_zones("us-east-1a").send().await.unwrap();
-    let check = HealthCheck::builder().target("HTTP:8080/up?from=lb").interval(30).timeout(5);
+    let check = HealthCheck::builder().target(check).interval(30).timeout(5);
     let check = check.unhealthy_threshold(2).healthy_threshold(2).build().unwrap();
     let call = moto.elb.configure_health_check().load_balancer_name(name).health_check(check);
     call.send().await.unwrap();
@@ -66,7 +66,7 @@ async fn from_what_runs_to_a_watched_fleet() {
     let api = launch(&moto, 1, "t3.micro", "api").await;
     let jobs = launch(&moto, 3, "c5.large", "job-1").await;
     let db = launch(&moto, 1, "m5.large", "db").await;
-    classic(&moto, "smallpayroll-http", &web).await;
+    classic(&moto, "smallpayroll-http", &web, "HTTP:8080/up?from=lb").await;
     group(&moto, "api-http", &api).await;
 
     let mut daemon = Daemon::new(&moto.endpoint, IDLE);
@@ -104,7 +104,7 @@ async fn from_what_runs_to_a_watched_fleet() {
     assert_eq!(fleets.len(), 3, "{status}");
     assert!(fleets.iter().all(|fleet| fleet["mode"] == "observe"), "{status}");
     assert!(fleets.iter().all(|fleet| fleet["wanted"] == fleet["min"]), "{status}");
-    let why = daemon.order(&["explain", "smallpayroll-http"]);
+    let why = daemon.order(&["explain", "web"]);
     assert!(why.contains("in observe mode: nothing is done"), "{why}");
     assert_eq!(count(&moto).await, 7, "nothing was launched");
     assert_eq!(daemon.stop(), 0);

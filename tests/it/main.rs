@@ -9,6 +9,8 @@ mod cli;
 #[cfg(feature = "aws")]
 mod disk;
 #[cfg(feature = "aws")]
+mod documents;
+#[cfg(feature = "aws")]
 mod init;
 #[cfg(feature = "aws")]
 mod metrics;

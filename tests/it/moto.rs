@@ -19,13 +19,13 @@ use crate::support::{EDGE, edges, wait_for};
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A server for every instance's page and for the queue's length.
-struct Pages {
-    port: u16,
+pub(crate) struct Pages {
+    pub port: u16,
     waiting: Arc<AtomicU64>,
 }
 
 impl Pages {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let waiting = Arc::new(AtomicU64::new(10));
@@ -81,7 +81,7 @@ fleets:
 }
 
 /// Instances that moto has running, by fleet tag; `None`: without one.
-async fn running(moto: &Moto, fleet: Option<&str>) -> BTreeSet<String> {
+pub(crate) async fn running(moto: &Moto, fleet: Option<&str>) -> BTreeSet<String> {
     let answer = moto.ec2.describe_instances().send().await.unwrap();
     let rows = answer.reservations().iter().flat_map(aws_sdk_ec2::types::Reservation::instances);
     rows.filter(|row| row.state().unwrap().name() == Some(&InstanceStateName::Running))

@@ -77,6 +77,8 @@ fn links_between_documents_lead_somewhere() {
         "CHANGELOG.md",
         "deploy/README.md",
         "docs/architecture.md",
+        "docs/comparison.md",
+        "docs/getting-started.md",
         "docs/operations.md",
         "docs/performance.md",
         "docs/policies.md",

@@ -76,7 +76,10 @@ impl Draft {
             }
             servers.sort_by(|a, b| b.launched_at.cmp(&a.launched_at).then(a.id.cmp(&b.id)));
             let taken: Vec<&FleetName> = fleets.iter().map(|fleet| &fleet.name).collect();
-            let name = named(bond.text(), &taken);
+            // What they are called themselves says more than their load balancer's name.
+            let own: BTreeSet<Bond> = servers.iter().filter_map(likeness).collect();
+            let own = own.first().filter(|_| own.len() == 1);
+            let name = named(own.unwrap_or(&bond).text(), &taken);
             let all = servers.iter().filter_map(|server| homes.get(server.id.as_str())).flatten();
             let all: BTreeSet<&Balancer> = all.copied().collect();
             let balancer = bond.balancer();
@@ -122,20 +125,22 @@ fn bond(server: &Running, home: Option<&Balancer>) -> Result<Bond, String> {
     if let Some(home) = home {
         return Ok(Bond::Balancer(home.clone()));
     }
+    likeness(server).ok_or_else(|| {
+        "in no load balancer, and no tag `Name` or `role` tells what it does".to_owned()
+    })
+}
+
+/// What a server is said to be, by its tags.
+fn likeness(server: &Running) -> Option<Bond> {
     let tagged = |key: &str| server.tags.get(key).map(|value| value.trim());
     let role = ["role", "Role"].into_iter().find_map(tagged).filter(|role| !role.is_empty());
     if let Some(role) = role {
-        return Ok(Bond::Role(role.to_owned()));
+        return Some(Bond::Role(role.to_owned()));
     }
     // job-1 and job-2 are two of a kind.
     let name = tagged("Name").unwrap_or_default();
     let stem = name.trim_end_matches(|c: char| c.is_ascii_digit() || "-_. #".contains(c));
-    if stem.is_empty() {
-        return Err(
-            "in no load balancer, and no tag `Name` or `role` tells what it does".to_owned()
-        );
-    }
-    Ok(Bond::Name(stem.to_owned()))
+    (!stem.is_empty()).then(|| Bond::Name(stem.to_owned()))
 }
 
 impl Bond {
@@ -210,6 +215,7 @@ mod tests {
             servers: vec![
                 server("i-1", &[("Name", "app-1")]),
                 server("i-2", &[("Name", "something else")]),
+                server("i-9", &[("Name", "api-1")]),
                 server("i-3", &[("Name", "job-1")]),
                 server("i-4", &[("Name", "job-12")]),
                 server("i-5", &[("Name", "db")]),
@@ -220,6 +226,7 @@ mod tests {
             balancers: vec![
                 place(web.clone(), &["i-1", "i-2", "i-gone"]),
                 place(more.clone(), &["i-1"]),
+                place(Balancer::Classic("zone-a".to_owned()), &["i-9"]),
             ],
         });
         let told: Vec<_> = draft
@@ -229,6 +236,7 @@ mod tests {
             .collect();
         let expected = [
             ("web-front", "in load balancer Web_Front", 2),
+            ("api", "in load balancer zone-a", 1),
             ("mail", "tagged role=mail", 2),
             ("job", "named job…", 2),
         ];

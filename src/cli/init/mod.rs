@@ -147,22 +147,26 @@ fn tell(path: &Path, draft: &Draft, before: &Before) -> Result<(), Failure> {
         say!("The file that was there, without fleets, is beside it: .before-init")?;
     }
     say!("")?;
+    let names = draft.fleets.iter().map(|group| group.name.as_str().len());
+    let labels = draft.left_out.iter().map(|(server, _)| file::label(server).chars().count());
+    let wide = names.chain(labels).max().unwrap_or_default();
     for group in &draft.fleets {
         let count = counted(group.servers.len(), "server");
-        say!("  {:<20} {count} {}", group.name, group.because)?;
+        say!("  {:<wide$}  {count} {}", group.name, group.because)?;
     }
     if !draft.left_out.is_empty() {
         say!("\nleft out:")?;
     }
     for (server, why) in &draft.left_out {
-        say!("  {:<20} {why}", file::label(server))?;
+        say!("  {:<wide$}  {why}", file::label(server))?;
     }
-    let config = format!("-c {}", path.display());
+    let usual = ["/etc/tidegate/policies.yaml", "policies.yaml"].map(Path::new).contains(&path);
+    let config = if usual { String::new() } else { format!(" -c {}", path.display()) };
     say!("\nnext:")?;
     for (what, why) in [
         ("edit it", "its comments say what only you know"),
-        (&*format!("tidegate check {config}"), "is it right, and may tidegate do what it needs?"),
-        (&*format!("tidegate plan {config}"), "what would the next tick do? changes nothing"),
+        (&*format!("tidegate check{config}"), "is it right, and may tidegate do what it needs?"),
+        (&*format!("tidegate plan{config}"), "what would the next tick do? changes nothing"),
     ] {
         say!("  {what:<40} {why}")?;
     }
