@@ -10,7 +10,7 @@ use base64::Engine as _;
 use jiff::SignedDuration;
 
 use super::fault::fault;
-use super::{Aws, PAGES_AT_MOST, once};
+use super::{Aws, once};
 use crate::model::account::Account;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::fleet::FleetName;
@@ -24,6 +24,8 @@ use crate::ports::Cloud;
 const PAGE: i32 = 1000;
 /// The most values that one filter takes.
 const FILTER_AT_MOST: usize = 200;
+/// More pages than this is a list that never ends.
+const PAGES_AT_MOST: usize = 100;
 
 #[async_trait]
 impl Cloud for Aws {

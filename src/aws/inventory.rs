@@ -8,9 +8,9 @@ use aws_sdk_elasticloadbalancingv2::types::{
     ProtocolEnum, TargetGroup, TargetHealthDescription, TargetTypeEnum,
 };
 
+use super::Aws;
 use super::ec2::timestamp;
 use super::fault::fault;
-use super::{Aws, PAGES_AT_MOST};
 use crate::model::balancer::Balancer;
 use crate::model::fault::Fault;
 use crate::model::time::Timestamp;
@@ -72,28 +72,18 @@ impl Aws {
     }
 
     async fn classic_in_use(&self) -> Result<Vec<InUse>, Fault> {
-        let mut pages = self.elb.describe_load_balancers().into_paginator().send();
-        let mut found = Vec::new();
-        for _ in 0..PAGES_AT_MOST {
-            let Some(page) = pages.next().await else { break };
-            let page = page.map_err(|error| fault(&error))?;
-            found.extend(page.load_balancer_descriptions().iter().filter_map(classic));
-        }
-        Ok(found)
+        let rows = self.elb.describe_load_balancers().into_paginator().items().send();
+        let rows = rows.collect::<Result<Vec<_>, _>>().await.map_err(|error| fault(&error))?;
+        Ok(rows.iter().filter_map(classic).collect())
     }
 
     async fn groups_in_use(&self) -> Result<Vec<InUse>, Fault> {
-        let mut pages = self.elbv2.describe_target_groups().into_paginator().send();
-        let mut groups = Vec::new();
-        for _ in 0..PAGES_AT_MOST {
-            let Some(page) = pages.next().await else { break };
-            let page = page.map_err(|error| fault(&error))?;
-            // What is registered by address or as a function is not ours to register.
-            let ours = |group: &TargetGroup| group.target_type() == Some(&TargetTypeEnum::Instance);
-            groups.extend(page.target_groups.unwrap_or_default().into_iter().filter(ours));
-        }
+        let groups = self.elbv2.describe_target_groups().into_paginator().items().send();
+        let groups = groups.collect::<Result<Vec<_>, _>>().await.map_err(|error| fault(&error))?;
+        // What is registered by address or as a function is not ours to register.
+        let ours = |group: &&TargetGroup| group.target_type() == Some(&TargetTypeEnum::Instance);
         let mut found = Vec::new();
-        for group in &groups {
+        for group in groups.iter().filter(ours) {
             let (Some(name), Some(arn)) = (group.target_group_name(), group.target_group_arn())
             else {
                 continue;

@@ -40,9 +40,6 @@ const CONNECT: Duration = Duration::from_secs(3);
 const ATTEMPT: Duration = Duration::from_secs(20);
 const OPERATION: Duration = Duration::from_secs(45);
 
-/// More pages than this is a list that never ends.
-const PAGES_AT_MOST: usize = 100;
-
 /// EC2 and both kinds of load balancing in one account and region, and SNS.
 #[derive(Debug)]
 pub struct Aws {

@@ -93,10 +93,10 @@ fn a_watched_status_follows_the_daemon_through_its_death_and_back() {
     daemon.order(&["hold", "app", "2", "--for", "1h", "a look"]);
     terminal.wait("desired 2   capacity 2   in service 2");
     daemon.kill_9();
-    terminal.wait("AWAY  no daemon listens at ");
+    terminal.wait("STALE  no daemon listens at ");
     assert!(terminal.shown().contains("in service 2"), "what it said last stays");
     daemon.start();
-    let back = || Some(terminal.shown()).filter(|shown| !shown.contains("AWAY"));
+    let back = || Some(terminal.shown()).filter(|shown| !shown.contains("STALE"));
     let shown = wait_for("it is back", PATIENCE, back);
     assert!(shown.contains("in service 2"), "{shown}");
     assert!(shown.lines().all(|line| line.chars().count() <= 100));

@@ -179,11 +179,14 @@ fn named(text: &str, taken: &[&FleetName]) -> FleetName {
     let whole = parts.join("-");
     let whole = whole.trim_start_matches(|c: char| !c.is_ascii_lowercase());
     // Room for a number.
-    let short: String = whole.chars().take(28).collect();
+    let short: String = whole.chars().take(24).collect();
     let stem = short.trim_end_matches('-');
+    let stem = if stem.is_empty() { "fleet" } else { stem };
     let numbered = |n: u32| if n == 1 { stem.to_owned() } else { format!("{stem}-{n}") };
-    let mut free = (1..=999).filter_map(|n| FleetName::new(&numbered(n)));
-    free.find(|name| !taken.contains(&name)).unwrap_or_else(|| named("fleet", taken))
+    let free = (1..=9_999_999)
+        .filter_map(|n| FleetName::new(&numbered(n)))
+        .find(|name| !taken.contains(&name));
+    free.unwrap_or_else(|| named("fleet", taken))
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ Servers in one load balancer become a fleet, as do two or more whose role or nam
 Auto Scaling group or a cluster looks after, and what is alone, is left out and told. The file
 observes: nothing is launched or terminated by it.")]
 pub(crate) struct Init {
-    /// The file to write; `-` prints it. One that has fleets already is left as it is [default: the
+    /// The file to write; `-` prints it, as YAML in any case. One that has fleets already is left as it is [default: the
     /// policy file]
     file: Option<PathBuf>,
     /// The AWS region [default: that of the AWS settings of this host]
@@ -51,14 +51,15 @@ pub(crate) fn run(init: &Init, settings: &Settings, json: bool) -> Result<(), Fa
     let zone = TimeZone::system();
     let zone = zone.iana_name().unwrap_or("UTC");
     let text = file::text(&draft, &Place { region, zone, now: check::now() });
-    let loaded = policy::load("the policy", &text, check::now());
     if print {
-        return raw(&text);
+        raw(&text)?;
+    } else {
+        write(path, &text, &before).with_context(|| {
+            format!("failed to write {} (`tidegate init FILE` writes elsewhere)", path.display())
+        })?;
+        if json { as_json(path, &draft) } else { tell(path, &draft, &before) }?;
     }
-    write(path, &text, &before).with_context(|| {
-        format!("failed to write {} (`tidegate init FILE` writes elsewhere)", path.display())
-    })?;
-    if json { as_json(path, &draft) } else { tell(path, &draft, &before) }?;
+    let loaded = policy::load(&path.display().to_string(), &text, check::now());
     if loaded.policy.is_some() {
         return Ok(());
     }

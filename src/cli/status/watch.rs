@@ -53,6 +53,7 @@ pub(super) async fn run(
             answer = answer => answer,
             _ = tokio::signal::ctrl_c() => return canvas.leave(),
         };
+        let was_away = away.is_some();
         away = match answer {
             Ok(Ok(fresh)) => {
                 view = fresh;
@@ -62,6 +63,10 @@ pub(super) async fn run(
             Ok(Err(told)) => return Err(told),
             Err(_) => Some(format!("no answer within {}", time::text(PATIENCE))),
         };
+        // A reader of lines would wait in silence.
+        if let Some(why) = away.as_ref().filter(|_| json && !was_away) {
+            eprintln!("{why}; tried again every {}", time::text(EVERY));
+        }
     }
 }
 
@@ -99,7 +104,8 @@ impl Picture<'_> {
         )];
         if let Some(why) = self.away {
             let tried = time::text(EVERY);
-            lines.push(bold(&format!("AWAY  {why}. Tried again every {tried}; below is the last")));
+            lines
+                .push(bold(&format!("STALE  {why}. Tried again every {tried}; below is the last")));
         } else if age > TICK_IS_LATE {
             lines.push(bold(&format!("LATE  the last tick was {ago} ago: journalctl -u tidegate")));
         }
@@ -222,7 +228,7 @@ mod tests {
         let view = view(1, 0);
         let now = "2026-03-02T08:00:09Z".parse().unwrap();
         let lines = Picture { view: &view, away: Some("no daemon listens"), now }.within(30);
-        assert!(lines[1].contains("AWAY  no daemon listens"), "{lines:?}");
+        assert!(lines[1].contains("STALE  no daemon listens"), "{lines:?}");
         assert!(lines.iter().any(|line| line.contains("fleet-0")));
         let now = "2026-03-02T08:04:09Z".parse().unwrap();
         let lines = Picture { view: &view, away: None, now }.within(30);
