@@ -61,7 +61,8 @@ const NICKNAMES: [(&str, &str); 7] = [
     ("@annually", "0 0 1 1 *"),
 ];
 
-/// Reads five fields: minute, hour, day of month, month, day of week.
+/// Reads five fields: minute, hour, day of month, month, day of week. What is read fires again and
+/// again: a day that no month has is refused, since a search for it would go on for thousands of years.
 pub fn parse(text: &str) -> Result<Cron, CronError> {
     let text = text.trim().to_lowercase();
     let fields: Vec<&str> = text.split_whitespace().collect();
@@ -71,24 +72,51 @@ pub fn parse(text: &str) -> Result<Cron, CronError> {
     if fields.len() != FIELDS.len() {
         return Err(wrong_count(&fields));
     }
-    let numbers = fields
+    let mut numbers = fields
         .iter()
         .zip(&FIELDS)
         .map(|(text, field)| field.in_numbers(text))
         .collect::<Result<Vec<_>, _>>()?;
-    CronParser::builder()
+    let by_both = goes_by_both(fields[2], fields[4]);
+    if by_both {
+        // croner's word for it.
+        numbers[4].insert(0, '+');
+    }
+    let cron = CronParser::builder()
         .seconds(Seconds::Disallowed)
         .year(Year::Disallowed)
         .build()
         .parse(&numbers.join(" "))
-        .map_err(|error| CronError::new("not a cron expression", error.to_string()))
+        .map_err(|error| CronError::new("not a cron expression", error.to_string()))?;
+    if by_both && !some_month_has_its_days(&cron) {
+        return Err(CronError::new(
+            "no month of it has such a day",
+            "check the day of the month against the month",
+        ));
+    }
+    Ok(cron)
 }
 
 /// Whether the expression names days of the month and days of the week: cron fires on either.
 pub fn names_two_kinds_of_day(text: &str) -> bool {
-    let mut fields = text.split_whitespace().skip(2);
-    let named = |field: Option<&str>| field.is_some_and(|field| !field.starts_with('*'));
-    named(fields.next()) && named(fields.nth(1))
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    matches!(fields[..], [_, _, days, _, weekdays] if !goes_by_both(days, weekdays))
+}
+
+/// Whether a day must match both fields. As crontab has it, a field that begins with `*`, be it
+/// `*/2`, only narrows the other one down.
+fn goes_by_both(days: &str, weekdays: &str) -> bool {
+    days.starts_with('*') || weekdays.starts_with('*')
+}
+
+/// Whether one of its months is as long as the first of its days.
+fn some_month_has_its_days(cron: &Cron) -> bool {
+    let first = cron.pattern.days.values().into_iter().min().unwrap_or(1);
+    cron.pattern.months.values().into_iter().any(|month| match month {
+        2 => first <= 29,
+        4 | 6 | 9 | 11 => first <= 30,
+        _ => true,
+    })
 }
 
 fn wrong_count(fields: &[&str]) -> CronError {

@@ -57,7 +57,7 @@ fn line(
     let line = match when.key.as_str() {
         "during" => span(when, |text| Window::parse(text).map(When::During), out),
         "dates" => dates(when, context, out),
-        _ => expression(when, context, out),
+        _ => expression(when, out),
     };
     let line = Line { capacity: capacity?, ready: ready.unwrap_or(false), ..line? };
     Some((line, when.value.at))
@@ -135,8 +135,8 @@ fn within(entry: &Entry, limits: &Limits, out: &mut Problems) -> Option<Capacity
     Some(capacity)
 }
 
-/// An expression that will fire again; its capacity is yet to be filled in.
-fn expression(entry: &Entry, context: &Context, out: &mut Problems) -> Option<Line> {
+/// A cron expression; its capacity is yet to be filled in.
+fn expression(entry: &Entry, out: &mut Problems) -> Option<Line> {
     let text = text(entry, out)?;
     let at = entry.value.at;
     let line = match Line::new(text, 0, at.line) {
@@ -147,14 +147,6 @@ fn expression(entry: &Entry, context: &Context, out: &mut Problems) -> Option<Li
             return None;
         }
     };
-    let now = context.now.to_zoned(context.zone.clone());
-    let When::Cron(cron) = &line.when else { return Some(line) };
-    if next_firing(cron, &now, false).is_none() {
-        let message = format!("{} never fires", quote(text));
-        let problem = Problem::error(at, message, "no such day");
-        out.push(problem.remedy("check the day of the month against the month"));
-        return None;
-    }
     if cron::names_two_kinds_of_day(text) {
         let message = format!("{} fires on either kind of day", quote(text));
         let label = "the days of the month, and also the days of the week";

@@ -262,6 +262,23 @@ fn the_ends_of_time_are_no_trouble() {
     assert_eq!(day.standing(Timestamp::MIN), None);
 }
 
+#[test]
+fn a_field_of_days_that_begins_with_a_star_narrows_the_other_down() {
+    let zone = TimeZone::UTC;
+    // From Sunday, 1 March 2026, on: the Mondays are the 2nd, 9th, 16th, 23rd and 30th.
+    let mut at: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
+    let schedule = schedule(&zone, &[("0 8 */2 * mon", 3, false), ("0 9 * * *", 0, false)]);
+    let mut days = Vec::new();
+    while days.len() < 3 {
+        let (next, standing) = schedule.next_change(at, Duration::ZERO).unwrap();
+        if standing.is_some_and(|standing| standing.capacity == 3) {
+            days.push(next.to_zoned(zone.clone()).date().to_string());
+        }
+        at = next;
+    }
+    assert_eq!(days, ["2026-03-09", "2026-03-23", "2026-04-13"]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
