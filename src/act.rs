@@ -186,7 +186,7 @@ mod tests {
         let asked: Vec<u32> = journal
             .ledger()
             .servers
-            .values()
+            .all()
             .filter_map(|record| match &record.launch {
                 LaunchState::Asked(asked) => Some(asked.attempts),
                 LaunchState::Launched(_) | LaunchState::Refused(_) => None,

@@ -63,7 +63,7 @@ async fn sought(
 ) -> Result<BTreeMap<InstanceId, Instance>, Fault> {
     let by_id = |instance: Instance| (instance.id.clone(), instance);
     let mut found: BTreeMap<_, _> = listed.into_iter().map(by_id).collect();
-    let open = ledger.servers.values().filter(|record| record.is_open());
+    let open = ledger.servers.open();
     let ids = open.filter_map(ServerRecord::instance);
     let missing: Vec<InstanceId> = ids.filter(|id| !found.contains_key(*id)).cloned().collect();
     if !missing.is_empty() {
@@ -81,7 +81,7 @@ async fn members(
 ) -> BTreeMap<Balancer, Result<BTreeMap<InstanceId, Membership>, Fault>> {
     let named = policy.fleets.values().filter_map(|fleet| fleet.balancer.as_ref());
     let mut balancers: BTreeSet<Balancer> = named.map(|entry| entry.balancer.clone()).collect();
-    let open = ledger.servers.values().filter(|record| record.is_open());
+    let open = ledger.servers.open();
     let at_work: BTreeSet<&FleetName> = open.map(|record| &record.fleet).collect();
     for name in at_work {
         if let Some((balancer, _)) = ledger.fleets.get(name).and_then(|m| m.balancer.clone()) {
@@ -128,8 +128,8 @@ async fn health(
 ) -> BTreeMap<InstanceId, Health> {
     let queries: Vec<HealthQuery> = ledger
         .servers
-        .values()
-        .filter(|record| record.is_open() && record.retirement.is_none())
+        .open()
+        .filter(|record| record.retirement.is_none())
         .filter_map(|record| {
             let check = policy.fleets.get(&record.fleet)?.health.as_ref()?;
             let instance = listed.get(record.instance()?)?;

@@ -69,7 +69,7 @@ GUARDS = [
      "LaunchState::Asked(asked) if self.trusted && given_up(asked, now) => {",
      "LaunchState::Asked(asked) if asked.attempts > 0 => {"),
     ("intent-before-act", "src/record/mod.rs",
-     "    journal.commit(&changes)?;\n",
+     "    journal.commit_noted(&changes, noted)?;\n",
      "    journal.take_in(&changes);\n"),
 ]
 

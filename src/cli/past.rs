@@ -1,6 +1,7 @@
 //! `tidegate backtest --last`: the recorded load, and how closely a backtest of the policy that ran
 //! comes to what really was.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -106,10 +107,9 @@ impl Past {
     pub(super) fn boot(&self) -> Option<Duration> {
         let launched = |server: &ServerRecord| server.launched_at.unwrap_or(server.planned_at);
         let watched = self.history.servers.iter().filter(|server| server.request.is_some());
-        let boots = watched
-            .filter_map(|server| Some(time::since(server.in_service_at?, launched(server))))
-            .collect();
-        FleetMemory { boots, ..FleetMemory::default() }.median_boot()
+        let boots =
+            watched.filter_map(|server| Some(time::since(server.in_service_at?, launched(server))));
+        FleetMemory { boots: Arc::new(boots.collect()), ..FleetMemory::default() }.median_boot()
     }
 
     pub(super) fn replayed(&self) -> Replayed {

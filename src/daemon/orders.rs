@@ -23,7 +23,7 @@ impl Daemon {
     pub(super) async fn order(&mut self, order: Order) -> Result<String, String> {
         let now = self.ports.clock.now();
         let (fleet, instance) = order.subject();
-        let known = instance.as_ref().and_then(|id| self.journal.ledger().of_instance(id));
+        let known = instance.as_ref().and_then(|id| self.journal.ledger().servers.of_instance(id));
         let fleet = fleet.or_else(|| known.map(|record| record.fleet.clone()));
         let (mut changes, text) = match order {
             Order::Begin { key, capacity, owner, reason, lasts } => {
@@ -96,12 +96,7 @@ impl Daemon {
                 "{fleet} is in the policy and would be filled again; take it out of the file first"
             )),
             OverrideKey::Retire(fleet) => {
-                let any = self
-                    .journal
-                    .ledger()
-                    .servers
-                    .values()
-                    .any(|r| r.fleet == *fleet && r.is_open());
+                let any = self.journal.ledger().servers.open().any(|r| r.fleet == *fleet);
                 if any { Ok(()) } else { Err(format!("{fleet} has no servers")) }
             }
             OverrideKey::Approve(fleet) => {
@@ -110,7 +105,12 @@ impl Daemon {
                 if asked { Ok(()) } else { Err(format!("{fleet} has nothing to approve of")) }
             }
             OverrideKey::Keep(id) | OverrideKey::Terminate(id) => {
-                let ours = self.journal.ledger().of_instance(id).is_some_and(ServerRecord::is_open);
+                let ours = self
+                    .journal
+                    .ledger()
+                    .servers
+                    .of_instance(id)
+                    .is_some_and(ServerRecord::is_open);
                 if ours { Ok(()) } else { Err(format!("{id} is not a server of ours")) }
             }
         }
@@ -133,7 +133,7 @@ impl Daemon {
         let ledger = self.journal.ledger();
         let handover = Handover { fleet, asked, found: &found };
         let records = adopt(&self.policy, ledger, handover, now)?;
-        let of_fleet = ledger.servers.values().filter(|r| r.fleet == *fleet && r.is_open());
+        let of_fleet = ledger.servers.open().filter(|r| r.fleet == *fleet);
         let all = count(of_fleet).saturating_add(count(&records));
         let wanted = ledger.fleets.get(fleet).and_then(|memory| memory.target);
         let surplus = wanted.is_some_and(|wanted| wanted < all);

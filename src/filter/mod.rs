@@ -6,6 +6,7 @@ mod replay;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::decide::decide;
@@ -107,7 +108,7 @@ impl Filter {
 
     /// The boot times to go by, oldest first.
     pub(crate) fn recall_boots(&mut self, boots: Vec<Duration>) {
-        self.memory().boots = boots.into();
+        self.memory().boots = Arc::new(boots.into());
     }
 
     /// Takes in a sighting, and answers it.
@@ -132,10 +133,7 @@ impl Filter {
         let at_work = seen.servers.iter().filter(serving).count();
         let memory = self.ledger.fleets.entry(name.clone()).or_default();
         if let Some(coming) = &mut self.coming {
-            memory.boots.extend(measured(coming, seen));
-        }
-        while memory.boots.len() > BOOTS_KEPT {
-            memory.boots.pop_front();
+            measured(coming, seen).into_iter().for_each(|took| memory.learn_boot(took));
         }
         let Some(reading) = &seen.reading else { return };
         if let Some((queue, goal)) = self.fleet.goal() {
@@ -144,7 +142,7 @@ impl Filter {
             let known = memory.work.take().unwrap_or_default();
             let blind = !goal.blind_for(queue.every, memory.boot()).is_zero();
             let lesson = Lesson { goal, reading, serving: places, blind };
-            memory.work = Some(Box::new(learn(&known, lesson)));
+            memory.work = Some(Arc::new(learn(&known, lesson)));
         }
         self.ledger.apply(&Change::Reading(name, reading.clone()));
     }
@@ -237,9 +235,6 @@ fn measured(coming: &mut BTreeMap<InstanceId, Timestamp>, seen: &Sighting) -> Ve
     }
     boots
 }
-
-/// As many as the ledger keeps.
-const BOOTS_KEPT: usize = 20;
 
 /// The decision's numbers as names: whom to take, whom to take back, and how many to launch.
 fn carry_out(view: &FleetView, decision: Decision, next_look: Timestamp) -> Answer {

@@ -92,9 +92,9 @@ impl Lives {
 
     pub(super) fn follow(&mut self, policy: &Policy, ledger: &Ledger) {
         self.zero(policy);
-        for (token, record) in &ledger.servers {
+        for record in ledger.servers.all() {
             let (before, now) =
-                (self.known.get(token).copied().unwrap_or_default(), Standing::of(record));
+                (self.known.get(&record.token).copied().unwrap_or_default(), Standing::of(record));
             // A server that was found in EC2 was launched by whoever lost the journal.
             let ours = record.request.is_some();
             let fleet = record.fleet.as_str();
@@ -116,8 +116,8 @@ impl Lives {
     }
 
     fn know(&mut self, ledger: &Ledger) {
-        let records = ledger.servers.iter();
-        self.known = records.map(|(token, record)| (token.clone(), Standing::of(record))).collect();
+        let records = ledger.servers.all();
+        self.known = records.map(|record| (record.token.clone(), Standing::of(record))).collect();
     }
 }
 

@@ -177,9 +177,9 @@ impl State {
                 OverrideKey::Retire(fleet) => ("retire", Some(fleet)),
                 OverrideKey::Launch(fleet) => ("launch", Some(fleet)),
                 OverrideKey::Approve(fleet) => ("approve", Some(fleet)),
-                OverrideKey::Keep(id) => ("keep", ledger.of_instance(id).map(|r| &r.fleet)),
+                OverrideKey::Keep(id) => ("keep", ledger.servers.of_instance(id).map(|r| &r.fleet)),
                 OverrideKey::Terminate(id) => {
-                    ("terminate", ledger.of_instance(id).map(|r| &r.fleet))
+                    ("terminate", ledger.servers.of_instance(id).map(|r| &r.fleet))
                 }
             };
             let fleet = fleet.filter(|fleet| policy.fleets.contains_key(*fleet));

@@ -1,5 +1,6 @@
 //! A frozen RunInstances request, and the client token bound to it.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -66,6 +67,13 @@ impl Token {
     }
 
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Tokens are in the order of their texts, so that a map of them can be asked by text.
+impl Borrow<str> for Token {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

@@ -12,9 +12,9 @@ use super::capacity::Capacity;
 use super::fleet::FleetName;
 use super::history::{Decided, InForce};
 use super::instance::InstanceId;
-use super::launch::Token;
 use super::reading::Reading;
 use super::server::ServerRecord;
+use super::servers::Servers;
 use super::time::{self, Timestamp};
 use super::work::WorkMemory;
 
@@ -34,7 +34,7 @@ const BOOT_UNMEASURED: Duration = Duration::from_mins(5);
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ledger {
-    pub servers: BTreeMap<Token, ServerRecord>,
+    pub servers: Servers,
     pub fleets: BTreeMap<FleetName, FleetMemory>,
     pub overrides: BTreeMap<OverrideKey, Override>,
     /// Where its servers are; `None`: nobody could tell yet.
@@ -43,28 +43,29 @@ pub struct Ledger {
     pub problems: BTreeMap<String, OpenProblem>,
 }
 
-/// What a fleet remembers from tick to tick.
+/// What a fleet remembers from tick to tick. It is copied several times at each, so that its larger
+/// parts are shared.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct FleetMemory {
     /// The desired capacity last decided.
     pub target: Option<Capacity>,
     /// The reading that last led to a step, so that one reading leads to one step.
     pub stepped_at_reading: Option<Timestamp>,
-    /// Recent readings, oldest first. Shared, since the memory is copied at every tick.
+    /// Recent readings, oldest first.
     pub readings: Arc<VecDeque<Reading>>,
     /// Launch to in service, newest last.
-    pub boots: VecDeque<Duration>,
+    pub boots: Arc<VecDeque<Duration>>,
     /// What the last recorded decision said, to record only changes.
-    pub last_decision: Option<LastDecision>,
+    pub last_decision: Option<Arc<LastDecision>>,
     /// The balancer its servers were last registered with, and its drain time: known even after
     /// the fleet has left the policy.
     pub balancer: Option<(Balancer, Duration)>,
     /// The policy that `target` was decided by, by its digest.
-    pub decided_by: Option<String>,
+    pub decided_by: Option<Arc<str>>,
     /// Whether it acted, or only observed, when it was in the policy last.
     pub acting: Option<bool>,
     /// What its queue's readings have taught; only for a fleet with a goal.
-    pub work: Option<Box<WorkMemory>>,
+    pub work: Option<Arc<WorkMemory>>,
 }
 
 /// The latest decision of a fleet, as it was told.
@@ -185,15 +186,12 @@ impl Ledger {
     pub fn apply(&mut self, change: &Change) {
         match change {
             Change::Server(record) => {
-                self.servers.insert(record.token.clone(), (**record).clone());
+                self.servers.insert((**record).clone());
             }
             Change::Fleet(name, memory) => {
                 let known = self.fleets.entry(name.clone()).or_default();
                 let readings = std::mem::take(&mut known.readings);
                 *known = FleetMemory { readings, ..(**memory).clone() };
-                while known.boots.len() > BOOTS_KEPT {
-                    known.boots.pop_front();
-                }
             }
             Change::Reading(name, reading) => {
                 let known = self.fleets.entry(name.clone()).or_default();
@@ -228,19 +226,22 @@ impl Ledger {
 
     /// Drops what no longer matters to any decision from memory; the store keeps it.
     pub fn forget_old(&mut self, now: Timestamp) {
-        let old = time::before(now, KEEP_GONE);
-        self.servers.retain(|_, record| record.gone.as_ref().is_none_or(|gone| gone.at > old));
-    }
-
-    /// The record of an instance, open or not.
-    pub fn of_instance(&self, id: &InstanceId) -> Option<&ServerRecord> {
-        self.servers.values().find(|record| record.instance() == Some(id))
+        self.servers.forget_ended(time::before(now, KEEP_GONE));
     }
 }
 
 impl FleetMemory {
     pub fn last_reading(&self) -> Option<&Reading> {
         self.readings.back()
+    }
+
+    /// Takes in how long a launch took to be in service.
+    pub fn learn_boot(&mut self, took: Duration) {
+        let boots = Arc::make_mut(&mut self.boots);
+        boots.push_back(took);
+        while boots.len() > BOOTS_KEPT {
+            boots.pop_front();
+        }
     }
 
     /// From launch to in service: measured, or what is usual.

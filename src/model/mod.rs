@@ -18,6 +18,7 @@ pub mod reading;
 pub mod roster;
 pub mod season;
 pub mod server;
+pub mod servers;
 pub mod shadow;
 pub mod time;
 pub mod volume;

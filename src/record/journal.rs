@@ -54,8 +54,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Takes facts into the picture ahead of their commit. Until [`Journal::commit`] succeeds with
-    /// the same changes the picture is ahead of the disk.
+    /// Takes facts into the picture ahead of their commit. Until [`Journal::commit_noted`] succeeds
+    /// with the same changes the picture is ahead of the disk.
     pub(crate) fn take_in(&mut self, changes: &[Change]) {
         if !changes.is_empty() {
             self.ahead = true;
@@ -67,6 +67,15 @@ impl Journal {
 
     /// Writes a batch, durable when it returns.
     pub fn commit(&mut self, changes: &[Change]) -> Result<(), StoreFault> {
+        self.commit_noted(changes, 0)
+    }
+
+    /// Writes a batch of which the first `noted` were taken in already.
+    pub(super) fn commit_noted(
+        &mut self,
+        changes: &[Change],
+        noted: usize,
+    ) -> Result<(), StoreFault> {
         if changes.is_empty() {
             return Ok(());
         }
@@ -74,7 +83,7 @@ impl Journal {
             self.unsure = true;
             return Err(fault);
         }
-        for change in changes {
+        for change in changes.iter().skip(noted) {
             self.ledger.apply(change);
         }
         self.ahead = false;

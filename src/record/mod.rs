@@ -89,6 +89,7 @@ pub struct Findings<'a> {
 pub fn intend(journal: &mut Journal, findings: Findings<'_>) -> Result<Intent, StoreFault> {
     let now = findings.roster.now;
     let mut changes = findings.noted;
+    let noted = changes.len();
     let nothing = FleetMemory::default();
     for decision in findings.decisions.values() {
         let known = journal.ledger().fleets.get(&decision.fleet).unwrap_or(&nothing);
@@ -107,7 +108,7 @@ pub fn intend(journal: &mut Journal, findings: Findings<'_>) -> Result<Intent, S
     changes.extend(lapsed(journal, now));
     changes.extend(problems::diff(&journal.ledger().problems, findings.concerns, now));
     let events = events_of(&changes);
-    journal.commit(&changes)?;
+    journal.commit_noted(&changes, noted)?;
     Ok(Intent { calls, events })
 }
 

@@ -112,7 +112,7 @@ pub fn concerns(
 /// rarely, so what it was refused for is read off its record and not off the last calls alone.
 fn credentials(journal: &Journal) -> Option<Concern> {
     let calls = journal.failing().values().map(|(_, fault)| fault);
-    let asked = journal.ledger().servers.values().filter(|record| record.is_open());
+    let asked = journal.ledger().servers.open();
     let refused = asked.filter_map(|record| match &record.launch {
         LaunchState::Asked(asked) => asked.last_fault.as_ref(),
         LaunchState::Launched(_) | LaunchState::Refused(_) => None,
@@ -161,7 +161,7 @@ const TWIN_TOLD: Duration = Duration::from_hours(1);
 /// else runs under the same name, and the two undo one another's work. Its end does not clear it.
 fn twin(policy: &Policy, journal: &Journal, now: Timestamp) -> Option<Concern> {
     let since = time::after(journal.opened_at(), CLOCKS_DIFFER);
-    let records = journal.ledger().servers.values();
+    let records = journal.ledger().servers.all();
     let foreign = records.filter(|record| {
         let of_late = time::since(now, record.planned_at) < TWIN_TOLD;
         let by_tidegate = record.request.is_none() && !record.token.is_adopted();

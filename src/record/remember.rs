@@ -1,6 +1,7 @@
 //! What a decision leaves behind: the target for the next tick, and one line if it is news.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::model::decision::{Decision, Reason};
 use crate::model::fleet::FleetName;
@@ -52,19 +53,21 @@ impl News<'_> {
                 if last.marks != marks {
                     changes.push(Change::Decided(self.decided(decision)));
                 }
-                last.marks = marks;
+                if last.marks != marks {
+                    Arc::make_mut(last).marks = marks;
+                }
             }
             last => {
                 let text = decision.text(&self.policy.zone);
                 changes.push(Change::Event(self.event(decision, &would, &text)));
                 changes.push(Change::Decided(self.decided(decision)));
-                *last = Some(LastDecision {
+                *last = Some(Arc::new(LastDecision {
                     at: self.now,
                     from: decision.capacity,
                     to: decision.desired,
                     marks,
                     text,
-                });
+                }));
             }
         }
         if memory != *self.known {
@@ -75,10 +78,10 @@ impl News<'_> {
 
     /// From now on this policy's decisions stand; an approval of it has done its part.
     fn decided_by(&self, memory: &mut FleetMemory, decision: &Decision) -> Option<Change> {
-        if memory.decided_by.as_ref() == Some(&self.policy.digest) {
+        if memory.decided_by.as_deref() == Some(self.policy.digest.as_str()) {
             return None;
         }
-        memory.decided_by = Some(self.policy.digest.clone());
+        memory.decided_by = Some(self.policy.digest.as_str().into());
         let key = OverrideKey::Approve(decision.fleet.clone());
         self.approved.then_some(Change::OverrideEnded(key))
     }

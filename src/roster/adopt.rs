@@ -70,7 +70,7 @@ fn is_tagged(policy: &Policy, fleet: &FleetName, instance: &Instance) -> bool {
 
 fn refusal(policy: &Policy, ledger: &Ledger, instance: &Instance) -> Option<String> {
     let id = &instance.id;
-    if let Some(record) = ledger.of_instance(id).filter(|record| record.is_open()) {
+    if let Some(record) = ledger.servers.of_instance(id).filter(|record| record.is_open()) {
         return Some(format!("{id} is a server of {} already", record.fleet));
     }
     if is_ours(policy, instance) {

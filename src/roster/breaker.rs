@@ -10,6 +10,7 @@ use crate::model::fault::{Fault, FaultKind};
 use crate::model::ledger::Ledger;
 use crate::model::roster::{Breaker, Cold, ColdScope, Failing};
 use crate::model::server::{Asked, GoneHow, LaunchState, RetireReason, ServerRecord};
+use crate::model::servers::OfFleet;
 use crate::model::time::{self, Timestamp};
 
 /// How many launches in a row must fail before launching stops.
@@ -38,11 +39,12 @@ enum Verdict {
     Unsaid,
 }
 
-pub(super) fn breaker(records: &[&ServerRecord], now: Timestamp) -> Breaker {
-    let ours = || records.iter().filter(|record| record.request.is_some());
+pub(super) fn breaker(records: &OfFleet, now: Timestamp) -> Breaker {
+    let ours = || records.open_or_unproven().filter(|record| record.request.is_some());
     // Whatever came before the last success no longer counts.
-    let success = ours().filter(|record| record.healthy_at.is_some()).map(|r| r.planned_at).max();
-    let mut launches: Vec<&&ServerRecord> =
+    let healthy = ours().filter(|record| record.healthy_at.is_some());
+    let success = healthy.map(|record| record.planned_at).max().max(records.last_proven());
+    let mut launches: Vec<&ServerRecord> =
         ours().filter(|record| Some(record.planned_at) > success).collect();
     launches.sort_by_key(|record| std::cmp::Reverse(record.planned_at));
     let mut failures: Capacity = 0;
@@ -108,23 +110,27 @@ const FAILURE_COUNTS: Duration = Duration::from_mins(20);
 /// ones of any fleet, failed, and none has succeeded since. In a region whose control plane is
 /// impaired terminations often work while launches do not.
 pub(super) fn failing(
-    records: &[&ServerRecord],
-    ledger: &Ledger,
+    records: &OfFleet,
+    elsewhere: Option<&(Timestamp, String)>,
     now: Timestamp,
 ) -> Option<Failing> {
-    let unanswered = ledger.servers.values().filter(|record| is_unanswered(record));
-    let failures = records.iter().copied().filter_map(failure);
-    let elsewhere = unanswered.filter_map(failure);
-    let (at, why) = failures.chain(elsewhere).max_by_key(|(at, _)| *at)?;
+    let failures = records.open_or_unproven().filter_map(failure);
+    let (at, why) = failures.chain(elsewhere.cloned()).max_by_key(|(at, _)| *at)?;
     let until = time::after(at, FAILURE_COUNTS);
-    let launched = records.iter().filter(|record| failure(record).is_none());
+    let launched = records.open_or_unproven().filter(|record| failure(record).is_none());
     let asked = launched.filter(|record| record.instance().is_some() && record.request.is_some());
-    let success = asked.map(|record| record.planned_at).max();
+    let success = asked.map(|record| record.planned_at).max().max(records.last_proven());
     (until > now && success.is_none_or(|good| good < at)).then_some(Failing { why, until })
 }
 
+/// The latest launch of any fleet that was asked for in vain.
+pub(super) fn unanswered(ledger: &Ledger) -> Option<(Timestamp, String)> {
+    let unanswered = ledger.servers.open().filter(|record| is_unanswered(record));
+    unanswered.filter_map(failure).max_by_key(|(at, _)| *at)
+}
+
 fn is_unanswered(record: &ServerRecord) -> bool {
-    matches!(&record.launch, LaunchState::Asked(asked) if record.is_open() && asked.attempts > 1)
+    matches!(&record.launch, LaunchState::Asked(asked) if asked.attempts > 1)
 }
 
 /// When the launch of a server turned out to have failed, and how; asked in vain counts.
@@ -174,9 +180,9 @@ fn refusal(fault: &Fault) -> Verdict {
 }
 
 /// Pools and subnets that refused this fleet lately, each for the longer the more often it did.
-pub(super) fn cold_pools(records: &[&ServerRecord], now: Timestamp) -> Vec<Cold> {
+pub(super) fn cold_pools(records: &OfFleet, now: Timestamp) -> Vec<Cold> {
     let mut refusals: BTreeMap<ColdScope, Vec<(Timestamp, &Fault)>> = BTreeMap::new();
-    for record in records {
+    for record in records.open_or_unproven() {
         let (LaunchState::Refused(fault), Some(request)) = (&record.launch, &record.request) else {
             continue;
         };
@@ -201,7 +207,8 @@ pub(super) fn cold_pools(records: &[&ServerRecord], now: Timestamp) -> Vec<Cold>
 
 /// The account's quota, if it was reached lately by any fleet.
 pub(super) fn cold_account(ledger: &Ledger, now: Timestamp) -> Option<Cold> {
-    let refused = ledger.servers.values().filter_map(|record| match &record.launch {
+    let records = ledger.servers.by_fleet().flat_map(|(_, records)| records.open_or_unproven());
+    let refused = records.filter_map(|record| match &record.launch {
         LaunchState::Refused(fault) if fault.kind == FaultKind::Quota => {
             Some((time::after(record.planned_at, COLD_ACCOUNT), fault))
         }

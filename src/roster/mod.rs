@@ -26,6 +26,7 @@ use crate::model::roster::{
     BalancerView, Blind, Cold, FleetView, Leftover, Roster, Server, Stranger,
 };
 use crate::model::server::ServerRecord;
+use crate::model::servers::OfFleet;
 use crate::model::time;
 use crate::policy::{FleetPolicy, Policy, QueuePolicy};
 
@@ -46,24 +47,22 @@ const CLOCK_WRONG: Duration = Duration::from_mins(5);
 /// Where everything stands, from a ledger that has taken in what [`note()`] found.
 pub fn derive(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Roster {
     let blind = blindness(ledger, seen);
-    let mut by_fleet: BTreeMap<&FleetName, Vec<&ServerRecord>> = BTreeMap::new();
-    for record in ledger.servers.values() {
-        by_fleet.entry(&record.fleet).or_default().push(record);
-    }
-    let nothing = Vec::new();
-    let desk = Desk { policy, ledger, seen, account: breaker::cold_account(ledger, seen.now) };
+    let nothing = OfFleet::default();
+    let account = breaker::cold_account(ledger, seen.now);
+    let unanswered = breaker::unanswered(ledger);
+    let desk = Desk { policy, ledger, seen, account, unanswered };
     let mut fleets = BTreeMap::new();
     let mut leftovers = Vec::new();
     for (name, fleet) in &policy.fleets {
-        let records = by_fleet.get(name).unwrap_or(&nothing);
+        let records = ledger.servers.of_fleet(name).unwrap_or(&nothing);
         let view = desk.view(Some(fleet), name, records);
         leftovers.extend(left_in_balancer(&view, records, seen));
         fleets.insert(name.clone(), view);
     }
     let mut unmanaged = BTreeMap::new();
-    for (name, records) in &by_fleet {
-        if !policy.fleets.contains_key(*name) && records.iter().any(|record| record.is_open()) {
-            unmanaged.insert((*name).clone(), desk.view(None, name, records));
+    for (name, records) in ledger.servers.by_fleet() {
+        if !policy.fleets.contains_key(name) && records.has_open() {
+            unmanaged.insert(name.clone(), desk.view(None, name, records));
         }
     }
     Roster {
@@ -85,19 +84,15 @@ struct Desk<'a> {
     ledger: &'a Ledger,
     seen: &'a Observation,
     account: Option<Cold>,
+    /// The latest launch that was asked for in vain, and how it failed.
+    unanswered: Option<(time::Timestamp, String)>,
 }
 
 impl Desk<'_> {
-    fn view(
-        &self,
-        fleet: Option<&FleetPolicy>,
-        name: &FleetName,
-        records: &[&ServerRecord],
-    ) -> FleetView {
+    fn view(&self, fleet: Option<&FleetPolicy>, name: &FleetName, records: &OfFleet) -> FleetView {
         let now = self.seen.now;
         let memory = self.ledger.fleets.get(name).cloned().unwrap_or_default();
-        let open = records.iter().any(|record| record.is_open());
-        let balancer = balancer_view(fleet, &memory, open, self.seen);
+        let balancer = balancer_view(fleet, &memory, records.has_open(), self.seen);
         let queue = fleet.and_then(|fleet| fleet.queue.as_ref());
         let may_tell = queue.is_some_and(QueuePolicy::may_tell_who_is_busy);
         let fresh = memory.last_reading().is_some_and(|last| last.at == now && last.depth.is_ok());
@@ -110,8 +105,8 @@ impl Desk<'_> {
             ledger: self.ledger,
             seen: self.seen,
         };
-        let open = records.iter().filter(|record| record.is_open());
-        let mut servers: Vec<Server> = open.map(|record| standing.server(record)).collect();
+        let mut servers: Vec<Server> =
+            records.open().map(|record| standing.server(record)).collect();
         servers.sort_by_cached_key(|server| {
             let started = server.record.launched_at.unwrap_or(server.record.planned_at);
             (started, server.record.token.clone())
@@ -125,7 +120,7 @@ impl Desk<'_> {
             name: name.clone(),
             breaker: breaker::breaker(records, now),
             cold,
-            failing: breaker::failing(records, self.ledger, now),
+            failing: breaker::failing(records, self.unanswered.as_ref(), now),
             hold: active(OverrideKey::Hold(name.clone())),
             pause: active(OverrideKey::Pause(name.clone())),
             extra: active(OverrideKey::Launch(name.clone())),
@@ -133,7 +128,9 @@ impl Desk<'_> {
             edited_from: memory
                 .target
                 .filter(|_| active(OverrideKey::Approve(name.clone())).is_none())
-                .filter(|_| memory.decided_by.as_ref().is_some_and(|by| *by != self.policy.digest)),
+                .filter(|_| {
+                    memory.decided_by.as_ref().is_some_and(|by| **by != *self.policy.digest)
+                }),
             servers,
             memory,
             balancer,
@@ -198,10 +195,10 @@ fn blindness(ledger: &Ledger, seen: &Observation) -> Option<Blind> {
         Ok(listed) => listed,
         Err(fault) => return Some(Blind::Unlisted(fault.clone())),
     };
-    let settled = ledger.servers.values().filter(|record| {
+    let settled = ledger.servers.open().filter(|record| {
         // One whose termination was asked may be gone from the list for good.
         let asked = record.retirement.as_ref().is_some_and(|r| r.terminate_asks > 0);
-        record.is_open() && !asked && time::since(seen.now, record.planned_at) >= VANISHED_AFTER
+        !asked && time::since(seen.now, record.planned_at) >= VANISHED_AFTER
     });
     let ids: Vec<&InstanceId> = settled.filter_map(ServerRecord::instance).collect();
     let expected = count(&ids);
@@ -227,17 +224,15 @@ fn strangers(
     seen: &Observation,
 ) -> BTreeMap<InstanceId, Stranger> {
     let Ok(listed) = &seen.instances else { return BTreeMap::new() };
-    let known = |instance: &Instance| {
-        let token = Token::from_stored(instance.token.as_deref()?);
-        ledger.servers.get(&token)?.instance()
-    };
+    let known = |instance: &Instance| ledger.servers.get(instance.token.as_deref()?)?.instance();
     let alive = listed.values().filter(|instance| !instance.lifecycle.is_ending());
     alive
         .filter_map(|instance| {
             let stranger = if known(instance).is_some_and(|id| *id != instance.id) {
                 Stranger::SameToken
             } else if !is_ours(policy, instance) {
-                let record = ledger.of_instance(&instance.id).filter(|record| record.is_open());
+                let record =
+                    ledger.servers.of_instance(&instance.id).filter(|record| record.is_open());
                 match record {
                     Some(_) if !has_our_tag(policy, instance) => Stranger::Untagged,
                     Some(record) if record.token.is_adopted() => return None,
@@ -258,15 +253,10 @@ fn strangers(
 /// Instances that are gone and were never taken out of their balancer: those that died behind our
 /// back, since a classic balancer stops describing them and still keeps them, and those that the
 /// balancer still lists.
-fn left_in_balancer(
-    view: &FleetView,
-    records: &[&ServerRecord],
-    seen: &Observation,
-) -> Vec<Leftover> {
+fn left_in_balancer(view: &FleetView, records: &OfFleet, seen: &Observation) -> Vec<Leftover> {
     let BalancerView::Readable(balancer) = &view.balancer else { return Vec::new() };
     let Some(Ok(members)) = seen.balancers.get(balancer) else { return Vec::new() };
-    let gone = records.iter().filter(|record| !record.is_open());
-    gone.filter_map(|record| {
+    let gone = records.ended().filter_map(|record| {
         let instance = record.instance()?;
         let listed = members.get(instance).is_some_and(|m| *m != Membership::Draining);
         // One that was to go may have died before its balancer took the deregistration.
@@ -278,8 +268,8 @@ fn left_in_balancer(
             instance: instance.clone(),
             token: record.token.clone(),
         })
-    })
-    .collect()
+    });
+    gone.collect()
 }
 
 fn recent_retirements(
@@ -289,7 +279,7 @@ fn recent_retirements(
 ) -> Vec<time::Timestamp> {
     let Some(rate) = policy.limits.terminate else { return Vec::new() };
     let from = time::before(seen.now, rate.per);
-    let begun = ledger.servers.values().filter_map(|record| record.retirement.as_ref());
+    let begun = ledger.servers.all().filter_map(|record| record.retirement.as_ref());
     let mut recent: Vec<_> = begun.map(|r| r.begun_at).filter(|at| *at > from).collect();
     recent.sort_unstable();
     recent

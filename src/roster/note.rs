@@ -49,17 +49,14 @@ pub fn note(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Change>
             .collect();
         let trusted = blindness(ledger, seen).is_none();
         let note = Note { policy, ledger, seen, balancers: &balancers, trusted };
-        for record in ledger.servers.values() {
+        let open = ledger.servers.open().map(|record| {
             let instance = match record.instance() {
                 Some(id) => listed.get(id),
                 None => by_token.get(record.token.as_str()).copied(),
             };
-            let back = |instance: &Instance| {
-                instance.lifecycle.is_alive() && belongs(policy, record, instance)
-            };
-            if !record.is_open() && !instance.is_some_and(back) {
-                continue;
-            }
+            (record, instance)
+        });
+        for (record, instance) in open.chain(note.back(listed)) {
             let noted = note.record(record, instance);
             if noted.in_service_at.is_some() && record.in_service_at.is_none() {
                 let grace = policy.fleets.get(&noted.fleet).map(|fleet| fleet.grace);
@@ -109,7 +106,7 @@ fn teach(policy: &Policy, seen: &Observation, memories: &mut Memories<'_>) {
         let Some((queue, goal)) = policy.fleets.get(name).and_then(FleetPolicy::goal) else {
             continue;
         };
-        let of_fleet = memories.ledger.servers.values().filter(|r| r.fleet == *name && r.is_open());
+        let of_fleet = memories.ledger.servers.open().filter(|r| r.fleet == *name);
         let serving =
             count(of_fleet.filter(|r| r.in_service_at.is_some() && r.retirement.is_none()));
         let places = f64::from(serving.saturating_mul(goal.jobs_at_once));
@@ -117,7 +114,7 @@ fn teach(policy: &Policy, seen: &Observation, memories: &mut Memories<'_>) {
         let known = memory.work.take().unwrap_or_default();
         let blind = !goal.blind_for(queue.every, memory.boot()).is_zero();
         let lesson = Lesson { goal, reading, serving: places, blind };
-        memory.work = Some(Box::new(learn(&known, lesson)));
+        memory.work = Some(Arc::new(learn(&known, lesson)));
     }
 }
 
@@ -225,9 +222,25 @@ impl Note<'_> {
             let took = time::since(at, noted.launched_at.unwrap_or(noted.planned_at));
             // Longer than any launch is given: the daemon was away, or the balancer, not the boot.
             if took <= grace {
-                memories.change(&noted.fleet).boots.push_back(took);
+                memories.change(&noted.fleet).learn_boot(took);
             }
         }
+    }
+
+    /// Servers that were taken as gone, and are there.
+    fn back<'b>(
+        &self,
+        listed: &'b BTreeMap<InstanceId, Instance>,
+    ) -> impl Iterator<Item = (&ServerRecord, Option<&'b Instance>)> {
+        let alive = listed.values().filter(|instance| instance.lifecycle.is_alive());
+        alive.filter_map(|instance| {
+            let servers = &self.ledger.servers;
+            let by_token = || servers.get(instance.token.as_deref()?);
+            let record = servers.of_instance(&instance.id).or_else(by_token)?;
+            let this = record.instance().is_none_or(|id| *id == instance.id);
+            let back = this && !record.is_open() && belongs(self.policy, record, instance);
+            back.then_some((record, Some(instance)))
+        })
     }
 
     /// Servers of ours that the journal does not know: it was lost, or restored from an old copy.
@@ -235,9 +248,8 @@ impl Note<'_> {
         let now = self.seen.now;
         let mut changes = Vec::new();
         for (token, instance) in by_token {
-            let token = Token::from_stored(token);
             let Some(fleet) = instance.tags.fleet.clone() else { continue };
-            let known = self.ledger.servers.contains_key(&token);
+            let known = self.ledger.servers.get(*token).is_some();
             if known || instance.lifecycle.is_ending() || instance.tags.auto_scaling_group {
                 continue;
             }
@@ -250,7 +262,7 @@ impl Note<'_> {
                 instance: Some(instance.id.clone()),
                 text,
             }));
-            let record = ServerRecord::running(token, fleet, instance, now);
+            let record = ServerRecord::running(Token::from_stored(token), fleet, instance, now);
             changes.push(Change::Server(Box::new(record)));
         }
         changes
@@ -277,7 +289,7 @@ fn how_it_ended(record: &ServerRecord, instance: &Instance) -> GoneHow {
 
 /// The balancer that each fleet's servers are in.
 fn in_use(policy: &Policy, ledger: &Ledger, seen: &Observation) -> BTreeMap<FleetName, Balancer> {
-    let open = ledger.servers.values().filter(|record| record.is_open());
+    let open = ledger.servers.open();
     let at_work: BTreeSet<&FleetName> = open.map(|record| &record.fleet).collect();
     let names = policy.fleets.keys().chain(ledger.fleets.keys());
     names

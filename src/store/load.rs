@@ -135,7 +135,7 @@ fn load_servers(
         let (token, body): (String, String) =
             (row.get(0).map_err(LoadFault::from)?, row.get(1).map_err(LoadFault::from)?);
         let record = server(&token, &body)?;
-        ledger.servers.insert(record.token.clone(), record);
+        ledger.servers.insert(record);
     }
     Ok(())
 }

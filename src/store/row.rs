@@ -378,13 +378,13 @@ impl From<&FleetMemory> for FleetRow {
         Self {
             target,
             stepped_at_reading,
-            boots: boots.into(),
+            boots: boots.iter().copied().collect(),
             last_decision: last_decision.map(|last| DecisionRow {
                 at: last.at,
                 from: last.from,
                 to: last.to,
-                marks: last.marks,
-                text: last.text,
+                marks: last.marks.clone(),
+                text: last.text.clone(),
             }),
             balancer: balancer.map(|(balancer, drain)| {
                 let (kind, name) = match balancer {
@@ -393,9 +393,9 @@ impl From<&FleetMemory> for FleetRow {
                 };
                 BalancerRow { kind: kind.to_owned(), name, drain }
             }),
-            decided_by,
+            decided_by: decided_by.as_deref().map(str::to_owned),
             acting,
-            work: work.map(|work| WorkRow::from(*work)),
+            work: work.map(|work| WorkRow::from((*work).clone())),
         }
     }
 }
@@ -417,18 +417,20 @@ impl FleetRow {
             target: self.target,
             stepped_at_reading: self.stepped_at_reading,
             readings: Arc::default(),
-            boots: self.boots.into(),
-            last_decision: self.last_decision.map(|last| LastDecision {
-                at: last.at,
-                from: last.from,
-                to: last.to,
-                marks: last.marks,
-                text: last.text,
+            boots: Arc::new(self.boots.into()),
+            last_decision: self.last_decision.map(|last| {
+                Arc::new(LastDecision {
+                    at: last.at,
+                    from: last.from,
+                    to: last.to,
+                    marks: last.marks,
+                    text: last.text,
+                })
             }),
             balancer,
-            decided_by: self.decided_by,
+            decided_by: self.decided_by.map(Into::into),
             acting: self.acting,
-            work: self.work.map(|row| Box::new(row.into())),
+            work: self.work.map(|row| Arc::new(row.into())),
         })
     }
 }

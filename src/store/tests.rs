@@ -1,6 +1,7 @@
 //! The store's contract: what is committed is there, whole, whatever happens next.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
@@ -135,17 +136,17 @@ fn memory() -> FleetMemory {
     FleetMemory {
         target: Some(3),
         stepped_at_reading: Some(now()),
-        boots: [Duration::from_secs(90), Duration::from_millis(1500)].into(),
-        last_decision: Some(LastDecision {
+        boots: Arc::new([Duration::from_secs(90), Duration::from_millis(1500)].into()),
+        last_decision: Some(Arc::new(LastDecision {
             at: now(),
             from: 2,
             to: 3,
             marks: ["schedule 31".to_owned()].into(),
             text: "because".to_owned(),
-        }),
+        })),
         balancer: Some((Balancer::TargetGroup("web".to_owned()), Duration::from_secs(30))),
-        work: Some(Box::new(WorkMemory {
-            season: Some(std::sync::Arc::new(season())),
+        work: Some(Arc::new(WorkMemory {
+            season: Some(Arc::new(season())),
             cohorts: [Cohort { from: now(), to: now(), jobs: 2.5 }].into(),
             busy_seconds: 1234.5,
             completed: 3.25,
@@ -260,7 +261,7 @@ fn finished_servers_are_loaded_for_a_day_and_pruned_after_a_year() {
     let (_dir, opened) = folder.open();
     opened.store.commit(&changes()).unwrap();
     let later = crate::model::time::after(now(), Duration::from_hours(26));
-    assert!(opened.store.load(later).unwrap().servers.values().all(ServerRecord::is_open));
+    assert_eq!(opened.store.load(later).unwrap().servers.ended().count(), 0);
     let much_later = crate::model::time::after(now(), Duration::from_hours(24 * 400));
     // A clock that is a year ahead loses nothing: nobody has written for that long.
     let before = opened.store.events(Timestamp::MIN, None).unwrap();
@@ -276,7 +277,7 @@ fn finished_servers_are_loaded_for_a_day_and_pruned_after_a_year() {
     opened.store.commit(&[Change::Event(fresh.clone())]).unwrap();
     opened.store.prune(much_later).unwrap();
     assert_eq!(opened.store.events(Timestamp::MIN, None).unwrap(), [fresh]);
-    let open = opened.store.load(much_later).unwrap().servers.len();
+    let open = opened.store.load(much_later).unwrap().servers.all().count();
     assert_eq!(open, records().iter().filter(|record| record.is_open()).count());
 }
 
@@ -406,7 +407,7 @@ fn a_full_disk_fails_the_whole_batch_and_heals() {
     assert_eq!(opened.store.load(now()).unwrap(), Ledger::default());
     opened.store.limit_pages(1_000_000);
     opened.store.commit(&big).unwrap();
-    assert_eq!(opened.store.load(now()).unwrap().servers.len(), 200);
+    assert_eq!(opened.store.load(now()).unwrap().servers.all().count(), 200);
 }
 
 #[test]

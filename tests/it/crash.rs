@@ -228,7 +228,7 @@ impl Run {
             running: machines().filter(running).count(),
             in_service: members.iter().filter(|member| **member == Membership::InService).count(),
             members: members.len(),
-            open: self.journal.ledger().servers.values().filter(|record| record.is_open()).count(),
+            open: self.journal.ledger().servers.open().count(),
         }
     }
 

@@ -139,8 +139,8 @@ impl Run {
         let key = if self.whims.chance(0.5) {
             OverrideKey::Hold(name("app"))
         } else {
-            let view = self.simulation.journal.ledger().servers.values();
-            let serving = view.filter(|record| record.is_open() && record.in_service_at.is_some());
+            let view = self.simulation.journal.ledger().servers.open();
+            let serving = view.filter(|record| record.in_service_at.is_some());
             let ids: Vec<InstanceId> =
                 serving.filter_map(|record| record.instance().cloned()).collect();
             if ids.is_empty() {
