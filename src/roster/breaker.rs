@@ -2,6 +2,7 @@
 //! are read off the journal's records, so a restart forgets nothing.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use super::note::UNANSWERED_HORIZON;
@@ -30,13 +31,39 @@ const REFUSALS_COUNTED: Duration = Duration::from_hours(1);
 const COLD_ACCOUNT: Duration = Duration::from_mins(10);
 
 /// How a launch without success turned out, as far as the breaker cares.
-enum Verdict {
+enum Verdict<'a> {
     Bad {
-        why: String,
+        why: Why<'a>,
         at_once: bool,
     },
     /// Still open, or refused for want of capacity, which says nothing about the launch settings.
     Unsaid,
+}
+
+/// How a launch failed. Put into words for one failure of many.
+#[derive(Clone, Copy)]
+enum Why<'a> {
+    NotHealthy(Duration),
+    Pending(Duration),
+    Died(&'a str),
+    NeverShowed,
+    NoAnswer,
+    Refused(&'a Fault),
+}
+
+impl fmt::Display for Why<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotHealthy(waited) => {
+                write!(f, "not healthy {} after its launch", time::text(*waited))
+            }
+            Self::Pending(waited) => write!(f, "pending for {}", time::text(*waited)),
+            Self::Died(why) => write!(f, "it died while booting: {why}"),
+            Self::NeverShowed => write!(f, "it never showed up in EC2"),
+            Self::NoAnswer => write!(f, "no answer"),
+            Self::Refused(fault) => write!(f, "{fault}"),
+        }
+    }
 }
 
 pub(super) fn breaker(records: &OfFleet, now: Timestamp) -> Breaker {
@@ -49,7 +76,7 @@ pub(super) fn breaker(records: &OfFleet, now: Timestamp) -> Breaker {
     launches.sort_by_key(|record| std::cmp::Reverse(record.planned_at));
     let mut failures: Capacity = 0;
     let mut open = false;
-    let mut last: Option<(String, Timestamp)> = None;
+    let mut last: Option<(Why<'_>, Timestamp)> = None;
     let mut under_way = false;
     for record in &launches {
         match verdict(record) {
@@ -66,21 +93,20 @@ pub(super) fn breaker(records: &OfFleet, now: Timestamp) -> Breaker {
         return Breaker::Closed { failures };
     }
     if under_way {
-        return Breaker::Probing { failures, last: why };
+        return Breaker::Probing { failures, last: why.to_string() };
     }
     let probe_at = time::after(planned_at, PROBE_EVERY).max(now);
-    Breaker::Open { failures, last: why, probe_at }
+    Breaker::Open { failures, last: why.to_string(), probe_at }
 }
 
-fn verdict(record: &ServerRecord) -> Verdict {
+fn verdict(record: &ServerRecord) -> Verdict<'_> {
     if let Some(retirement) = &record.retirement {
         return match &retirement.why {
             RetireReason::NeverHealthy { waited } => {
-                let why = format!("not healthy {} after its launch", time::text(*waited));
-                Verdict::Bad { why, at_once: false }
+                Verdict::Bad { why: Why::NotHealthy(*waited), at_once: false }
             }
             RetireReason::StuckPending { waited } => {
-                Verdict::Bad { why: format!("pending for {}", time::text(*waited)), at_once: false }
+                Verdict::Bad { why: Why::Pending(*waited), at_once: false }
             }
             RetireReason::ScaleIn | RetireReason::Sick { .. } | RetireReason::Operator { .. } => {
                 Verdict::Unsaid
@@ -90,14 +116,14 @@ fn verdict(record: &ServerRecord) -> Verdict {
     match (&record.launch, record.gone.as_ref().map(|gone| &gone.how)) {
         (LaunchState::Refused(fault), _) => refusal(fault),
         (_, Some(GoneHow::BehindOurBack(why))) => {
-            Verdict::Bad { why: format!("it died while booting: {why}"), at_once: false }
+            Verdict::Bad { why: Why::Died(why), at_once: false }
         }
         // Never more than asked for, and not wanted any more when it could have been.
         (LaunchState::Asked(asked), Some(GoneHow::NeverWas)) if turned_away(asked) => {
             Verdict::Unsaid
         }
         (_, Some(GoneHow::Vanished | GoneHow::NeverWas)) => {
-            Verdict::Bad { why: "it never showed up in EC2".to_owned(), at_once: false }
+            Verdict::Bad { why: Why::NeverShowed, at_once: false }
         }
         (_, Some(GoneHow::Retired) | None) => Verdict::Unsaid,
     }
@@ -106,41 +132,59 @@ fn verdict(record: &ServerRecord) -> Verdict {
 /// How long the failure of a launch keeps servers from being scaled in: beyond the next probe.
 const FAILURE_COUNTS: Duration = Duration::from_mins(20);
 
+/// A launch that failed: when that turned out, and how.
+#[derive(Clone, Copy)]
+pub(super) struct Failed<'a> {
+    at: Timestamp,
+    why: Why<'a>,
+}
+
 /// Whether a server that goes now could be had back: the last launches of the fleet, or unanswered
 /// ones of any fleet, failed, and none has succeeded since. In a region whose control plane is
 /// impaired terminations often work while launches do not.
 pub(super) fn failing(
     records: &OfFleet,
-    elsewhere: Option<&(Timestamp, String)>,
+    elsewhere: Option<Failed<'_>>,
     now: Timestamp,
 ) -> Option<Failing> {
-    let failures = records.open_or_unproven().filter_map(failure);
-    let (at, why) = failures.chain(elsewhere.cloned()).max_by_key(|(at, _)| *at)?;
+    let mut last = elsewhere;
+    let mut success = records.last_proven();
+    for record in records.open_or_unproven() {
+        match failure(record) {
+            Some(failed) if last.is_none_or(|last| last.at <= failed.at) => last = Some(failed),
+            Some(_) => {}
+            None if record.instance().is_some() && record.request.is_some() => {
+                success = success.max(Some(record.planned_at));
+            }
+            None => {}
+        }
+    }
+    let Failed { at, why } = last?;
     let until = time::after(at, FAILURE_COUNTS);
-    let launched = records.open_or_unproven().filter(|record| failure(record).is_none());
-    let asked = launched.filter(|record| record.instance().is_some() && record.request.is_some());
-    let success = asked.map(|record| record.planned_at).max().max(records.last_proven());
-    (until > now && success.is_none_or(|good| good < at)).then_some(Failing { why, until })
+    let failing = until > now && success.is_none_or(|good| good < at);
+    failing.then(|| Failing { why: why.to_string(), until })
 }
 
 /// The latest launch of any fleet that was asked for in vain.
-pub(super) fn unanswered(ledger: &Ledger) -> Option<(Timestamp, String)> {
+pub(super) fn unanswered(ledger: &Ledger) -> Option<Failed<'_>> {
     let unanswered = ledger.servers.open().filter(|record| is_unanswered(record));
-    unanswered.filter_map(failure).max_by_key(|(at, _)| *at)
+    unanswered.filter_map(failure).max_by_key(|failed| failed.at)
 }
 
 fn is_unanswered(record: &ServerRecord) -> bool {
     matches!(&record.launch, LaunchState::Asked(asked) if asked.attempts > 1)
 }
 
-/// When the launch of a server turned out to have failed, and how; asked in vain counts.
-fn failure(record: &ServerRecord) -> Option<(Timestamp, String)> {
+/// Whether the launch of a server turned out to have failed; asked in vain counts.
+fn failure(record: &ServerRecord) -> Option<Failed<'_>> {
     record.request.as_ref()?;
     match &record.launch {
-        LaunchState::Refused(fault) => Some((record.planned_at, fault.to_string())),
+        LaunchState::Refused(fault) => {
+            Some(Failed { at: record.planned_at, why: Why::Refused(fault) })
+        }
         LaunchState::Asked(asked) if asked.attempts > 1 => {
-            let why = asked.last_fault.as_ref().map_or("no answer".to_owned(), ToString::to_string);
-            Some((asked.last_attempt_at, why))
+            let why = asked.last_fault.as_ref().map_or(Why::NoAnswer, Why::Refused);
+            Some(Failed { at: asked.last_attempt_at, why })
         }
         LaunchState::Asked(_) => None,
         LaunchState::Launched(_) if record.healthy_at.is_some() => None,
@@ -148,7 +192,7 @@ fn failure(record: &ServerRecord) -> Option<(Timestamp, String)> {
             let Verdict::Bad { why, .. } = verdict(record) else { return None };
             let retired = record.retirement.as_ref().map(|retirement| retirement.begun_at);
             let known = retired.or(record.gone.as_ref().map(|gone| gone.at));
-            Some((known.unwrap_or(record.planned_at), why))
+            Some(Failed { at: known.unwrap_or(record.planned_at), why })
         }
     }
 }
@@ -160,14 +204,14 @@ fn turned_away(asked: &Asked) -> bool {
 }
 
 /// A request that can never succeed as it is stops launches at once: asking again is pointless.
-fn refusal(fault: &Fault) -> Verdict {
+fn refusal(fault: &Fault) -> Verdict<'_> {
     match fault.kind {
         FaultKind::Config
         | FaultKind::Permission
         | FaultKind::Refused
         | FaultKind::TokenMismatch
         | FaultKind::InstanceNotFound
-        | FaultKind::BalancerNotFound => Verdict::Bad { why: fault.to_string(), at_once: true },
+        | FaultKind::BalancerNotFound => Verdict::Bad { why: Why::Refused(fault), at_once: true },
         FaultKind::NoCapacity
         | FaultKind::SubnetFull
         | FaultKind::Quota
@@ -186,14 +230,15 @@ pub(super) fn cold_pools(records: &OfFleet, now: Timestamp) -> Vec<Cold> {
         let (LaunchState::Refused(fault), Some(request)) = (&record.launch, &record.request) else {
             continue;
         };
+        if time::since(now, record.planned_at) >= REFUSALS_COUNTED {
+            continue;
+        }
         let scope = match (fault.kind, &request.pool.subnet) {
             (FaultKind::NoCapacity, _) => ColdScope::Pool(request.pool.clone()),
             (FaultKind::SubnetFull, Some(subnet)) => ColdScope::Subnet(subnet.clone()),
             (_, _) => continue,
         };
-        if time::since(now, record.planned_at) < REFUSALS_COUNTED {
-            refusals.entry(scope).or_default().push((record.planned_at, fault));
-        }
+        refusals.entry(scope).or_default().push((record.planned_at, fault));
     }
     let cold = refusals.into_iter().filter_map(|(scope, refusals)| {
         let (last, fault) = refusals.iter().max_by_key(|(at, _)| *at)?;

@@ -84,8 +84,8 @@ struct Desk<'a> {
     ledger: &'a Ledger,
     seen: &'a Observation,
     account: Option<Cold>,
-    /// The latest launch that was asked for in vain, and how it failed.
-    unanswered: Option<(time::Timestamp, String)>,
+    /// The latest launch that was asked for in vain.
+    unanswered: Option<breaker::Failed<'a>>,
 }
 
 impl Desk<'_> {
@@ -120,7 +120,7 @@ impl Desk<'_> {
             name: name.clone(),
             breaker: breaker::breaker(records, now),
             cold,
-            failing: breaker::failing(records, self.unanswered.as_ref(), now),
+            failing: breaker::failing(records, self.unanswered, now),
             hold: active(OverrideKey::Hold(name.clone())),
             pause: active(OverrideKey::Pause(name.clone())),
             extra: active(OverrideKey::Launch(name.clone())),
