@@ -4,7 +4,7 @@ use super::Context;
 use super::fleet::{CAPACITY_MAX, Limits};
 use super::section::{Section, items, text, whole, word};
 use crate::model::capacity::Capacity;
-use crate::policy::calendar::{Line, Schedule, When, next_firing};
+use crate::policy::calendar::{Line, Schedule, When};
 use crate::policy::cron::{self, CronError};
 use crate::policy::file::{self, Entry, Node};
 use crate::policy::problem::{Place, Problem, Problems, quote};
