@@ -248,6 +248,16 @@ fn a_collector_that_hangs_or_refuses_delays_nothing() {
             let took = ticked(&exports, &meter);
             assert!(took < Duration::from_secs(1), "{manner:?}: {took:?}");
         }
+        // Far more than fits into memory: it is dropped, and nobody waits for room.
+        let subscriber = tracing_subscriber::registry().with(exports.layers(false));
+        let begun = Instant::now();
+        tracing::subscriber::with_default(subscriber, || {
+            for n in 0..20_000 {
+                let _span = info_span!(target: "tidegate::test", "storm", n).entered();
+                tracing::info!(target: "tidegate::test", "line {n}");
+            }
+        });
+        assert!(begun.elapsed() < Duration::from_secs(20), "{manner:?}: {:?}", begun.elapsed());
         let begun = Instant::now();
         exports.end();
         assert!(begun.elapsed() < Duration::from_secs(5), "{manner:?}: {:?}", begun.elapsed());
