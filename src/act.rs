@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use tracing::field::{Empty, display};
+use tracing::{Instrument as _, Span, info_span};
 
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::plan::Outcome;
@@ -70,6 +72,41 @@ fn is_late(ports: &Ports, begun: Timestamp) -> bool {
 }
 
 async fn once(ports: &Ports, call: &Call) -> Outcome {
+    let span = span(call);
+    let outcome = ask(ports, call).instrument(span.clone()).await;
+    match &outcome {
+        Outcome::Done(Some(launched)) => {
+            span.record("instance", display(&launched.id));
+        }
+        Outcome::Failed(fault) => {
+            span.record("otel.status_code", "ERROR");
+            span.record("otel.status_description", display(fault));
+        }
+        Outcome::Done(None) | Outcome::Skipped => {}
+    }
+    outcome
+}
+
+/// The call as a part of the tick's trace.
+fn span(call: &Call) -> Span {
+    let (name, instance) = match &call.what {
+        What::Launch { .. } => ("launch", None),
+        What::Register { instance, .. } => ("register", Some(instance)),
+        What::Deregister { instance, .. } => ("deregister", Some(instance)),
+        What::Terminate { instance, .. } => ("terminate", Some(instance)),
+    };
+    info_span!(
+        "call",
+        otel.name = name,
+        otel.kind = "client",
+        fleet = %call.fleet,
+        instance = instance.map(display),
+        otel.status_code = Empty,
+        otel.status_description = Empty,
+    )
+}
+
+async fn ask(ports: &Ports, call: &Call) -> Outcome {
     let result = match &call.what {
         What::Launch { request, .. } => {
             ports.cloud.launch(request).await.map(|instance| Some(Box::new(instance)))

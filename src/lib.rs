@@ -22,6 +22,8 @@ pub mod store;
 pub mod sim;
 pub mod shadow;
 pub mod metrics;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 pub mod chart;
 pub mod story;
 pub mod custody;

@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
+use tracing::{Instrument as _, info_span};
 
 use crate::model::account::Account;
 use crate::model::balancer::{Balancer, Membership};
+use crate::model::capacity::count;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::fleet::FleetName;
 use crate::model::instance::{Instance, InstanceId, Lifecycle};
@@ -27,7 +29,7 @@ pub async fn observe(
 ) -> Observation {
     let (account, listed, balancers, readings) = tokio::join!(
         ports.cloud.account(),
-        ports.cloud.instances(&policy.install),
+        ports.cloud.instances(&policy.install).instrument(info_span!("instances")),
         members(ports, policy, ledger),
         queues(ports, policy, ledger, now),
     );
@@ -89,7 +91,8 @@ async fn members(
         }
     }
     let asked = balancers.into_iter().map(async |balancer| {
-        let members = ports.balancers.members(&balancer).await;
+        let asking = info_span!("members", %balancer);
+        let members = ports.balancers.members(&balancer).instrument(asking).await;
         (balancer, members)
     });
     join_all(asked).await.into_iter().collect()
@@ -113,7 +116,8 @@ async fn queues(
         })
     });
     let asked = due.map(async |query| {
-        let depth = ports.probe.queue(&query).await;
+        let asking = info_span!("queue", fleet = %query.fleet);
+        let depth = ports.probe.queue(&query).instrument(asking).await;
         (query.fleet, Reading { at: now, depth })
     });
     join_all(asked).await.into_iter().collect()
@@ -136,7 +140,11 @@ async fn health(
             (instance.lifecycle == Lifecycle::Running).then(|| query(check, record, instance))?
         })
         .collect();
-    if queries.is_empty() { BTreeMap::new() } else { ports.probe.health(&queries, now).await }
+    if queries.is_empty() {
+        return BTreeMap::new();
+    }
+    let asking = info_span!("health", checks = i64::from(count(&queries)));
+    ports.probe.health(&queries, now).instrument(asking).await
 }
 
 /// The check of one instance; `None` while an address that the URL needs is not known.

@@ -1,10 +1,11 @@
 //! Where things are: flags and environment, read once. Nothing here is policy.
 #![expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 
+use std::collections::BTreeMap;
 use std::env;
 use std::path::{Path, PathBuf};
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Settings {
     pub config: PathBuf,
     pub state_dir: PathBuf,
@@ -19,6 +20,15 @@ pub struct Settings {
     pub plain: bool,
     /// The terminal can only be written to, line by line.
     pub dumb: bool,
+    /// The standard variables of OpenTelemetry that are set, by name.
+    pub otel: BTreeMap<String, String>,
+}
+
+/// Without the values of `OTEL_` variables, which hold keys.
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings").field("config", &self.config).finish_non_exhaustive()
+    }
 }
 
 impl Settings {
@@ -46,8 +56,16 @@ impl Settings {
             under_systemd: env::var_os("JOURNAL_STREAM").is_some(),
             plain: dumb || env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()),
             dumb,
+            otel: otel(),
         }
     }
+}
+
+fn otel() -> BTreeMap<String, String> {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    env::vars_os().filter_map(text).filter(|(name, _)| name.starts_with("OTEL_")).collect()
 }
 
 /// The login name, else the user's number.

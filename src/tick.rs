@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tracing::{Instrument as _, info_span};
+
 use crate::act::act;
 use crate::decide;
+use crate::model::capacity::count;
 use crate::model::decision::Decision;
 use crate::model::fleet::FleetName;
 use crate::model::ledger::{Change, Event};
@@ -53,7 +56,14 @@ pub async fn survey(
 ) -> Result<Survey, StoreFault> {
     let now = ports.clock.now();
     journal.refresh(now)?;
-    let seen = observe(ports, policy, journal.ledger(), now).await;
+    let seen =
+        observe(ports, policy, journal.ledger(), now).instrument(info_span!("observe")).await;
+    // One span for all that is pure: none of it asks anybody, so none of it is waited for.
+    Ok(info_span!("decide").in_scope(|| consider(policy, journal, seen)))
+}
+
+/// What is true by this picture, how many there should be, and exactly which.
+fn consider(policy: &Policy, journal: &mut Journal, seen: Observation) -> Survey {
     let noted = roster::note(policy, journal.ledger(), &seen);
     journal.take_in(&noted);
     let roster = roster::derive(policy, journal.ledger(), &seen);
@@ -62,7 +72,7 @@ pub async fn survey(
     let violations = audit::audit(policy, &roster, &decisions, &plan);
     debug_assert!(violations.is_empty(), "a plan broke a rule: {violations:?}");
     audit::enforce(&mut plan, &violations);
-    Ok(Survey { seen, noted, roster, decisions, plan })
+    Survey { seen, noted, roster, decisions, plan }
 }
 
 /// One turn of the loop. `standing`: problems that the driver knows of. An error means that nothing
@@ -89,11 +99,13 @@ pub async fn tick(
         plan: &survey.plan,
         concerns,
     };
-    let intent = intend(journal, findings)?;
-    let outcomes = act(ports, &intent).await;
+    let intent = info_span!("record", what = "intent").in_scope(|| intend(journal, findings))?;
+    let acting = info_span!("act", calls = i64::from(count(intent.calls())));
+    let outcomes = act(ports, &intent).instrument(acting).await;
     let mut events = intent.events.clone();
     let clocks = Clocks::new(ports.clock.now(), ports.cloud.clock_ahead());
-    events.extend(conclude(journal, &intent, &outcomes, clocks)?);
+    let recording = info_span!("record", what = "outcome");
+    events.extend(recording.in_scope(|| conclude(journal, &intent, &outcomes, clocks))?);
     let calls = intent.calls().to_vec();
     let next = next_look(policy, &survey, !calls.is_empty());
     Ok(TickRecord { survey, calls, outcomes, events, next })

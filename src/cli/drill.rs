@@ -111,7 +111,7 @@ async fn drilled(
     let format = if json { LogFormat::Json } else { LogFormat::Text };
     let stamps = clock.clone();
     let stamps: telemetry::Now = Arc::new(move || stamps.now());
-    telemetry::init(format, false, false, &stamps);
+    telemetry::init(format, false, false, &stamps, Vec::new());
     let listener = TcpListener::bind("127.0.0.1:0").await.context("failed to open a port")?;
     let address = listener.local_addr().context("failed to open a port")?;
     let front = imagine(drill, &policy, clock.now());

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span, error, info, info_span, warn};
 
 use self::leftovers::Leftovers;
 use crate::admin::view::StatusView;
@@ -101,7 +102,8 @@ impl Daemon {
         self.meter.begin(&self.policy, self.journal.ledger(), self.ports.clock.now());
         loop {
             let done = {
-                let turn = self.turn();
+                let span = info_span!("tick", otel.status_code = Empty);
+                let turn = self.turn().instrument(span);
                 let mut turn = pin!(turn);
                 tokio::select! {
                     next = &mut turn => Some(next),
@@ -160,6 +162,7 @@ impl Daemon {
                     "{STORE_PROBLEM}: {fault}; nothing is launched or terminated meanwhile"
                 );
                 error!(kind = "problem", "{text}");
+                Span::current().record("otel.status_code", "ERROR");
                 self.handle.trouble(&text, began);
                 self.telling.stuck(&self.policy, self.journal.ledger(), &text, began);
                 self.meter.stuck();

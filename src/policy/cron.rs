@@ -77,10 +77,10 @@ pub fn parse(text: &str) -> Result<Cron, CronError> {
         .zip(&FIELDS)
         .map(|(text, field)| field.in_numbers(text))
         .collect::<Result<Vec<_>, _>>()?;
-    let by_both = goes_by_both(fields[2], fields[4]);
-    if by_both {
+    let by_both = matches!(fields[..], [_, _, days, _, weekdays] if goes_by_both(days, weekdays));
+    if by_both && let Some(weekdays) = numbers.last_mut() {
         // croner's word for it.
-        numbers[4].insert(0, '+');
+        weekdays.insert(0, '+');
     }
     let cron = CronParser::builder()
         .seconds(Seconds::Disallowed)

@@ -7,12 +7,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use clap::ValueEnum;
-use tracing::{Level, event};
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata, event};
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use self::stderr::Lines;
 use crate::model::ledger::{Event, EventKind};
@@ -45,12 +46,16 @@ impl FormatTime for Timer {
     }
 }
 
-/// Sets up logging for the life of the process. `filter`: as in `RUST_LOG`, of which only the part
-/// for tidegate itself is usual.
-pub fn init(format: LogFormat, under_systemd: bool, verbose: bool, now: &Now) {
-    let filter =
-        EnvFilter::new(if verbose { "info,tidegate=debug" } else { "error,tidegate=info" });
-    let registry = tracing_subscriber::registry().with(filter);
+/// What takes events and spans elsewhere as well.
+pub type Also = Vec<Box<dyn Layer<Registry> + Send + Sync>>;
+
+/// Sets up logging for the life of the process; `also` beside the log. A second call in one process
+/// finds a logger in place, which is as good.
+pub fn init(format: LogFormat, under_systemd: bool, verbose: bool, now: &Now, also: Also) {
+    // As in `RUST_LOG`, of which only the part for tidegate itself is usual.
+    let usual = EnvFilter::new(if verbose { "info,tidegate=debug" } else { "error,tidegate=info" });
+    // Spans are for traces: a line of the log says what happened, not in which stage of a tick.
+    let lines = usual.and(filter_fn(an_event));
     let text = || {
         tracing_subscriber::fmt::layer()
             .with_writer(LINES.get_or_init(|| Lines::to(std::io::stderr())).clone())
@@ -63,15 +68,20 @@ pub fn init(format: LogFormat, under_systemd: bool, verbose: bool, now: &Now) {
         LogFormat::Auto if under_systemd => tracing_journald::layer().ok(),
         LogFormat::Auto | LogFormat::Text | LogFormat::Json => None,
     };
-    // A second call in one process finds a logger in place, which is as good.
-    let done = match (journal, format) {
-        (Some(journal), _) => registry.with(journal).try_init(),
-        (None, LogFormat::Json) => registry.with(text().json().flatten_event(true)).try_init(),
+    let log = match (journal, format) {
+        (Some(journal), _) => journal.with_filter(lines).boxed(),
+        (None, LogFormat::Json) => text().json().flatten_event(true).with_filter(lines).boxed(),
         (None, LogFormat::Auto | LogFormat::Text | LogFormat::Journald) => {
-            registry.with(text()).try_init()
+            text().with_filter(lines).boxed()
         }
     };
-    done.ok();
+    let mut layers = also;
+    layers.push(log);
+    tracing_subscriber::registry().with(layers).try_init().ok();
+}
+
+fn an_event(of: &Metadata<'_>) -> bool {
+    of.is_event()
 }
 
 /// Waits a moment for what is still on its way to stderr: called once, at the end.

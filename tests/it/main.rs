@@ -25,6 +25,8 @@ mod scale;
 mod next;
 #[cfg(feature = "net")]
 mod notices;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod page;
 mod policy_tests;
 mod recorded;

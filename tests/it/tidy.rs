@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// Which modules a module may import. Arrows point inward only. Only `cli` joins everything, and
 /// tests may build what they need with anything.
-pub(crate) const MAY_IMPORT: [(&str, &[&str]); 27] = [
+pub(crate) const MAY_IMPORT: [(&str, &[&str]); 28] = [
     ("model", &[]),
     ("policy", &["model"]),
     ("roster", &["model", "policy"]),
@@ -30,6 +30,7 @@ pub(crate) const MAY_IMPORT: [(&str, &[&str]); 27] = [
     ("probe", &["model", "ports", "custody"]),
     ("sim", &["model", "policy", "ports", "record", "tick"]),
     ("metrics", &["model", "policy", "ports", "tick"]),
+    ("otlp", &["model", "metrics", "probe"]),
     ("chart", &["model"]),
     ("story", &["model", "policy", "filter", "ports", "store"]),
     ("custody", &["model"]),

@@ -2,6 +2,8 @@
 //! an end in good order.
 
 mod herald;
+#[cfg(not(feature = "otlp"))]
+mod unexported;
 mod wake;
 
 use std::path::PathBuf;
@@ -12,9 +14,11 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
-use tracing::{info, warn};
+use tracing::{Instrument as _, info, info_span, warn};
 
 use self::herald::Systemd;
+#[cfg(not(feature = "otlp"))]
+use self::unexported::Exports;
 use super::listen::{self, Listen};
 use super::world::World;
 use super::{FAILED, Failure, check, runtime, world};
@@ -26,6 +30,8 @@ use crate::metrics::Meter;
 use crate::model::history::InForce;
 use crate::model::time;
 use crate::notices::{self, Clerk, Desk, Post};
+#[cfg(feature = "otlp")]
+use crate::otlp::Exports;
 use crate::policy::Policy;
 use crate::ports::{Ports, ShadowBook, Topics};
 use crate::record::{Concern, Journal};
@@ -37,6 +43,9 @@ use crate::tick::tick;
 use crate::web::Shown;
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Log, metrics and traces go to a collector as well if OTEL_EXPORTER_OTLP_ENDPOINT names one, \
+http://127.0.0.1:4318 say.")]
 pub(crate) struct Run {
     /// A second policy: decided beside the live one and never acted upon; see `tidegate shadow`
     #[arg(long, value_name = "FILE", conflicts_with = "once")]
@@ -58,24 +67,37 @@ pub(crate) struct Run {
 pub(crate) fn run(args: &Run, settings: &Settings, json: bool) -> Result<(), Failure> {
     let format = if json { LogFormat::Json } else { args.log_format };
     let now: telemetry::Now = Arc::new(check::now);
-    telemetry::init(format, settings.under_systemd, args.verbose, &now);
+    let mut exports = Exports::begin(&settings.otel, now.clone());
+    let also = exports.layers(args.verbose);
+    telemetry::init(format, settings.under_systemd, args.verbose, &now, also);
+    exports.tell();
+    let done = ready(args, settings, &mut exports);
+    // Whatever it ended with: the last lines say why.
+    exports.end();
+    done
+}
+
+fn ready(args: &Run, settings: &Settings, exports: &mut Exports) -> Result<(), Failure> {
     let policy = check::usable(&settings.config, settings)?;
     let second = args.shadow.as_deref().map(|path| check::usable(path, settings)).transpose()?;
-    runtime()?.block_on(start(args, settings, policy, second))
+    let meter = Arc::new(Meter::new());
+    if !args.once {
+        exports.measure(meter.clone());
+    }
+    runtime()?.block_on(start(args, settings, (policy, second), meter))
 }
 
 async fn start(
     args: &Run,
     settings: &Settings,
-    policy: Policy,
-    second: Option<Policy>,
+    (policy, second): (Policy, Option<Policy>),
+    meter: Arc<Meter>,
 ) -> Result<(), Failure> {
     let now = check::now();
     let dir = StateDir::lock(&settings.state_dir).map_err(anyhow::Error::new)?;
     let opened = store::open(&dir, now).map_err(anyhow::Error::new)?;
     let mut standing = rebuilt(opened.rebuilt.as_deref());
     let database = Arc::new(opened.store);
-    let meter = Arc::new(Meter::new());
     let World { ports, topics } =
         world::world(settings, &policy, database.clone(), Some(meter.clone())).await?;
     let mut journal = Journal::open(database.clone(), now).map_err(anyhow::Error::new)?;
@@ -88,7 +110,8 @@ async fn start(
         policy.fleets.len()
     );
     if args.once {
-        return once(&ports, &policy, &mut journal, &standing).await;
+        let once = once(&ports, &policy, &mut journal, &standing);
+        return once.instrument(info_span!("tick")).await;
     }
     let shadow = second.map(|second| shadow(args, &policy, second, &database)).transpose()?;
     let (handle, orders) = Handle::new();

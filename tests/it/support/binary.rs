@@ -14,6 +14,8 @@ use super::{Folder, wait_for};
 /// A daemon with a policy file and a state directory of its own; killed at the latest on drop.
 pub(crate) struct Daemon {
     pub folder: Folder,
+    /// What its environment holds besides the usual.
+    pub env: Vec<(&'static str, String)>,
     endpoint: String,
     child: Option<Child>,
 }
@@ -27,7 +29,8 @@ pub(crate) fn user() -> String {
 impl Daemon {
     /// Writes the policy; nothing runs yet.
     pub(crate) fn new(endpoint: &str, policy: &str) -> Self {
-        let daemon = Self { folder: Folder::new(), endpoint: endpoint.to_owned(), child: None };
+        let endpoint = endpoint.to_owned();
+        let daemon = Self { folder: Folder::new(), env: Vec::new(), endpoint, child: None };
         daemon.write_policy(policy);
         daemon
     }
@@ -72,6 +75,7 @@ impl Daemon {
             .env("AWS_SECRET_ACCESS_KEY", "test")
             .env("AWS_REGION", "us-east-1")
             .env("AWS_EC2_METADATA_DISABLED", "true")
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         command
     }
