@@ -86,6 +86,8 @@ pub enum Limit {
     Instances { limit: Capacity, alive: Capacity },
     /// `max` servers are alive, though not all are capacity.
     Max { max: Capacity, alive: Capacity },
+    /// `limits.launch` is used up.
+    Launch { count: Capacity, until: Timestamp },
     /// `limits.terminate` is used up.
     Terminate { count: Capacity, until: Timestamp },
     /// The launch breaker is open.
@@ -111,6 +113,9 @@ impl Limit {
                 format!("limits.instances is {limit}, and {alive} are alive in all")
             }
             Self::Max { max, alive } => format!("max is {max}, and {alive} are alive"),
+            Self::Launch { count, until } => {
+                format!("limits.launch: {count} launched lately, next from {}", local(until))
+            }
             Self::Terminate { count, until } => {
                 format!("limits.terminate: {count} retired lately, next from {}", local(until))
             }

@@ -17,9 +17,31 @@ pub(super) struct Budget {
     instances: Option<Capacity>,
     alive: Capacity,
     launches_left: Capacity,
-    terminate: Option<Rate>,
-    retired: VecDeque<Timestamp>,
+    launches: Brake,
+    retirements: Brake,
     now: Timestamp,
+}
+
+/// So many in any window so long.
+#[derive(Clone)]
+struct Brake {
+    rate: Option<Rate>,
+    /// When each of those within the window was, oldest first.
+    spent: VecDeque<Timestamp>,
+}
+
+impl Brake {
+    fn new(rate: Option<Rate>, spent: &[Timestamp]) -> Self {
+        Self { rate, spent: spent.iter().copied().collect() }
+    }
+
+    /// How many there were and from when on there may be another, if there may be none now.
+    fn is_on(&self, now: Timestamp) -> Option<(Capacity, Timestamp)> {
+        let spent = count(&self.spent);
+        let rate = self.rate.filter(|rate| spent >= rate.count)?;
+        let oldest = self.spent.front().copied().unwrap_or(now);
+        Some((spent, time::after(oldest, rate.per)))
+    }
 }
 
 impl Budget {
@@ -29,8 +51,8 @@ impl Budget {
             instances: policy.limits.instances,
             alive: views.map(FleetView::alive).fold(0, Capacity::saturating_add),
             launches_left: LAUNCHES_PER_TICK,
-            terminate: policy.limits.terminate,
-            retired: roster.recent_retirements.iter().copied().collect(),
+            launches: Brake::new(policy.limits.launch, &roster.recent_launches),
+            retirements: Brake::new(policy.limits.terminate, &roster.recent_retirements),
             now: roster.now,
         }
     }
@@ -42,26 +64,24 @@ impl Budget {
         {
             return Err(Limit::Instances { limit, alive: self.alive });
         }
+        if let Some((count, until)) = self.launches.is_on(self.now) {
+            return Err(Limit::Launch { count, until });
+        }
         if self.launches_left == 0 {
             return Err(Limit::Pace);
         }
         self.alive = self.alive.saturating_add(1);
         self.launches_left = self.launches_left.saturating_sub(1);
+        self.launches.spent.push_back(self.now);
         Ok(())
     }
 
     /// Takes the room for one retirement, or says what forbids it.
     pub(super) fn retire(&mut self) -> Result<(), Limit> {
-        if let Some(rate) = self.terminate
-            && count(&self.retired) >= rate.count
-        {
-            let oldest = self.retired.front().copied().unwrap_or(self.now);
-            return Err(Limit::Terminate {
-                count: count(&self.retired),
-                until: time::after(oldest, rate.per),
-            });
+        if let Some((count, until)) = self.retirements.is_on(self.now) {
+            return Err(Limit::Terminate { count, until });
         }
-        self.retired.push_back(self.now);
+        self.retirements.spent.push_back(self.now);
         Ok(())
     }
 }

@@ -14,7 +14,7 @@ pub const FILE_KEYS: &[&str] = &[
     "version", "install", "region", "timezone", "mode", "tick", "limits", "defaults", "fleets",
     "notify",
 ];
-pub const LIMITS_KEYS: &[&str] = &["instances", "terminate"];
+pub const LIMITS_KEYS: &[&str] = &["instances", "launch", "terminate"];
 pub const FLEET_KEYS: &[&str] = &[
     "mode",
     "launch",

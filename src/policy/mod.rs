@@ -71,6 +71,8 @@ impl Policy {
 pub struct Limits {
     /// Servers of all fleets together.
     pub instances: Option<Capacity>,
+    /// Launches of all fleets together.
+    pub launch: Option<Rate>,
     /// Retirements of all fleets together.
     pub terminate: Option<Rate>,
 }

@@ -71,7 +71,10 @@ const SHAPES: &[(&str, &[(&str, Shape)])] = &[
             ("notify", Named(ROUTE, "notify")),
         ],
     ),
-    ("limits", &[("instances", Whole(1, 100_000)), ("terminate", Formed(RATE))]),
+    (
+        "limits",
+        &[("instances", Whole(1, 100_000)), ("launch", Formed(RATE)), ("terminate", Formed(RATE))],
+    ),
     (
         "fleet",
         &[

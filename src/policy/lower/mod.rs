@@ -20,10 +20,22 @@ use self::section::{Section, bad_unit, formed, map, text, whole, word};
 use super::file::{self, Entry, Kind, Node};
 use super::problem::{Place, Problem, Problems, Severity};
 use super::{FleetPolicy, Limits, Mode, Policy, Rate, units};
+use crate::model::capacity::Capacity;
 use crate::model::time::Timestamp;
 
 /// More than any policy needs, and little enough to read at every reload.
 const BYTES_MAX: usize = 1 << 20;
+
+const HOUR: Duration = Duration::from_hours(1);
+
+/// Launches an hour for each server that the fleets may have at most, unless the file says otherwise:
+/// a fleet that follows its queue by five-minute readings stays under it, servers that die as soon as
+/// they serve do not.
+const LAUNCHES: Capacity = 6;
+const LAUNCHES_AT_LEAST: Capacity = 30;
+
+/// The journal's picture of what has ended reaches back little more.
+const WINDOW_AT_MOST: Duration = Duration::from_hours(24);
 
 const TERMINATE_DEFAULT: Rate = Rate { count: 5, per: Duration::from_mins(10) };
 
@@ -143,14 +155,14 @@ fn is_region(text: &str) -> bool {
 }
 
 fn limits(top: &Section<'_>, fleets: &[Read], out: &mut Problems) -> Limits {
-    let mut limits = Limits { instances: None, terminate: Some(TERMINATE_DEFAULT) };
+    let most = fleets.iter().map(|read| read.policy.bounds.max()).fold(0, Capacity::saturating_add);
+    let launch = Rate { count: most.saturating_mul(LAUNCHES).max(LAUNCHES_AT_LEAST), per: HOUR };
+    let mut limits =
+        Limits { instances: None, launch: Some(launch), terminate: Some(TERMINATE_DEFAULT) };
     let Some(section) = top.section("limits", file::LIMITS_KEYS, out) else { return limits };
-    if let Some(entry) = section.get("terminate")
-        && let Some(text) = text(entry, out)
-    {
-        match units::rate(text) {
-            Ok(rate) => limits.terminate = Some(rate),
-            Err(error) => out.push(bad_unit(entry, text, &error)),
+    for (key, limit) in [("launch", &mut limits.launch), ("terminate", &mut limits.terminate)] {
+        if let Some(entry) = section.get(key) {
+            *limit = rate(entry, out).or(*limit);
         }
     }
     if let Some(entry) = section.get("instances") {
@@ -160,6 +172,24 @@ fn limits(top: &Section<'_>, fleets: &[Read], out: &mut Problems) -> Limits {
         }
     }
     limits
+}
+
+fn rate(entry: &Entry, out: &mut Problems) -> Option<Rate> {
+    let text = text(entry, out)?;
+    let rate = match units::rate(text) {
+        Ok(rate) => rate,
+        Err(error) => {
+            out.push(bad_unit(entry, text, &error));
+            return None;
+        }
+    };
+    if rate.per > WINDOW_AT_MOST {
+        let message = format!("`{}` over more than a day", entry.key);
+        let problem = Problem::error(entry.value.at, message, "what was before is not counted");
+        out.push(problem.remedy("a window of 1d at the most"));
+        return None;
+    }
+    Some(rate)
 }
 
 fn fleets(top: &Section<'_>, context: &mut Context, out: &mut Problems) -> Vec<Read> {
