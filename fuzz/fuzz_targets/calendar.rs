@@ -39,7 +39,7 @@ fuzz_target!(|data: &[u8]| {
     let boot = Duration::from_secs(number() % 3600);
     let zone = TimeZone::get(zone).expect("a zone");
     let lines: Vec<Line> = lines.take(LINES_AT_MOST).enumerate().filter_map(line).collect();
-    let schedule = Schedule { zone, lines };
+    let schedule = Schedule::new(zone, lines);
 
     stands(&schedule, now);
     changes(&schedule, now, boot);
@@ -78,6 +78,9 @@ fn stands(schedule: &Schedule, now: Timestamp) {
 fn changes(schedule: &Schedule, now: Timestamp, boot: Duration) {
     let level = |at| schedule.standing_with_lead(at, boot).map(|standing| standing.capacity);
     let stands = level(now);
+    let known = schedule.level(now, boot);
+    assert_eq!(known.standing.as_ref().map(|standing| standing.capacity), stands);
+    assert_eq!(known.next_change, schedule.next_change(now, boot));
     let Some((at, standing)) = schedule.next_change(now, boot) else { return };
     let capacity = standing.map(|standing| standing.capacity);
     assert!(at > now, "{at} after {now}");

@@ -1,13 +1,11 @@
 //! What the rules ask for: hold above schedule above queue above `min`.
 
-use std::time::Duration;
-
 use super::{Proposal, queue};
 use crate::model::decision::Reason;
 use crate::model::roster::FleetView;
 use crate::model::time::{self, Timestamp};
 use crate::policy::FleetPolicy;
-use crate::policy::calendar::{Schedule, Standing};
+use crate::policy::calendar::Standing;
 
 pub(super) fn demand(fleet: &FleetPolicy, view: &FleetView, now: Timestamp) -> Proposal {
     if let Some(hold) = &view.hold {
@@ -25,26 +23,18 @@ pub(super) fn demand(fleet: &FleetPolicy, view: &FleetView, now: Timestamp) -> P
         return proposal;
     }
     let boot = view.memory.boot();
-    let standing = fleet
-        .schedule
-        .as_ref()
-        .and_then(|schedule| Some((schedule, schedule.standing_with_lead(now, boot)?)));
+    let level = fleet.schedule.as_ref().map(|schedule| schedule.level(now, boot));
+    let standing = level.as_ref().and_then(|level| level.standing.as_ref());
     let mut proposal = match (&fleet.queue, standing) {
-        (Some(queue), standing) => {
-            queue::ask(fleet, queue, standing.as_ref().map(|(_, standing)| standing), view, now)
-        }
-        (None, Some((schedule, standing))) => {
-            Proposal::new(standing.capacity, scheduled(schedule, &standing, boot, now))
-        }
+        (Some(queue), standing) => queue::ask(fleet, queue, standing, view, now),
+        (None, Some(standing)) => Proposal::new(standing.capacity, scheduled(standing, now)),
         (None, None) => {
             let min = fleet.bounds.min();
             Proposal::new(min, Reason::Minimum { min })
         }
     };
-    if let Some(schedule) = &fleet.schedule
-        && let Some((at, _)) = schedule.next_change(now, boot)
-    {
-        proposal.look_at(at);
+    if let Some((at, _)) = level.as_ref().and_then(|level| level.next_change.as_ref()) {
+        proposal.look_at(*at);
     }
     if let Some(extra) = &view.extra {
         proposal.extra = Some((proposal.capacity, extra.capacity));
@@ -59,12 +49,11 @@ pub(super) fn demand(fleet: &FleetPolicy, view: &FleetView, now: Timestamp) -> P
     proposal
 }
 
-fn scheduled(schedule: &Schedule, standing: &Standing, boot: Duration, now: Timestamp) -> Reason {
-    let early = schedule.standing(now).is_none_or(|plain| plain.line != standing.line);
+fn scheduled(standing: &Standing, now: Timestamp) -> Reason {
     Reason::Schedule {
         capacity: standing.capacity,
         cron: standing.text.clone(),
         line: standing.at_line,
-        early_by: early.then(|| time::since(time::after(standing.since, boot), now)),
+        early_by: standing.fires.map(|fires| time::since(fires, now)),
     }
 }

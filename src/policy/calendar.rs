@@ -9,6 +9,7 @@
 //! A line for dates beats one for hours of the week (`during`) for as long as it holds, and that one
 //! beats whatever cron line fired last. Where several of a kind hold, the largest capacity counts.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use croner::Cron;
@@ -30,6 +31,37 @@ pub struct Schedule {
     /// The zone of every clock time in `lines`.
     pub zone: TimeZone,
     pub lines: Vec<Line>,
+    recent: Recent,
+}
+
+/// What stands at an instant, and what will stand after the next change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Level {
+    /// See [`Schedule::standing_with_lead`].
+    pub standing: Option<Standing>,
+    /// See [`Schedule::next_change`].
+    pub next_change: Option<(Timestamp, Option<Standing>)>,
+}
+
+/// The level that was asked for last, and for how long it is the same: a search through the calendar
+/// takes longer than all the rest of a decision, and between two edges there is nothing to find.
+#[derive(Debug, Default)]
+struct Recent(Mutex<Option<Known>>);
+
+#[derive(Debug)]
+struct Known {
+    boot: Duration,
+    from: Timestamp,
+    /// The next edge; at it the level may be another.
+    until: Timestamp,
+    level: Arc<Level>,
+}
+
+/// What is known can be found anew.
+impl Clone for Recent {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 /// From each firing on, this capacity.
@@ -63,6 +95,8 @@ pub struct Standing {
     pub capacity: Capacity,
     /// When it took effect; with a lead, before it fired.
     pub since: Timestamp,
+    /// When it fires, where it took effect before.
+    pub fires: Option<Timestamp>,
     /// Its index in [`Schedule::lines`].
     pub line: usize,
     /// The line of the file.
@@ -80,6 +114,30 @@ impl Line {
 }
 
 impl Schedule {
+    pub fn new(zone: TimeZone, lines: Vec<Line>) -> Self {
+        Self { zone, lines, recent: Recent::default() }
+    }
+
+    /// What stands at `now`, with a lead of `boot`, and what comes next. As quick as can be where it
+    /// is asked again and again.
+    pub fn level(&self, now: Timestamp, boot: Duration) -> Arc<Level> {
+        let mut recent = self.recent.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = &*recent
+            && known.boot == boot
+            && (known.from..known.until).contains(&now)
+        {
+            return known.level.clone();
+        }
+        let level = Arc::new(Level {
+            standing: self.standing_with_lead(now, boot),
+            next_change: self.next_change(now, boot),
+        });
+        let edge = self.lines.iter().filter_map(|line| self.next_edge(line, now, boot)).min();
+        let until = edge.unwrap_or(Timestamp::MAX);
+        *recent = Some(Known { boot, from: now, until, level: level.clone() });
+        level
+    }
+
     /// The line that fired last at or before `now`; `None` when none has fired yet.
     pub fn standing(&self, now: Timestamp) -> Option<Standing> {
         self.standing_where(now, true)
@@ -100,7 +158,8 @@ impl Schedule {
                 let stood = self.standing_where(fires, false).map(|standing| standing.capacity);
                 let holds = self.standing(fires).is_some_and(|standing| standing.line == index);
                 if holds && stood.is_none_or(|capacity| capacity < line.capacity) {
-                    best = Some(line.standing(index, before(fires, boot)));
+                    let standing = line.standing(index, before(fires, boot));
+                    best = Some(Standing { fires: Some(fires), ..standing });
                     break;
                 }
                 at = fires;
@@ -180,6 +239,7 @@ impl Line {
         Standing {
             capacity: self.capacity,
             since,
+            fires: None,
             line: index,
             at_line: self.at_line,
             text: self.text.clone(),

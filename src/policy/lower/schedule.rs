@@ -39,7 +39,7 @@ pub(super) fn read(
         lines.push((line, at));
     }
     let lines: Vec<Line> = lines.into_iter().map(|(line, _)| line).collect();
-    (!lines.is_empty()).then(|| Schedule { zone: context.zone.clone(), lines })
+    (!lines.is_empty()).then(|| Schedule::new(context.zone.clone(), lines))
 }
 
 fn line(

@@ -120,7 +120,7 @@ fn schedule(zone: &TimeZone, lines: &[(&str, u32, bool)]) -> Schedule {
             ..Line::new(text, *capacity, index + 1).unwrap()
         })
         .collect();
-    Schedule { zone: zone.clone(), lines }
+    Schedule::new(zone.clone(), lines)
 }
 
 #[test]
@@ -307,6 +307,14 @@ proptest! {
         prop_assert_eq!(within, expected);
         if let Some((at, standing)) = found {
             prop_assert_eq!(standing.map(|standing| standing.capacity), capacity(at));
+        }
+        // What is remembered is what is found, going on, going back, and with another boot time.
+        let thirds = (0..360).step_by(3).chain((0..360).rev().step_by(41)).map(minute);
+        for (nth, at) in thirds.enumerate() {
+            let boot = if nth % 17 == 0 { Duration::ZERO } else { boot };
+            let level = schedule.level(at, boot);
+            prop_assert_eq!(&level.standing, &schedule.standing_with_lead(at, boot), "at {}", at);
+            prop_assert_eq!(&level.next_change, &schedule.next_change(at, boot), "at {}", at);
         }
     }
 }

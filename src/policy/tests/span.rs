@@ -29,7 +29,7 @@ fn dates(text: &str, capacity: u32) -> Line {
 }
 
 fn schedule(zone: &str, lines: Vec<Line>) -> Schedule {
-    Schedule { zone: TimeZone::get(zone).unwrap(), lines }
+    Schedule::new(TimeZone::get(zone).unwrap(), lines)
 }
 
 fn at(text: &str) -> Timestamp {
