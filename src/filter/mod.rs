@@ -133,7 +133,9 @@ impl Filter {
         let at_work = seen.servers.iter().filter(serving).count();
         let memory = self.ledger.fleets.entry(name.clone()).or_default();
         if let Some(coming) = &mut self.coming {
-            measured(coming, seen).into_iter().for_each(|took| memory.learn_boot(took));
+            for took in measured(coming, seen) {
+                memory.learn_boot(took);
+            }
         }
         let Some(reading) = &seen.reading else { return };
         if let Some((queue, goal)) = self.fleet.goal() {

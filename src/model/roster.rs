@@ -36,6 +36,9 @@ pub struct Roster {
     /// network of this host is.
     pub mostly_sick: Option<(Capacity, Capacity)>,
     pub leftovers: Vec<Leftover>,
+    /// Servers launched within the window of `limits.launch`, oldest first; those that EC2 refused are
+    /// none.
+    pub recent_launches: Vec<Timestamp>,
     /// Servers retired within the window of `limits.terminate`, oldest first.
     pub recent_retirements: Vec<Timestamp>,
 }
@@ -388,7 +391,11 @@ impl FleetView {
             server.record.retirement.is_some()
                 || matches!(server.phase, Phase::Terminating | Phase::Stopped)
         };
-        let stays = |server: &&Server| server.record.in_service_at.is_some() && !leaves(server);
+        // One that was found, or handed over, may have served before.
+        let served = |server: &Server| {
+            server.record.in_service_at.is_some() || server.record.request.is_none()
+        };
+        let stays = |server: &&Server| served(server) && !leaves(server);
         let of: Vec<&Server> = self.servers.iter().filter(stays).collect();
         let sick = of.iter().filter(|server| server.record.sick_since.is_some());
         (count(sick), count(&of))

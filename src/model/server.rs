@@ -8,7 +8,7 @@ use super::fault::Fault;
 use super::fleet::FleetName;
 use super::instance::{Instance, InstanceId};
 use super::launch::{LaunchRequest, Token};
-use super::time::Timestamp;
+use super::time::{self, Timestamp};
 
 /// What the journal knows of one server. EC2, the balancer and the health check say the rest at
 /// each tick.
@@ -179,6 +179,16 @@ impl ServerRecord {
             LaunchState::Launched(id) => Some(id),
             LaunchState::Asked(_) | LaunchState::Refused(_) => None,
         }
+    }
+
+    /// Whether it has been in the books since it was young, `grace` old at the most: launched from
+    /// them, or found before it had had its time.
+    pub fn was_watched(&self, grace: Duration) -> bool {
+        let young = || {
+            let found_after = self.launched_at.map(|at| time::since(self.planned_at, at));
+            found_after.is_some_and(|age| age < grace)
+        };
+        self.request.is_some() || (!self.token.is_adopted() && young())
     }
 
     pub fn is_open(&self) -> bool {

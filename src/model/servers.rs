@@ -14,20 +14,26 @@ use super::time::Timestamp;
 #[derive(Debug, Clone, Default)]
 pub struct Servers {
     fleets: BTreeMap<FleetName, OfFleet>,
-    /// Where each record is.
-    fleet_of: BTreeMap<Token, FleetName>,
+    /// Where each record is: its fleet, and when it was planned. Neither ever changes.
+    places: BTreeMap<Token, (FleetName, Timestamp)>,
     /// The token of each instance that is known; of two, the open record's.
     token_of: BTreeMap<InstanceId, Token>,
+    /// Those that were not launched from these books.
+    found: BTreeSet<Token>,
 }
 
 /// The records of one fleet.
 #[derive(Debug, Clone, Default)]
 pub struct OfFleet {
     open: BTreeMap<Token, ServerRecord>,
-    ended: BTreeMap<Token, ServerRecord>,
-    /// Of those that have ended, the ones that never passed a health check.
-    unproven: BTreeSet<Token>,
-    /// Of the others, when the latest launch was planned.
+    /// Those that have ended, and passed a health check before.
+    proven: BTreeMap<Token, ServerRecord>,
+    /// Those that ended without.
+    failed: BTreeMap<Token, ServerRecord>,
+    /// Launches that ended without ever having an instance, in the order in which they were planned:
+    /// there may be hundreds where EC2 has no capacity, and only the latest matter.
+    refused: BTreeMap<(Timestamp, Token), ServerRecord>,
+    /// Of the proven, when the latest launch was planned.
     last_proven: Option<Timestamp>,
     /// None ended before this; `None`: none has ended.
     first_end: Option<Timestamp>,
@@ -42,9 +48,11 @@ impl Servers {
         {
             self.token_of.insert(id.clone(), token.clone());
         }
-        // A record keeps its fleet for life.
-        if !self.fleet_of.contains_key(token) {
-            self.fleet_of.insert(token.clone(), record.fleet.clone());
+        if !self.places.contains_key(token) {
+            self.places.insert(token.clone(), (record.fleet.clone(), record.planned_at));
+        }
+        if record.request.is_none() {
+            self.found.insert(token.clone());
         }
         if !self.fleets.contains_key(&record.fleet) {
             self.fleets.insert(record.fleet.clone(), OfFleet::default());
@@ -58,8 +66,11 @@ impl Servers {
     where
         Token: Borrow<T>,
     {
-        let fleet = self.fleets.get(self.fleet_of.get(token)?)?;
-        fleet.open.get(token).or_else(|| fleet.ended.get(token))
+        let (known, (fleet, planned_at)) = self.places.get_key_value(token)?;
+        let fleet = self.fleets.get(fleet)?;
+        let ended = || fleet.proven.get(token).or_else(|| fleet.failed.get(token));
+        let refused = || fleet.refused.get(&(*planned_at, known.clone()));
+        fleet.open.get(token).or_else(ended).or_else(refused)
     }
 
     pub fn of_instance(&self, id: &InstanceId) -> Option<&ServerRecord> {
@@ -80,9 +91,19 @@ impl Servers {
         self.fleets.values().flat_map(OfFleet::open)
     }
 
+    /// Those that were there, the open ones first.
+    pub fn real(&self) -> impl Iterator<Item = &ServerRecord> {
+        self.open().chain(self.fleets.values().flat_map(OfFleet::left))
+    }
+
     /// Those that are gone.
     pub fn ended(&self) -> impl Iterator<Item = &ServerRecord> {
         self.fleets.values().flat_map(OfFleet::ended)
+    }
+
+    /// Those that were found in EC2 or handed over.
+    pub fn found(&self) -> impl Iterator<Item = &ServerRecord> {
+        self.found.iter().filter_map(|token| self.get(token))
     }
 
     pub fn all(&self) -> impl Iterator<Item = &ServerRecord> {
@@ -91,10 +112,11 @@ impl Servers {
 
     /// Drops those that ended at `old` or before.
     pub fn forget_ended(&mut self, old: Timestamp) {
-        let Self { fleets, fleet_of, token_of } = self;
+        let Self { fleets, places, token_of, found } = self;
         for fleet in fleets.values_mut() {
             for record in fleet.forget_ended(old) {
-                fleet_of.remove(&record.token);
+                places.remove(&record.token);
+                found.remove(&record.token);
                 if let Some(id) = record.instance()
                     && token_of.get(id) == Some(&record.token)
                 {
@@ -102,28 +124,32 @@ impl Servers {
                 }
             }
         }
-        fleets.retain(|_, fleet| !fleet.open.is_empty() || !fleet.ended.is_empty());
+        fleets.retain(|_, fleet| fleet.open().chain(fleet.ended()).next().is_some());
     }
 }
 
 impl OfFleet {
     fn insert(&mut self, record: ServerRecord) {
+        let token = record.token.clone();
+        let place = (record.planned_at, token.clone());
         let Some(gone) = &record.gone else {
-            if self.ended.remove(&record.token).is_some() {
-                self.unproven.remove(&record.token);
+            let ended = self.proven.remove(&token).or_else(|| self.failed.remove(&token));
+            if ended.or_else(|| self.refused.remove(&place)).is_some() {
                 self.look_back();
             }
-            self.open.insert(record.token.clone(), record);
+            self.open.insert(token, record);
             return;
         };
         self.first_end = Some(self.first_end.map_or(gone.at, |first| first.min(gone.at)));
+        self.open.remove(&token);
         if record.healthy_at.is_some() {
             self.last_proven = self.last_proven.max(proven(&record));
+            self.proven.insert(token, record);
+        } else if record.instance().is_some() {
+            self.failed.insert(token, record);
         } else {
-            self.unproven.insert(record.token.clone());
+            self.refused.insert(place, record);
         }
-        self.open.remove(&record.token);
-        self.ended.insert(record.token.clone(), record);
     }
 
     fn forget_ended(&mut self, old: Timestamp) -> Vec<ServerRecord> {
@@ -131,20 +157,21 @@ impl OfFleet {
             return Vec::new();
         }
         let over = |record: &ServerRecord| record.gone.as_ref().is_none_or(|gone| gone.at <= old);
-        let forgotten = self.ended.extract_if(.., |_, record| over(record));
-        let forgotten: Vec<ServerRecord> = forgotten.map(|(_, record)| record).collect();
-        for record in &forgotten {
-            self.unproven.remove(&record.token);
+        let mut forgotten = Vec::new();
+        for ended in [&mut self.proven, &mut self.failed] {
+            let old = ended.extract_if(.., |_, record| over(record));
+            forgotten.extend(old.map(|(_, record)| record));
         }
+        let old = self.refused.extract_if(.., |_, record| over(record));
+        forgotten.extend(old.map(|(_, record)| record));
         self.look_back();
         forgotten
     }
 
     /// Finds anew what is known of those that have ended.
     fn look_back(&mut self) {
-        let ended = || self.ended.values();
-        self.last_proven = ended().filter_map(proven).max();
-        self.first_end = ended().filter_map(|record| Some(record.gone.as_ref()?.at)).min();
+        self.last_proven = self.proven.values().filter_map(proven).max();
+        self.first_end = self.ended().filter_map(|record| Some(record.gone.as_ref()?.at)).min();
     }
 
     /// Those that are not proven gone, in order of their tokens.
@@ -156,14 +183,26 @@ impl OfFleet {
         !self.open.is_empty()
     }
 
-    /// Those that are gone, in order of their tokens.
+    /// Those that are gone.
     pub fn ended(&self) -> impl Iterator<Item = &ServerRecord> {
-        self.ended.values()
+        self.left().chain(self.refused.values())
     }
 
-    /// Those that are open, and those that ended without ever passing a health check.
-    pub fn open_or_unproven(&self) -> impl Iterator<Item = &ServerRecord> {
-        self.open().chain(self.unproven.iter().filter_map(|token| self.ended.get(token)))
+    /// Those that are gone and were there.
+    pub fn left(&self) -> impl Iterator<Item = &ServerRecord> {
+        self.proven.values().chain(self.failed.values())
+    }
+
+    /// Those that are open, those that ended without ever passing a health check, and of those that
+    /// never had an instance the ones planned at `from` or later.
+    pub fn unproven_since(&self, from: Timestamp) -> impl Iterator<Item = &ServerRecord> {
+        self.open.values().chain(self.failed.values()).chain(self.refused_since(from))
+    }
+
+    /// Launches that ended without an instance, planned at `from` or later.
+    pub fn refused_since(&self, from: Timestamp) -> impl Iterator<Item = &ServerRecord> {
+        let first = (from, Token::from_stored(""));
+        self.refused.range(first..).map(|(_, record)| record)
     }
 
     /// When the latest launch of ours was planned that passed its health check once, and has ended.
@@ -186,14 +225,18 @@ impl PartialEq for Servers {
 
 impl PartialEq for OfFleet {
     fn eq(&self, other: &Self) -> bool {
-        self.open == other.open && self.ended == other.ended
+        let Self { open, proven, failed, refused, .. } = self;
+        let ended = *proven == other.proven && *failed == other.failed;
+        *open == other.open && ended && *refused == other.refused
     }
 }
 
 impl FromIterator<ServerRecord> for Servers {
     fn from_iter<I: IntoIterator<Item = ServerRecord>>(records: I) -> Self {
         let mut servers = Self::default();
-        records.into_iter().for_each(|record| servers.insert(record));
+        for record in records {
+            servers.insert(record);
+        }
         servers
     }
 }

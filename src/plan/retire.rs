@@ -142,7 +142,8 @@ pub(super) fn broken(
 }
 
 /// One sick server at a time, once others serve in its place or there is no room for a replacement
-/// beside it, and never when most of the fleet, or of all fleets, looks sick.
+/// beside it, and never when most of the fleet, or of all fleets, looks sick; unless as many others
+/// serve as should, and it runs no job: then nobody wants it, whether it is sick or not.
 fn sick(
     draft: &mut Draft<'_>,
     budget: &mut Budget,
@@ -163,13 +164,14 @@ fn sick(
     let serves = |server: &&Server| server.membership == Some(Membership::InService);
     let single = draft.fleet.is_some_and(|fleet| fleet.bounds.max() == 1);
     let alone = single && of == 1 && no_room && !sick.iter().any(serves);
-    if everywhere.is_some() || (mostly_sick(looking_sick, of) && !alone) {
+    let replaced = view.in_service() >= decision.desired;
+    let idle = sick.iter().all(|server| server.busy.unwrap_or(0) == 0);
+    if !(replaced && idle) && (everywhere.is_some() || (mostly_sick(looking_sick, of) && !alone)) {
         let (sick, of) = everywhere.unwrap_or((looking_sick, of));
         let why = Limit::MostlySick { sick, of };
         draft.left_out.push(LeftOut { fleet: view.name.clone(), count: sick, why });
         return;
     }
-    let replaced = view.in_service() >= decision.desired;
     // One that EC2 does not let go is told of; the others do not wait for it.
     let leaving = view.servers.iter().any(|server| {
         let retirement = server.record.retirement.as_ref();

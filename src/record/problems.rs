@@ -161,10 +161,9 @@ const TWIN_TOLD: Duration = Duration::from_hours(1);
 /// else runs under the same name, and the two undo one another's work. Its end does not clear it.
 fn twin(policy: &Policy, journal: &Journal, now: Timestamp) -> Option<Concern> {
     let since = time::after(journal.opened_at(), CLOCKS_DIFFER);
-    let records = journal.ledger().servers.all();
-    let foreign = records.filter(|record| {
+    let foreign = journal.ledger().servers.found().filter(|record| {
         let of_late = time::since(now, record.planned_at) < TWIN_TOLD;
-        let by_tidegate = record.request.is_none() && !record.token.is_adopted();
+        let by_tidegate = !record.token.is_adopted();
         by_tidegate && of_late && record.launched_at.is_some_and(|at| at > since)
     });
     let last = foreign.max_by_key(|record| record.launched_at)?;
@@ -179,6 +178,7 @@ fn twin(policy: &Policy, journal: &Journal, now: Timestamp) -> Option<Concern> {
 fn limit_key(limit: &Limit) -> Option<&'static str> {
     match limit {
         Limit::Instances { .. } => Some("limit-instances"),
+        Limit::Launch { .. } => Some("limit-launch"),
         Limit::Terminate { .. } => Some("limit-terminate"),
         Limit::NoPool { .. } => Some("no-capacity"),
         Limit::MostlySick { .. } => Some("mostly-sick"),

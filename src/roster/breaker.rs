@@ -67,12 +67,13 @@ impl fmt::Display for Why<'_> {
 }
 
 pub(super) fn breaker(records: &OfFleet, now: Timestamp) -> Breaker {
-    let ours = || records.open_or_unproven().filter(|record| record.request.is_some());
+    let ours = |record: &&ServerRecord| record.request.is_some();
     // Whatever came before the last success no longer counts.
-    let healthy = ours().filter(|record| record.healthy_at.is_some());
+    let healthy = records.open().filter(ours).filter(|record| record.healthy_at.is_some());
     let success = healthy.map(|record| record.planned_at).max().max(records.last_proven());
+    let since = records.unproven_since(success.unwrap_or(Timestamp::MIN));
     let mut launches: Vec<&ServerRecord> =
-        ours().filter(|record| Some(record.planned_at) > success).collect();
+        since.filter(ours).filter(|record| Some(record.planned_at) > success).collect();
     launches.sort_by_key(|record| std::cmp::Reverse(record.planned_at));
     let mut failures: Capacity = 0;
     let mut open = false;
@@ -149,14 +150,14 @@ pub(super) fn failing(
 ) -> Option<Failing> {
     let mut last = elsewhere;
     let mut success = records.last_proven();
-    for record in records.open_or_unproven() {
+    let long_ago = time::before(now, FAILURE_COUNTS);
+    for record in records.unproven_since(long_ago) {
         match failure(record) {
             Some(failed) if last.is_none_or(|last| last.at <= failed.at) => last = Some(failed),
-            Some(_) => {}
             None if record.instance().is_some() && record.request.is_some() => {
                 success = success.max(Some(record.planned_at));
             }
-            None => {}
+            Some(_) | None => {}
         }
     }
     let Failed { at, why } = last?;
@@ -226,13 +227,11 @@ fn refusal(fault: &Fault) -> Verdict<'_> {
 /// Pools and subnets that refused this fleet lately, each for the longer the more often it did.
 pub(super) fn cold_pools(records: &OfFleet, now: Timestamp) -> Vec<Cold> {
     let mut refusals: BTreeMap<ColdScope, Vec<(Timestamp, &Fault)>> = BTreeMap::new();
-    for record in records.open_or_unproven() {
+    let long_ago = time::before(now, REFUSALS_COUNTED);
+    for record in records.unproven_since(long_ago) {
         let (LaunchState::Refused(fault), Some(request)) = (&record.launch, &record.request) else {
             continue;
         };
-        if time::since(now, record.planned_at) >= REFUSALS_COUNTED {
-            continue;
-        }
         let scope = match (fault.kind, &request.pool.subnet) {
             (FaultKind::NoCapacity, _) => ColdScope::Pool(request.pool.clone()),
             (FaultKind::SubnetFull, Some(subnet)) => ColdScope::Subnet(subnet.clone()),
@@ -252,15 +251,19 @@ pub(super) fn cold_pools(records: &OfFleet, now: Timestamp) -> Vec<Cold> {
 
 /// The account's quota, if it was reached lately by any fleet.
 pub(super) fn cold_account(ledger: &Ledger, now: Timestamp) -> Option<Cold> {
-    let records = ledger.servers.by_fleet().flat_map(|(_, records)| records.open_or_unproven());
+    let long_ago = time::before(now, COLD_ACCOUNT);
+    let fleets = ledger.servers.by_fleet();
+    let records = fleets.flat_map(|(_, records)| records.unproven_since(long_ago));
     let refused = records.filter_map(|record| match &record.launch {
-        LaunchState::Refused(fault) if fault.kind == FaultKind::Quota => {
-            Some((time::after(record.planned_at, COLD_ACCOUNT), fault))
+        LaunchState::Refused(fault)
+            if record.planned_at > long_ago && fault.kind == FaultKind::Quota =>
+        {
+            Some((record.planned_at, fault))
         }
         LaunchState::Refused(_) | LaunchState::Asked(_) | LaunchState::Launched(_) => None,
     });
-    let (until, fault) =
-        refused.filter(|(until, _)| *until > now).max_by_key(|(until, _)| *until)?;
+    let (at, fault) = refused.max_by_key(|(at, _)| *at)?;
+    let until = time::after(at, COLD_ACCOUNT);
     Some(Cold { scope: ColdScope::Account, until, fault: fault.clone() })
 }
 

@@ -25,10 +25,10 @@ use crate::model::observation::Observation;
 use crate::model::roster::{
     BalancerView, Blind, Cold, FleetView, Leftover, Roster, Server, Stranger,
 };
-use crate::model::server::ServerRecord;
+use crate::model::server::{GoneHow, ServerRecord};
 use crate::model::servers::OfFleet;
 use crate::model::time;
-use crate::policy::{FleetPolicy, Policy, QueuePolicy};
+use crate::policy::{FleetPolicy, Policy, QueuePolicy, Rate};
 
 pub use self::adopt::{Handover, adopt};
 pub use self::note::note;
@@ -70,6 +70,7 @@ pub fn derive(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Roster {
         mostly_sick: sick_everywhere(&fleets),
         strangers: strangers(policy, ledger, seen),
         leftovers,
+        recent_launches: recent_launches(policy, ledger, seen),
         recent_retirements: recent_retirements(policy, ledger, seen),
         blind,
         clock_ahead: seen.clock_ahead,
@@ -256,7 +257,7 @@ fn strangers(
 fn left_in_balancer(view: &FleetView, records: &OfFleet, seen: &Observation) -> Vec<Leftover> {
     let BalancerView::Readable(balancer) = &view.balancer else { return Vec::new() };
     let Some(Ok(members)) = seen.balancers.get(balancer) else { return Vec::new() };
-    let gone = records.ended().filter_map(|record| {
+    let gone = records.left().filter_map(|record| {
         let instance = record.instance()?;
         let listed = members.get(instance).is_some_and(|m| *m != Membership::Draining);
         // One that was to go may have died before its balancer took the deregistration.
@@ -272,15 +273,38 @@ fn left_in_balancer(view: &FleetView, records: &OfFleet, seen: &Observation) -> 
     gone.collect()
 }
 
+/// When the servers were launched that count against `limits.launch`: those that there may have been.
+fn recent_launches(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<time::Timestamp> {
+    let Some(rate) = policy.limits.launch else { return Vec::new() };
+    let from = time::before(seen.now, rate.per);
+    // One that came and went before anybody saw it: EC2 says so when it is asked again.
+    let came_and_went = |record: &&ServerRecord| {
+        record.gone.as_ref().is_some_and(|gone| gone.how != GoneHow::NeverWas)
+    };
+    let fleets = ledger.servers.by_fleet();
+    let unseen = fleets.flat_map(|(_, records)| records.refused_since(from)).filter(came_and_went);
+    let launched = ledger.servers.real().filter(|record| record.request.is_some()).chain(unseen);
+    within(policy.limits.launch, seen, launched.map(|record| record.planned_at))
+}
+
 fn recent_retirements(
     policy: &Policy,
     ledger: &Ledger,
     seen: &Observation,
 ) -> Vec<time::Timestamp> {
-    let Some(rate) = policy.limits.terminate else { return Vec::new() };
+    let begun = ledger.servers.real().filter_map(|record| record.retirement.as_ref());
+    within(policy.limits.terminate, seen, begun.map(|retirement| retirement.begun_at))
+}
+
+/// Those within the window of a rate, oldest first.
+fn within(
+    rate: Option<Rate>,
+    seen: &Observation,
+    times: impl Iterator<Item = time::Timestamp>,
+) -> Vec<time::Timestamp> {
+    let Some(rate) = rate else { return Vec::new() };
     let from = time::before(seen.now, rate.per);
-    let begun = ledger.servers.all().filter_map(|record| record.retirement.as_ref());
-    let mut recent: Vec<_> = begun.map(|r| r.begun_at).filter(|at| *at > from).collect();
+    let mut recent: Vec<_> = times.filter(|at| *at > from).collect();
     recent.sort_unstable();
     recent
 }

@@ -197,7 +197,7 @@ impl Note<'_> {
                 noted.healthy_at.get_or_insert(now);
                 noted.sick_since = None;
             }
-            Some(false) if noted.healthy_at.is_some() => {
+            Some(false) if noted.healthy_at.is_some() || had_its_time(noted, fleet, now) => {
                 noted.sick_since.get_or_insert(now);
             }
             Some(false) | None => {}
@@ -267,6 +267,12 @@ impl Note<'_> {
         }
         changes
     }
+}
+
+/// A server that was old when it was found, or handed over, is known to have served by nobody's
+/// word; it has had `grace` to pass its check since.
+fn had_its_time(record: &ServerRecord, fleet: &FleetPolicy, now: Timestamp) -> bool {
+    !record.was_watched(fleet.grace) && time::since(now, record.planned_at) >= fleet.grace
 }
 
 /// Ours by its token, or by the word of the person who handed it over.

@@ -130,20 +130,21 @@ impl Standing<'_> {
         }
     }
 
-    /// Whether a launch has had its time and come to nothing. Not said of a server that was found
-    /// after the journal was lost, which may have served for months, nor against the word of its
-    /// balancer: there, rather the check is at fault, and a person is told.
+    /// Whether a launch has had its time and come to nothing. Not said of a server that was no longer
+    /// young when it was found, after the journal was lost: it may have served for months, so it falls
+    /// sick and has the protection of the sick. Nor against the word of its balancer: there, rather
+    /// the check is at fault, and a person is told.
     fn is_overdue(
         &self,
         record: &ServerRecord,
         membership: Option<&Membership>,
         age: Duration,
     ) -> bool {
-        let over = self.fleet.is_some_and(|fleet| age >= fleet.grace);
+        let Some(grace) = self.fleet.map(|fleet| fleet.grace) else { return false };
         // A check that has never been made says nothing about the server.
         let checked = record.instance().is_some_and(|id| self.seen.health.contains_key(id));
         let serving = membership == Some(&Membership::InService);
-        over && checked && !serving && record.request.is_some()
+        age >= grace && checked && !serving && record.was_watched(grace)
     }
 
     /// Who protects it: a person, its tag, or an Auto Scaling group that has it.

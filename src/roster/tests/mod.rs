@@ -2,7 +2,9 @@
 #![expect(clippy::arithmetic_side_effects, reason = "numbers of a test are what they are")]
 
 mod adopt;
+mod brakes;
 mod failing;
+mod found;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
