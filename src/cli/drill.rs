@@ -43,7 +43,8 @@ pub(crate) struct Drill {
     /// What goes wrong, with commas: slow-boot, no-capacity, dead-queue, lost-replies, throttling,
     /// never-healthy, die-young, console-kill, blind-spots,
     /// partial-list, all-sick, late-listing, slow-end, wrong-clock,
-    /// stale-credentials, kept-volumes
+    /// stale-credentials, kept-volumes, scarce-pools, quota, zone-outage, spot-reclaim,
+    /// console-stop, console-tag, console-deregister, dead-balancer, lying-queue
     #[arg(long, value_delimiter = ',', value_name = "FAULT")]
     faults: Vec<Trouble>,
     /// How long, in imagined time

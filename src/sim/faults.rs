@@ -1,6 +1,6 @@
 //! What can go wrong in the imagined cloud, by name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -40,10 +40,30 @@ pub enum Trouble {
     StaleCredentials,
     /// The image's second volume outlives its server.
     KeptVolumes,
+    /// Each type is out of capacity in each subnet for an hour of every three, at hours of its own.
+    ScarcePools,
+    /// The account may have no more than six instances.
+    Quota,
+    /// For half an hour of every four, nothing starts in one subnet and no page in it answers.
+    ZoneOutage,
+    /// AWS takes an instance back every hour or so, as it does with spot instances.
+    SpotReclaim,
+    /// Somebody stops an instance every two hours or so, and terminates it half an hour later.
+    ConsoleStop,
+    /// Somebody takes our tag off an instance, or tags it to be kept, every hour or so, and puts that
+    /// right half an hour later.
+    ConsoleTag,
+    /// Somebody takes a server out of its load balancer every hour or so.
+    ConsoleDeregister,
+    /// The load balancer's API fails every fifth time, and for ten minutes of every two hours always.
+    DeadBalancer,
+    /// For a quarter of each hour the queue endpoint says what it said at the beginning of it, or that
+    /// nobody waits, or a thousand times too many, or counts from zero again.
+    LyingQueue,
 }
 
 impl Trouble {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 25] = [
         Self::SlowBoot,
         Self::NoCapacity,
         Self::DeadQueue,
@@ -60,6 +80,15 @@ impl Trouble {
         Self::WrongClock,
         Self::StaleCredentials,
         Self::KeptVolumes,
+        Self::ScarcePools,
+        Self::Quota,
+        Self::ZoneOutage,
+        Self::SpotReclaim,
+        Self::ConsoleStop,
+        Self::ConsoleTag,
+        Self::ConsoleDeregister,
+        Self::DeadBalancer,
+        Self::LyingQueue,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -80,6 +109,15 @@ impl Trouble {
             Self::WrongClock => "wrong-clock",
             Self::StaleCredentials => "stale-credentials",
             Self::KeptVolumes => "kept-volumes",
+            Self::ScarcePools => "scarce-pools",
+            Self::Quota => "quota",
+            Self::ZoneOutage => "zone-outage",
+            Self::SpotReclaim => "spot-reclaim",
+            Self::ConsoleStop => "console-stop",
+            Self::ConsoleTag => "console-tag",
+            Self::ConsoleDeregister => "console-deregister",
+            Self::DeadBalancer => "dead-balancer",
+            Self::LyingQueue => "lying-queue",
         }
     }
 }
@@ -102,3 +140,18 @@ impl FromStr for Trouble {
 }
 
 pub type Troubles = BTreeSet<Trouble>;
+
+/// How often troubles come, in multiples of what each says of itself; once as often where it is not
+/// named.
+#[derive(Debug, Clone, Default)]
+pub struct Severity(BTreeMap<Trouble, f64>);
+
+impl Severity {
+    pub fn set(&mut self, trouble: Trouble, times: f64) {
+        self.0.insert(trouble, times);
+    }
+
+    pub fn of(&self, trouble: Trouble) -> f64 {
+        self.0.get(&trouble).copied().unwrap_or(1.0)
+    }
+}

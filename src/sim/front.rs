@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
@@ -16,7 +17,7 @@ use crate::model::fault::Fault;
 use crate::model::fleet::FleetName;
 use crate::model::instance::{Instance, InstanceId};
 use crate::model::launch::LaunchRequest;
-use crate::model::reading::{Depth, Health};
+use crate::model::reading::{Depth, Health, Work};
 use crate::model::time::{self, Timestamp};
 use crate::model::volume::Volume;
 use crate::ports::{Balancers, Clock, Cloud, HealthQuery, Probe, QueueQuery};
@@ -33,6 +34,21 @@ pub struct State {
     /// `None`: unreadable.
     pinned: BTreeMap<FleetName, (Option<u64>, Timestamp)>,
     failures: BTreeMap<InstanceId, u32>,
+    /// What a queue said when it began to say the same.
+    frozen: BTreeMap<FleetName, Depth>,
+}
+
+/// How a queue endpoint lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lie {
+    /// The same as at the first time.
+    Frozen,
+    /// Nobody waits.
+    None,
+    /// A thousand times as many.
+    Thousandfold,
+    /// Totals that began anew.
+    FromZero,
 }
 
 impl State {
@@ -61,7 +77,7 @@ impl State {
 
     /// What the queue endpoint of a fleet says; [`Trouble::DeadQueue`] takes it away for ten
     /// minutes at a time.
-    pub fn queue(&self, fleet: &FleetName) -> Result<Depth, String> {
+    pub fn queue(&mut self, fleet: &FleetName) -> Result<Depth, String> {
         let span = self.world.now().as_second().div_euclid(600);
         if self.world.has(Trouble::DeadQueue) && span % 2 == 1 {
             return Err("HTTP 503".to_owned());
@@ -72,7 +88,44 @@ impl State {
             let oldest = (*waiting > 0).then_some(age);
             return Ok(Depth { oldest, ..Depth::of(*waiting) });
         }
-        self.queues.get(fleet).map(Queue::depth).ok_or_else(|| "HTTP 404".to_owned())
+        let truth =
+            self.queues.get(fleet).map(Queue::depth).ok_or_else(|| "HTTP 404".to_owned())?;
+        Ok(self.told(fleet, truth))
+    }
+
+    /// The lie that a queue endpoint tells now, if it does.
+    pub fn lie(&self, fleet: &FleetName) -> Option<Lie> {
+        let (every, lasts) = (Duration::from_hours(1), Duration::from_mins(15));
+        if !self.world.spell(Trouble::LyingQueue, fleet.as_str(), every, lasts) {
+            return None;
+        }
+        let hour = self.world.now().as_second().div_euclid(3600);
+        Some(match hour.rem_euclid(4) {
+            0 => Lie::Frozen,
+            1 => Lie::None,
+            2 => Lie::Thousandfold,
+            _ => Lie::FromZero,
+        })
+    }
+
+    fn told(&mut self, fleet: &FleetName, truth: Depth) -> Depth {
+        let Some(lie) = self.lie(fleet) else {
+            self.frozen.remove(fleet);
+            return truth;
+        };
+        match lie {
+            Lie::Frozen => self.frozen.entry(fleet.clone()).or_insert(truth).clone(),
+            Lie::None => Depth { waiting: 0, oldest: None, ..truth },
+            Lie::Thousandfold => {
+                Depth { waiting: truth.waiting.saturating_add(1).saturating_mul(1000), ..truth }
+            }
+            Lie::FromZero => {
+                let from_zero = |count: Option<u64>| count.map(|count| count % 10);
+                let (arrived, completed) =
+                    (from_zero(truth.work.arrived), from_zero(truth.work.completed));
+                Depth { work: Work { arrived, completed, ..truth.work }, ..truth }
+            }
+        }
     }
 
     /// From now on the queue endpoint of `fleet` says `waiting`, whatever its queue holds.
@@ -88,8 +141,8 @@ impl State {
 
 impl Front {
     pub fn new(world: World, queues: BTreeMap<FleetName, Queue>) -> Self {
-        let (pinned, failures) = (BTreeMap::new(), BTreeMap::new());
-        Self(Arc::new(Mutex::new(State { world, queues, pinned, failures })))
+        let (pinned, failures, frozen) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self(Arc::new(Mutex::new(State { world, queues, pinned, failures, frozen })))
     }
 
     /// The world itself, for whoever drives it or looks at it.
@@ -155,8 +208,7 @@ impl Balancers for Front {
     async fn register(&self, balancer: &Balancer, id: &InstanceId) -> Result<(), Fault> {
         let mut state = self.state();
         state.world.admit("RegisterInstancesWithLoadBalancer")?;
-        let now = state.world.now();
-        state.world.members.register(balancer, id, now)
+        state.world.register(balancer, id)
     }
 
     async fn deregister(&self, balancer: &Balancer, id: &InstanceId) -> Result<(), Fault> {

@@ -11,6 +11,9 @@ use crate::model::time::{self, Timestamp};
 /// How long EC2 keeps showing a terminated instance.
 const SHOWN_TERMINATED: Duration = Duration::from_hours(1);
 
+/// `stopping` to `stopped`.
+const STOPPING: Duration = Duration::from_secs(40);
+
 /// An instance as the world knows it.
 #[derive(Debug, Clone)]
 pub struct Machine {
@@ -20,6 +23,8 @@ pub struct Machine {
     pub running_at: Timestamp,
     /// When it begins to serve; `None`: never.
     pub serves_at: Option<Timestamp>,
+    /// When a person stopped it.
+    pub stopped_at: Option<Timestamp>,
     /// When its end begins, and why.
     pub ends: Option<(Timestamp, String)>,
     /// How long its end takes.
@@ -36,9 +41,15 @@ impl Machine {
         match &self.ends {
             Some((at, _)) if now >= time::after(*at, self.shuts_down) => Lifecycle::Terminated,
             Some((at, _)) if now >= *at => Lifecycle::ShuttingDown,
+            Some(_) | None if self.is_stopped(now, STOPPING) => Lifecycle::Stopped,
+            Some(_) | None if self.is_stopped(now, Duration::ZERO) => Lifecycle::Stopping,
             Some(_) | None if now >= self.running_at => Lifecycle::Running,
             Some(_) | None => Lifecycle::Pending,
         }
+    }
+
+    fn is_stopped(&self, now: Timestamp, takes: Duration) -> bool {
+        self.stopped_at.is_some_and(|at| now >= time::after(at, takes))
     }
 
     /// Whether its page says welcome.

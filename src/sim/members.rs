@@ -109,6 +109,13 @@ impl Members {
         Ok(())
     }
 
+    /// A person takes an instance out of whatever balancer has it, without a drain.
+    pub(super) fn console_deregister(&mut self, id: &InstanceId) {
+        for lb in self.balancers.values_mut() {
+            lb.members.remove(id);
+        }
+    }
+
     /// Whether traffic may still reach the instance through any balancer.
     pub fn carries_traffic(&self, id: &InstanceId) -> bool {
         self.balancers.values().any(|lb| lb.members.get(id).is_some_and(|member| member.healthy))

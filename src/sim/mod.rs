@@ -3,14 +3,18 @@
 
 pub mod backtest;
 mod buckets;
+pub mod disk;
 pub mod faults;
 pub mod front;
+mod listing;
 pub mod load;
 pub mod machine;
 mod members;
+mod people;
 pub mod recorded;
 pub mod report;
 pub mod rng;
+mod scarcity;
 pub mod trace;
 pub mod wire;
 pub mod world;

@@ -8,23 +8,24 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::buckets::Buckets;
-use super::faults::{Trouble, Troubles};
+use super::faults::{Severity, Trouble, Troubles};
 use super::machine::Machine;
 use super::members::Members;
+use super::people::People;
 use super::rng::Rng;
 use crate::model::balancer::Balancer;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::fleet::FleetName;
-use crate::model::instance::{Instance, InstanceId, Lifecycle};
+use crate::model::instance::{Instance, InstanceId};
 use crate::model::launch::{LaunchRequest, Token, tag};
 use crate::model::time::{self, Timestamp};
-use crate::model::volume::Volume;
 
 /// How the imagined cloud behaves.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub seed: u64,
     pub troubles: Troubles,
+    pub severity: Severity,
     /// `pending` to `running`.
     pub start: (Duration, Duration),
     /// `running` to a page that says welcome.
@@ -39,6 +40,7 @@ impl Default for Settings {
         Self {
             seed: 1,
             troubles: Troubles::new(),
+            severity: Severity::default(),
             start: (Duration::from_secs(20), Duration::from_secs(50)),
             deploy: (Duration::from_secs(100), Duration::from_secs(160)),
             // Two checks, ten seconds apart.
@@ -51,29 +53,28 @@ impl Default for Settings {
 const SHUTTING_DOWN: Duration = Duration::from_secs(30);
 /// The same under [`Trouble::SlowEnd`].
 const SHUTTING_DOWN_SLOWLY: Duration = Duration::from_hours(2);
-/// [`Trouble::LateListing`]'s delay.
-const LISTED_AFTER: Duration = Duration::from_mins(1);
-
-/// What [`Trouble::KeptVolumes`] leaves behind.
-const VOLUME_GIB: u32 = 20;
-
 #[derive(Debug)]
 pub struct World {
     settings: Settings,
     now: Timestamp,
-    machines: BTreeMap<InstanceId, Machine>,
+    pub(super) machines: BTreeMap<InstanceId, Machine>,
     /// Those that EC2 shows no more.
-    forgotten: BTreeMap<InstanceId, Machine>,
+    pub(super) forgotten: BTreeMap<InstanceId, Machine>,
     /// Zonal: the same token in another subnet is another launch.
     tokens: BTreeMap<(Token, Option<String>), InstanceId>,
     pub members: Members,
     calls: BTreeMap<&'static str, u64>,
     buckets: Buckets,
     boots: Rng,
-    faults: Rng,
+    pub(super) faults: Rng,
     next_console_kill: Timestamp,
+    pub(super) people: People,
     ordinal: u64,
     account: String,
+    /// [`Trouble::NoCapacity`]'s, once there was a launch.
+    pub(super) scarce_type: Option<String>,
+    /// The subnet of the first launch, which [`Trouble::ZoneOutage`] strikes.
+    pub(super) weakest_subnet: Option<String>,
 }
 
 impl World {
@@ -82,6 +83,7 @@ impl World {
         let mut faults = Rng::new(settings.seed, "faults");
         let next_console_kill = time::after(now, faults.exponential(Duration::from_hours(1)));
         let members = Members::new(settings.register);
+        let people = People::new(settings.seed, now, |trouble| settings.severity.of(trouble));
         Self {
             settings,
             now,
@@ -94,8 +96,11 @@ impl World {
             boots,
             faults,
             next_console_kill,
+            people,
             ordinal: 0,
             account: "123456789012".to_owned(),
+            scarce_type: None,
+            weakest_subnet: None,
         }
     }
 
@@ -112,10 +117,16 @@ impl World {
             self.next_console_kill =
                 time::after(at, self.faults.exponential(Duration::from_hours(1)));
         }
+        self.visit(self.now);
         let now = self.now;
         self.forgotten.extend(self.machines.extract_if(.., |_, machine| !machine.is_shown(now)));
         let machines = &self.machines;
         self.members.advance(now, |id| machines.get(id).is_some_and(|m| m.serves(now)));
+    }
+
+    /// Those that EC2 shows, whatever troubles its list has.
+    pub fn shown(&self) -> impl Iterator<Item = &Machine> {
+        self.machines.values()
     }
 
     /// Every machine there ever was.
@@ -148,6 +159,33 @@ impl World {
         self.settings.troubles.contains(&trouble)
     }
 
+    /// Draws whether a trouble strikes, which it does `usually` so often.
+    pub(super) fn strikes(&mut self, trouble: Trouble, usually: f64) -> bool {
+        let share = (usually * self.settings.severity.of(trouble)).min(0.9);
+        self.has(trouble) && self.faults.chance(share)
+    }
+
+    /// Whether a trouble has one of its spells, which come `every` so often and last so long; `whose`
+    /// spells are at times of their own.
+    pub(super) fn spell(
+        &self,
+        trouble: Trouble,
+        whose: &str,
+        every: Duration,
+        lasts: Duration,
+    ) -> bool {
+        if !self.has(trouble) {
+            return false;
+        }
+        let offset = whose.bytes().fold(self.settings.seed, |sum, byte| {
+            sum.wrapping_mul(31).wrapping_add(u64::from(byte))
+        });
+        let every = every.as_secs().max(1);
+        let at = u64::try_from(self.now.as_second()).unwrap_or(0).wrapping_add(offset % every);
+        let lasts = lasts.mul_f64(self.settings.severity.of(trouble)).as_secs();
+        at % every < lasts.min(every.saturating_mul(3).div_euclid(4))
+    }
+
     /// Ends every trouble: from here on the world behaves.
     pub fn calm(&mut self) {
         self.settings.troubles.clear();
@@ -157,12 +195,19 @@ impl World {
     /// caller is not believed.
     pub fn admit(&mut self, call: &'static str) -> Result<(), Fault> {
         *self.calls.entry(call).or_default() += 1;
-        let storm = self.has(Trouble::Throttling) && self.faults.chance(1.0 / 3.0);
+        let storm = self.strikes(Trouble::Throttling, 1.0 / 3.0);
         if storm || !self.buckets.take(call, self.now) {
             return Err(Fault::new(
                 FaultKind::Throttled,
                 "RequestLimitExceeded",
                 "Request limit exceeded.",
+            ));
+        }
+        if is_of_balancers(call) && self.balancers_fail() {
+            return Err(Fault::new(
+                FaultKind::Ambiguous,
+                "InternalFailure",
+                "The request processing has failed because of an unknown error.",
             ));
         }
         let stale = self.now.as_second().div_euclid(1200) % 6 == 0;
@@ -174,65 +219,6 @@ impl World {
             ));
         }
         Ok(())
-    }
-
-    /// DescribeInstances, filtered by the install tag.
-    pub fn instances(&mut self, install: &str) -> Result<Vec<Instance>, Fault> {
-        let now = self.now;
-        let ours = |machine: &&Machine| {
-            machine.tags.get(tag::INSTALL).map(String::as_str) == Some(install)
-        };
-        Ok(self.listing()?.filter(ours).map(|machine| machine.describe(now)).collect())
-    }
-
-    /// DescribeInstances of these ids, whatever their tags: those that there are.
-    pub fn instances_by_id(&mut self, ids: &[InstanceId]) -> Result<Vec<Instance>, Fault> {
-        let now = self.now;
-        let asked = |machine: &&Machine| ids.contains(&machine.id);
-        Ok(self.listing()?.filter(asked).map(|machine| machine.describe(now)).collect())
-    }
-
-    /// DescribeInstances: whatever EC2 would list at this moment, in order of the ids.
-    pub fn listing(&mut self) -> Result<impl Iterator<Item = &Machine>, Fault> {
-        self.admit("DescribeInstances")?;
-        if self.has(Trouble::BlindSpots) && self.faults.chance(0.2) {
-            return Err(Fault::new(
-                FaultKind::Ambiguous,
-                "InternalError",
-                "An internal error has occurred.",
-            ));
-        }
-        let now = self.now;
-        let late = self.has(Trouble::LateListing);
-        let partial = self.is_partial();
-        Ok(self.machines.values().filter(move |machine| {
-            let visible = !late || time::since(now, machine.launched_at) >= LISTED_AFTER;
-            visible && machine.is_shown(now) && !(partial && machine.is_easily_missed())
-        }))
-    }
-
-    /// The volumes of an install that no instance uses.
-    pub fn free_volumes(&self, install: &str) -> Vec<Volume> {
-        let now = self.now;
-        let gone = self.machines.values().chain(self.forgotten.values()).filter(|machine| {
-            machine.keeps_volume
-                && machine.lifecycle(now) == Lifecycle::Terminated
-                && machine.tags.get(tag::INSTALL).is_some_and(|of| of == install)
-        });
-        let volume = |machine: &Machine| Volume {
-            id: machine.id.as_str().replacen("i-", "vol-", 1),
-            gib: VOLUME_GIB,
-            fleet: machine.fleet(),
-        };
-        gone.map(volume).collect()
-    }
-
-    /// Whether the list lacks instances now. Of a few it lacks none: that one or two are gone is easy
-    /// to believe, and nobody could tell.
-    fn is_partial(&self) -> bool {
-        let span = self.now.as_second().div_euclid(1200) % 5 == 2;
-        let alive = self.machines.values().filter(|machine| machine.lifecycle(self.now).is_alive());
-        self.has(Trouble::PartialList) && span && alive.filter(|m| m.is_easily_missed()).count() > 2
     }
 
     /// By how much the daemon's clock is ahead of the world's: for a quarter of each hour by four
@@ -285,23 +271,20 @@ impl World {
             None => self.create(request)?,
         };
         self.tokens.insert(key, machine.id.clone());
+        if self.weakest_subnet.is_none() {
+            self.weakest_subnet.clone_from(&request.pool.subnet);
+        }
         let answer = machine.describe(self.now);
         self.machines.insert(machine.id.clone(), machine);
-        if self.has(Trouble::LostReplies) && self.faults.chance(1.0 / 3.0) {
+        if self.strikes(Trouble::LostReplies, 1.0 / 3.0) {
             return Err(lost());
         }
         Ok(answer)
     }
 
     fn create(&mut self, request: &LaunchRequest) -> Result<Machine, Fault> {
-        let refused = self.has(Trouble::NoCapacity)
-            && request.pool.instance_type.as_deref().is_some_and(|kind| self.is_scarce(kind));
-        if refused {
-            return Err(Fault::new(
-                FaultKind::NoCapacity,
-                "InsufficientInstanceCapacity",
-                "There is no capacity of that type in this zone at the moment.",
-            ));
+        if let Some(fault) = self.refusal(&request.pool) {
+            return Err(fault);
         }
         self.ordinal += 1;
         let id = InstanceId::new(&format!("i-{:017x}", 0x0fa0_0000_0000_0000_u64 + self.ordinal));
@@ -309,10 +292,10 @@ impl World {
         let start = self.boots.between(self.settings.start.0, self.settings.start.1);
         let deploy = self.boots.between(self.settings.deploy.0, self.settings.deploy.1) * slow;
         let running_at = time::after(self.now, start);
-        let broken = self.has(Trouble::NeverHealthy) && self.faults.chance(0.5);
-        let dies = self.has(Trouble::DieYoung) && self.faults.chance(1.0 / 3.0);
+        let broken = self.strikes(Trouble::NeverHealthy, 0.5);
+        let dies = self.strikes(Trouble::DieYoung, 1.0 / 3.0);
         let why = "Server.InternalError: Internal error on launch".to_owned();
-        let slow_end = self.has(Trouble::SlowEnd) && self.faults.chance(0.5);
+        let slow_end = self.strikes(Trouble::SlowEnd, 0.5);
         Ok(Machine {
             shuts_down: if slow_end { SHUTTING_DOWN_SLOWLY } else { SHUTTING_DOWN },
             keeps_volume: self.has(Trouble::KeptVolumes),
@@ -322,16 +305,10 @@ impl World {
             request: request.clone(),
             launched_at: self.now,
             running_at,
+            stopped_at: None,
             serves_at: (!broken).then(|| time::after(running_at, deploy)),
             ends: dies.then(|| (time::after(self.now, start / 2), why)),
         })
-    }
-
-    /// The first type that was ever asked for is the scarce one.
-    fn is_scarce(&mut self, kind: &str) -> bool {
-        let key = (Token::from_stored("scarce"), None);
-        let scarce = self.tokens.entry(key).or_insert_with(|| InstanceId::new(kind));
-        scarce.as_str() == kind
     }
 
     /// Somebody else launches an instance: no call of ours, refused only for want of capacity.
@@ -359,11 +336,6 @@ impl World {
         Ok(())
     }
 
-    /// A person at the console terminates an instance.
-    pub fn console_terminate(&mut self, id: &InstanceId) -> Result<(), Fault> {
-        self.end(id, self.now, "Client.UserInitiatedShutdown: User initiated shutdown")
-    }
-
     /// The account that all of this is in.
     pub fn account(&self) -> &str {
         &self.account
@@ -374,21 +346,7 @@ impl World {
         id.clone_into(&mut self.account);
     }
 
-    /// A person at the console puts a tag on.
-    pub fn console_tag(&mut self, id: &InstanceId, key: &str, value: &str) {
-        if let Some(machine) = self.machines.get_mut(id) {
-            machine.tags.insert(key.to_owned(), value.to_owned());
-        }
-    }
-
-    /// A person at the console takes a tag off.
-    pub fn console_untag(&mut self, id: &InstanceId, key: &str) {
-        if let Some(machine) = self.machines.get_mut(id) {
-            machine.tags.remove(key);
-        }
-    }
-
-    fn end(&mut self, id: &InstanceId, at: Timestamp, why: &str) -> Result<(), Fault> {
+    pub(super) fn end(&mut self, id: &InstanceId, at: Timestamp, why: &str) -> Result<(), Fault> {
         let Some(machine) = self.machines.get_mut(id) else {
             return Err(unknown(id));
         };
@@ -397,24 +355,6 @@ impl World {
             machine.ends = Some((at, why.to_owned()));
         }
         Ok(())
-    }
-
-    fn console_kill(&mut self, at: Timestamp) {
-        let running: Vec<InstanceId> = self
-            .machines
-            .values()
-            .filter(|machine| machine.lifecycle(at) == Lifecycle::Running)
-            .map(|machine| machine.id.clone())
-            .collect();
-        if running.is_empty() {
-            return;
-        }
-        let count = u64::try_from(running.len()).unwrap_or(1);
-        let chosen = usize::try_from(self.faults.draw() % count).unwrap_or(0);
-        if let Some(id) = running.get(chosen) {
-            // It is in the world's own list, so this cannot fail.
-            self.end(id, at, "Client.UserInitiatedShutdown: User initiated shutdown").ok();
-        }
     }
 
     /// A running instance's page breaks, or works again.
@@ -426,7 +366,9 @@ impl World {
 
     /// Whether an instance's page says welcome, by instance or by address.
     pub fn page(&self, id: &InstanceId) -> bool {
-        let serves = self.machines.get(id).is_some_and(|machine| machine.serves(self.now));
+        let serves = self.machines.get(id).is_some_and(|machine| {
+            machine.serves(self.now) && !self.is_cut_off(&machine.request.pool)
+        });
         serves && !self.looks_sick()
     }
 
@@ -439,10 +381,24 @@ impl World {
         serving.map(|machine| machine.id.clone()).collect()
     }
 
+    /// Registers an instance with a balancer, which may not have heard of it yet.
+    pub fn register(&mut self, balancer: &Balancer, id: &InstanceId) -> Result<(), Fault> {
+        if !self.is_known_to_balancers(id) {
+            let message = format!("Could not find EC2 instance {id}.");
+            return Err(Fault::new(FaultKind::InstanceNotFound, "InvalidInstance", &message));
+        }
+        self.members.register(balancer, id, self.now)
+    }
+
     /// Sets up a balancer, with its drain time.
     pub fn add_balancer(&mut self, balancer: Balancer, drain: Duration) {
         self.members.add(balancer, drain);
     }
+}
+
+/// Whether a call goes to Elastic Load Balancing.
+fn is_of_balancers(call: &str) -> bool {
+    ["LoadBalancer", "InstanceHealth", "Target"].iter().any(|word| call.contains(word))
 }
 
 /// EC2's word for an id that it does not know.

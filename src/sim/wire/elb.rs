@@ -129,7 +129,7 @@ fn change(world: &mut World, form: &Form, register: bool) -> Result<(), Refusal>
     known(world, &ids)?;
     for id in &ids {
         if register {
-            world.members.register(&balancer, id, now)?;
+            world.register(&balancer, id)?;
         } else {
             world.members.deregister(&balancer, id, now)?;
         }

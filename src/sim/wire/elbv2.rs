@@ -86,7 +86,7 @@ fn register(world: &mut World, form: &Form) -> Result<(), Refusal> {
         return Err(Refusal::new("InvalidTarget", &message));
     }
     for id in &ids {
-        world.members.register(&group, id, now)?;
+        world.register(&group, id)?;
     }
     Ok(())
 }

@@ -1,0 +1,96 @@
+//! What EC2 shows of the imagined world: to whom, how late, and with which gaps.
+
+use std::time::Duration;
+
+use super::faults::Trouble;
+use super::machine::Machine;
+use super::world::World;
+use crate::model::fault::{Fault, FaultKind};
+use crate::model::instance::{Instance, InstanceId, Lifecycle};
+use crate::model::launch::tag;
+use crate::model::time;
+use crate::model::volume::Volume;
+
+/// [`Trouble::LateListing`]'s delays: of the list, of a question by id, and of the load balancers.
+const LISTED_AFTER: Duration = Duration::from_mins(1);
+const FOUND_BY_ID_AFTER: Duration = Duration::from_secs(40);
+const KNOWN_TO_BALANCERS_AFTER: Duration = Duration::from_secs(80);
+
+/// What [`Trouble::KeptVolumes`] leaves behind.
+const VOLUME_GIB: u32 = 20;
+
+impl World {
+    /// DescribeInstances, filtered by the install tag.
+    pub fn instances(&mut self, install: &str) -> Result<Vec<Instance>, Fault> {
+        let now = self.now();
+        let ours = |machine: &&Machine| {
+            machine.tags.get(tag::INSTALL).map(String::as_str) == Some(install)
+        };
+        Ok(self.listing()?.filter(ours).map(|machine| machine.describe(now)).collect())
+    }
+
+    /// DescribeInstances of these ids, whatever their tags: those that there are.
+    pub fn instances_by_id(&mut self, ids: &[InstanceId]) -> Result<Vec<Instance>, Fault> {
+        let now = self.now();
+        let asked = |machine: &&Machine| ids.contains(&machine.id);
+        let found = self.seen_after(FOUND_BY_ID_AFTER)?.filter(asked);
+        Ok(found.map(|machine| machine.describe(now)).collect())
+    }
+
+    /// Whether the load balancers know of an instance yet.
+    pub(super) fn is_known_to_balancers(&self, id: &InstanceId) -> bool {
+        let late = self.has(Trouble::LateListing);
+        self.machines.get(id).is_some_and(|machine| {
+            !late || time::since(self.now(), machine.launched_at) >= KNOWN_TO_BALANCERS_AFTER
+        })
+    }
+
+    /// DescribeInstances: whatever EC2 would list at this moment, in order of the ids.
+    pub fn listing(&mut self) -> Result<impl Iterator<Item = &Machine>, Fault> {
+        self.seen_after(LISTED_AFTER)
+    }
+
+    /// The same for a reader who sees a launch so much later. No two readers of EC2 need agree.
+    fn seen_after(&mut self, lag: Duration) -> Result<impl Iterator<Item = &Machine>, Fault> {
+        self.admit("DescribeInstances")?;
+        if self.strikes(Trouble::BlindSpots, 0.2) {
+            return Err(Fault::new(
+                FaultKind::Ambiguous,
+                "InternalError",
+                "An internal error has occurred.",
+            ));
+        }
+        let now = self.now();
+        let late = self.has(Trouble::LateListing);
+        let partial = self.is_partial();
+        Ok(self.machines.values().filter(move |machine| {
+            let visible = !late || time::since(now, machine.launched_at) >= lag;
+            visible && machine.is_shown(now) && !(partial && machine.is_easily_missed())
+        }))
+    }
+
+    /// The volumes of an install that no instance uses.
+    pub fn free_volumes(&self, install: &str) -> Vec<Volume> {
+        let now = self.now();
+        let gone = self.machines.values().chain(self.forgotten.values()).filter(|machine| {
+            machine.keeps_volume
+                && machine.lifecycle(now) == Lifecycle::Terminated
+                && machine.tags.get(tag::INSTALL).is_some_and(|of| of == install)
+        });
+        let volume = |machine: &Machine| Volume {
+            id: machine.id.as_str().replacen("i-", "vol-", 1),
+            gib: VOLUME_GIB,
+            fleet: machine.fleet(),
+        };
+        gone.map(volume).collect()
+    }
+
+    /// Whether the list lacks instances now. Of a few it lacks none: that one or two are gone is easy
+    /// to believe, and nobody could tell.
+    fn is_partial(&self) -> bool {
+        let span = self.now().as_second().div_euclid(1200) % 5 == 2;
+        let alive =
+            self.machines.values().filter(|machine| machine.lifecycle(self.now()).is_alive());
+        self.has(Trouble::PartialList) && span && alive.filter(|m| m.is_easily_missed()).count() > 2
+    }
+}
