@@ -36,6 +36,7 @@ impl Cloud {
             start: (Duration::from_millis(200), Duration::from_millis(400)),
             deploy: (Duration::from_millis(300), Duration::from_millis(600)),
             register: Duration::from_millis(500),
+            ..Settings::default()
         };
         let now = Timestamp::now();
         let mut world = World::new(settings, now);

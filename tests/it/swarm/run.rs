@@ -1,0 +1,260 @@
+//! One seed: a world with troubles, the daemon's spine in it, and people who meddle.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate::model::fleet::{FleetName, Pool};
+use tidegate::model::instance::InstanceId;
+use tidegate::model::launch::{Image, LaunchRequest, Token, tag};
+use tidegate::model::ledger::{Change, Override, OverrideKey};
+use tidegate::model::time::{self, Timestamp};
+use tidegate::sim::Simulation;
+use tidegate::sim::disk::Disk;
+use tidegate::sim::load::Load;
+use tidegate::sim::rng::Rng;
+use tidegate::sim::world::Settings;
+use tidegate::tick::TickRecord;
+
+use super::hours::Hours;
+use super::options::Options;
+
+pub(super) fn name(text: &str) -> FleetName {
+    FleetName::new(text).unwrap()
+}
+
+/// Demands that something holds, or fails with the seed, the moment and what it drew.
+macro_rules! demand {
+    ($run:expr, $holds:expr, $($what:tt)+) => {
+        if !$holds {
+            $run.fail(&format!($($what)+));
+        }
+    };
+}
+pub(super) use demand;
+
+pub(super) struct Run {
+    pub options: Options,
+    pub simulation: Simulation,
+    pub disk: Arc<Disk>,
+    whims: Rng,
+    /// Somebody else's instance, with our tags on it.
+    pub foreign: InstanceId,
+    /// Launches and retirements so far, for the brakes on them.
+    pub launched: Vec<Timestamp>,
+    pub retired: Vec<Timestamp>,
+    /// The instance of each token that was ever seen.
+    pub tokens: BTreeMap<Token, InstanceId>,
+    /// When the journal last lost something.
+    pub lost_at: Option<Timestamp>,
+    /// What the schedule's fleet should have, by a calendar of our own.
+    pub hours: Hours,
+    /// The latest events, for whoever looks into a failure.
+    told: VecDeque<String>,
+}
+
+/// So many of them.
+const TOLD: usize = 40;
+
+impl Run {
+    /// `among`: how many of the troubles there were when the seed was drawn first.
+    pub(super) fn new(seed: u64, among: usize) -> Self {
+        let mut whims = Rng::new(seed, "whims");
+        let options = Options::draw(seed, among, &mut whims);
+        // First of all, so that it is told even if the process dies of it.
+        println!("{options}");
+        let troubles = options.troubles.clone();
+        let severity = options.severity.clone();
+        let settings = Settings { seed, troubles, severity, ..Settings::default() };
+        let disk = Arc::new(Disk::default());
+        disk.forget(options.forgetful_disk);
+        let policy = options.policy();
+        let simulation =
+            Simulation::new(policy, settings, loads(&options), disk.clone(), options.start)
+                .unwrap();
+        let foreign = somebody_elses(&simulation);
+        let hours = Hours::new(&options);
+        Self {
+            options,
+            simulation,
+            disk,
+            whims,
+            foreign,
+            launched: Vec::new(),
+            retired: Vec::new(),
+            tokens: BTreeMap::new(),
+            lost_at: None,
+            hours,
+            told: VecDeque::new(),
+        }
+    }
+
+    #[track_caller]
+    #[expect(clippy::panic, reason = "a law is broken")]
+    pub(super) fn fail(&self, what: &str) -> ! {
+        println!("the last that was told:");
+        for line in &self.told {
+            println!("  {line}");
+        }
+        panic!("{what}, at {} in {}", self.simulation.now(), self.options)
+    }
+
+    fn hear(&mut self, record: &TickRecord) {
+        for event in &record.events {
+            if self.told.len() == TOLD {
+                self.told.pop_front();
+            }
+            let fleet = event.fleet.as_ref().map(ToString::to_string).unwrap_or_default();
+            self.told.push_back(format!("{} {fleet:<4} {}", event.at, event.text));
+        }
+    }
+
+    /// A daemon's turn, and the time until the next one.
+    pub(super) async fn step(&mut self) -> Option<TickRecord> {
+        let carrying = self.carrying();
+        let fill = self.options.full_disk && spell(self.simulation.now(), 300, 24);
+        self.disk.fill(fill);
+        let ticked = self.simulation.tick().await;
+        let record = match ticked {
+            Ok(record) => record,
+            Err(fault) => {
+                demand!(self, fill, "the journal fails: {fault}");
+                self.check_world();
+                self.restart_now_and_then();
+                self.simulation.advance(time::after(self.simulation.now(), MOMENT));
+                return None;
+            }
+        };
+        self.hear(&record);
+        self.check(&record, &carrying);
+        self.restart_now_and_then();
+        self.simulation.wait(record.next);
+        Some(record)
+    }
+
+    /// A crash forgets everything that is not on disk.
+    fn restart_now_and_then(&mut self) {
+        let now = self.simulation.now();
+        if self.options.forgetful_disk && !spell(now, 60, 2) {
+            self.disk.sync();
+        }
+        if self.options.old_copies && spell(now, 600, 12) {
+            self.disk.copy();
+        }
+        if !self.whims.chance(0.02) {
+            return;
+        }
+        let cut = self.disk.cut_power();
+        let back = self.options.old_copies && spell(now, 600, 7) && self.disk.restore();
+        if cut || back {
+            self.lost_at = Some(now);
+            // What was begun is not known any more, so it is not counted either.
+            self.launched.clear();
+            self.retired.clear();
+        }
+        self.simulation.restart().unwrap();
+    }
+
+    /// What a person orders now and then, while troubles last.
+    pub(super) fn meddle(&mut self) {
+        if !self.whims.chance(0.005) {
+            return;
+        }
+        let now = self.simulation.now();
+        let (key, lasts) = if self.whims.chance(0.5) {
+            (OverrideKey::Hold(name("app")), 90)
+        } else {
+            let view = self.simulation.journal.ledger().servers.open();
+            let serving = view.filter(|record| record.in_service_at.is_some());
+            let ids: Vec<InstanceId> =
+                serving.filter_map(|record| record.instance().cloned()).collect();
+            if ids.is_empty() {
+                return;
+            }
+            let id = ids[self.whims.up_to(ids.len() - 1)].clone();
+            // Later troubles' seeds know of pauses too; earlier ones stay the stories they were.
+            let pause = !self.options.is_early() && self.whims.chance(0.4);
+            if pause { (OverrideKey::Pause(name("job")), 30) } else { (OverrideKey::Keep(id), 90) }
+        };
+        let order = Override {
+            key,
+            capacity: 3,
+            owner: "ann".to_owned(),
+            reason: "a whim".to_owned(),
+            since: now,
+            until: time::after(now, Duration::from_mins(lasts)),
+        };
+        // On a full disk the order is refused, and the person told.
+        drop(self.simulation.journal.commit(&[Change::Override(order)]));
+    }
+
+    pub(super) fn order(&self, key: &OverrideKey) -> bool {
+        let orders = &self.simulation.journal.ledger().overrides;
+        orders.get(key).is_some_and(|order| order.until > self.simulation.now())
+    }
+
+    /// The instances that traffic may reach at this instant.
+    fn carrying(&self) -> BTreeSet<InstanceId> {
+        let state = self.simulation.front.state();
+        let shown = state.world.shown().map(|machine| &machine.id);
+        shown.filter(|id| state.world.members.carries_traffic(id)).cloned().collect()
+    }
+
+    /// The journal lost something so short a time ago that it may not know all again.
+    pub(super) fn recovers(&self) -> bool {
+        let now = self.simulation.now();
+        self.lost_at.is_some_and(|at| time::since(now, at) < Duration::from_mins(90))
+    }
+
+    /// Whether some job waits or runs.
+    pub(super) fn has_jobs(&self) -> bool {
+        let state = self.simulation.front.state();
+        state.queues.values().any(|queue| queue.done < queue.arrived)
+    }
+
+    /// From here on nothing goes wrong.
+    pub(super) fn calm(&mut self) {
+        self.simulation.front.state().world.calm();
+        self.options.full_disk = false;
+        self.options.forgetful_disk = false;
+        self.options.old_copies = false;
+        self.disk.fill(false);
+        self.disk.forget(false);
+    }
+}
+
+/// Between two tries while the journal cannot be written.
+const MOMENT: Duration = Duration::from_secs(15);
+
+/// Whether it is the last of `of` spans of so many seconds.
+fn spell(now: Timestamp, seconds: i64, of: i64) -> bool {
+    now.as_second().div_euclid(seconds).rem_euclid(of) == of - 1
+}
+
+fn loads(options: &Options) -> BTreeMap<FleetName, Load> {
+    // Busy hours, then none, so that at the end no job server is wanted.
+    let mut per_hour = vec![10.0, 200.0, 400.0, 30.0, 0.0, 100.0];
+    per_hour.resize(24, 0.0);
+    let start = options.start;
+    let load = Load { per_hour, start, job_takes: Duration::from_mins(2), jobs_at_once: 2 };
+    let fewer = load.job_takes.as_secs_f64() / options.job_takes.as_secs_f64();
+    let per_hour = load.per_hour.iter().map(|jobs| jobs * fewer).collect();
+    let work = Load { job_takes: options.job_takes, per_hour, ..load.clone() };
+    [(name("job"), load), (name("work"), work)].into()
+}
+
+/// An instance that a person launched, with our tags copied onto it.
+fn somebody_elses(simulation: &Simulation) -> InstanceId {
+    let tags = [(tag::INSTALL, "main"), (tag::FLEET, "app")];
+    let request = LaunchRequest {
+        token: Token::from_stored("made-by-hand"),
+        image: Image::Id("ami-0123456789abcdef0".to_owned()),
+        pool: Pool { instance_type: None, subnet: None },
+        key_pair: None,
+        security_groups: Vec::new(),
+        instance_profile: None,
+        user_data: String::new(),
+        tags: tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+    };
+    simulation.front.state().world.add_foreign(&request).unwrap()
+}

@@ -1,0 +1,249 @@
+//! What never happens, checked against the world's truth after every tick and not against what the
+//! daemon believes. The letters are those of docs/reliability.md.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tidegate::model::fleet::FleetName;
+use tidegate::model::instance::{InstanceId, Lifecycle};
+use tidegate::model::launch::{Token, tag};
+use tidegate::model::ledger::OverrideKey;
+use tidegate::model::plan::Act;
+use tidegate::model::server::{RetireReason, ServerRecord};
+use tidegate::model::time::{self, Timestamp};
+use tidegate::policy::Billing;
+use tidegate::record::What;
+use tidegate::sim::faults::Trouble;
+use tidegate::tick::TickRecord;
+
+use super::options::{INSTANCES_AT_MOST, LAUNCHES, RETIREMENTS};
+use super::run::{Run, demand, name};
+
+/// Calls to AWS in one tick, over all fleets: what there is to do for ten servers, and to spare.
+const CALLS_AT_MOST: usize = 40;
+
+impl Run {
+    /// `carrying`: who could be reached when the tick began.
+    pub(super) fn check(&mut self, record: &TickRecord, carrying: &BTreeSet<InstanceId>) {
+        self.check_world();
+        self.check_calls(record, carrying);
+        self.check_steps(record);
+        let blind = record.survey.roster.blind.is_some();
+        let held = self.order(&OverrideKey::Hold(name("app"))) && !blind;
+        let desired = record.survey.decisions[&name("app")].desired;
+        demand!(self, !held || desired >= 3, "held at 3, and {desired} desired");
+    }
+
+    /// S1, S11, S25, S28.
+    fn check_calls(&self, record: &TickRecord, carrying: &BTreeSet<InstanceId>) {
+        demand!(self, record.calls.len() <= CALLS_AT_MOST, "{} calls", record.calls.len());
+        for call in &record.calls {
+            let instance = match &call.what {
+                What::Launch { .. } => continue,
+                What::Register { instance, .. }
+                | What::Deregister { instance, .. }
+                | What::Terminate { instance, .. } => instance,
+            };
+            demand!(self, *instance != self.foreign, "somebody else's instance: {call:?}");
+            if let What::Terminate { instance, proof, .. } = &call.what {
+                let ordered = self.order(&OverrideKey::Keep(instance.clone()));
+                let tagged = record.survey.seen.instances.as_ref().is_ok_and(|listed| {
+                    listed.get(instance).is_some_and(|instance| instance.tags.keep)
+                });
+                demand!(self, !ordered && !tagged, "{instance} is terminated and was to be kept");
+                let carries = carrying.contains(instance);
+                demand!(self, !carries, "{instance} is terminated and carries traffic ({proof})");
+            }
+        }
+    }
+
+    /// S4, S7, S8, S9, S13, S16.
+    fn check_steps(&mut self, record: &TickRecord) {
+        let now = record.survey.seen.now;
+        for step in &record.survey.plan.steps {
+            let paused = self.order(&OverrideKey::Pause(step.fleet.clone()));
+            match &step.act {
+                Act::Launch(_) => {
+                    demand!(self, !paused, "a launch for {}, which is paused", step.fleet);
+                }
+                Act::Retire { label, why, .. } => {
+                    self.retired.push(now);
+                    match why {
+                        RetireReason::ScaleIn => {
+                            demand!(self, !paused, "{label} goes from a paused fleet");
+                            self.check_scale_in(record, &step.fleet, label);
+                        }
+                        RetireReason::Sick { .. } => self.check_sick(record, &step.fleet, label),
+                        RetireReason::NeverHealthy { .. }
+                        | RetireReason::StuckPending { .. }
+                        | RetireReason::Operator { .. } => {}
+                    }
+                }
+                Act::Replay { .. }
+                | Act::Register { .. }
+                | Act::Reclaim { .. }
+                | Act::Deregister { .. }
+                | Act::Terminate { .. } => {}
+            }
+        }
+        // By the daemon's clock as it was at each: one that is set back makes no rate of the past.
+        if self.retired.last() == Some(&now) {
+            self.check_rate("retirements", &self.retired, RETIREMENTS, now);
+        }
+    }
+
+    fn check_rate(
+        &self,
+        what: &str,
+        times: &[Timestamp],
+        (most, per): (usize, Duration),
+        now: Timestamp,
+    ) {
+        let from = time::before(now, per);
+        let of_late = times.iter().filter(|at| **at > from && **at <= now).count();
+        demand!(self, of_late <= most, "{of_late} {what} within {}", time::text(per));
+    }
+
+    /// Where every server looks sick, only those go that are; and where none is wanted, none is
+    /// missed.
+    fn check_sick(&self, record: &TickRecord, fleet: &FleetName, label: &str) {
+        let view = &record.survey.roster.fleets[fleet];
+        let serving = view.servers.iter().filter(|server| server.record.in_service_at.is_some());
+        let alone = serving.count() < 2;
+        let (all, serves) = {
+            let world = &self.simulation.front.state().world;
+            let machine = world.machine(&InstanceId::new(label));
+            (world.looks_sick(), machine.is_some_and(|machine| machine.serves(world.now())))
+        };
+        let wanted = record.survey.decisions[fleet].desired > 0;
+        let wrong = all && serves && wanted && !alone;
+        demand!(self, !wrong, "{label} goes although every page fails");
+    }
+
+    /// Scale-in follows from a reading or from the schedule, and takes nobody before its time, nor
+    /// one that is needed.
+    fn check_scale_in(&self, record: &TickRecord, fleet: &FleetName, label: &str) {
+        let now = record.survey.seen.now;
+        let policy = &self.simulation.policy.fleets[fleet];
+        let (launched_at, jobs, lie) = {
+            let state = self.simulation.front.state();
+            let machine = state.world.machine(&InstanceId::new(label)).unwrap();
+            let busy = state.queues.get(fleet).and_then(|queue| queue.depth().work.busy);
+            let jobs = busy.and_then(|busy| busy.get(&machine.id).copied());
+            (machine.launched_at, jobs, state.lie(fleet))
+        };
+        let up = time::since(now, launched_at);
+        let minimum = policy.minimum_uptime;
+        demand!(self, up >= minimum, "{label} goes after {}", time::text(up));
+        if policy.billing == Billing::Hour {
+            // Early in an hour that is paid is too early, unless the drain would not end within it.
+            let into = Duration::from_secs(up.as_secs() % 3600);
+            let early = into < Duration::from_mins(40);
+            demand!(self, !early, "{label} goes {} into a paid hour", time::text(into));
+        }
+        let view = &record.survey.roster.fleets[fleet];
+        let desired = record.survey.decisions[fleet].desired;
+        let capacity = view.capacity();
+        demand!(self, capacity > desired, "{label} goes, with {capacity} of {desired}");
+        // Where the queue tells who is busy, and tells the truth. The reading that decides is of this
+        // very instant.
+        let jobs = jobs.unwrap_or(0);
+        demand!(self, jobs == 0 || lie.is_some(), "{label} goes with {jobs} jobs on it");
+        if *fleet != name("app") {
+            let reading = view.memory.last_reading();
+            let known = reading.is_some_and(|reading| reading.depth.is_ok());
+            demand!(self, known, "{label} goes although the queue cannot be read");
+        }
+    }
+
+    /// S2, S3, S5, S6, S29, and that nobody else's instance is touched.
+    pub(super) fn check_world(&mut self) {
+        let (new, broken) = self.look_around();
+        if let Some(law) = broken {
+            self.fail(&law);
+        }
+        for (token, id) in new {
+            self.tokens.insert(token.clone(), id);
+            self.check_launch(&token);
+        }
+    }
+
+    /// Who is new in the world, and what is wrong in it: told apart from the looking, since whoever
+    /// fails asks the world for the time.
+    fn look_around(&self) -> (Vec<(Token, InstanceId)>, Option<String>) {
+        let exact = !self.recovers();
+        let books = &self.simulation.journal.ledger().servers;
+        let state = self.simulation.front.state();
+        let now = state.world.now();
+        let mut alive: BTreeMap<&str, u32> = BTreeMap::new();
+        let (mut new, mut broken) = (Vec::new(), None);
+        for machine in state.world.shown() {
+            let (id, token) = (&machine.id, &machine.request.token);
+            let lifecycle = machine.lifecycle(now);
+            if *id == self.foreign {
+                if !self.may_be_of_the_foreign(lifecycle) {
+                    broken = Some(format!("somebody else's instance is {lifecycle:?}"));
+                }
+                continue;
+            }
+            match self.tokens.get(token) {
+                Some(known) if known == id => {}
+                Some(_) => broken = Some(format!("two instances for {token}")),
+                None => {
+                    let tags = &machine.request.tags;
+                    if ![tag::INSTALL, tag::FLEET, tag::ROLE]
+                        .iter()
+                        .all(|key| tags.contains_key(*key))
+                    {
+                        broken = Some(format!("{id} has {tags:?}"));
+                    }
+                    new.push((token.clone(), id.clone()));
+                }
+            }
+            let record = books.get(token);
+            // One whose tag somebody took off before any answer or list told of it cannot be found.
+            let findable = machine.tags.contains_key(tag::INSTALL)
+                || record.is_some_and(ServerRecord::is_open);
+            if lifecycle.is_alive() && findable {
+                let fleet = machine.request.tags.get(tag::FLEET).map_or("none", String::as_str);
+                *alive.entry(fleet).or_default() += 1;
+                if exact && record.is_none() {
+                    broken = Some(format!("{id} is in no book"));
+                }
+            }
+        }
+        // A journal that lost what was asked for a minute ago may ask again; what is too much goes.
+        if exact {
+            let all: u32 = alive.values().sum();
+            if all > INSTANCES_AT_MOST {
+                broken = Some(format!("{all} alive"));
+            }
+            for (fleet, alive) in alive {
+                let max = self.simulation.policy.fleets[&name(fleet)].bounds.max();
+                if alive > max {
+                    broken = Some(format!("{alive} of {fleet} alive, and max is {max}"));
+                }
+            }
+        }
+        (new, broken)
+    }
+
+    /// It may die of its own accord, or at a person's hand, or be taken back.
+    fn may_be_of_the_foreign(&self, lifecycle: Lifecycle) -> bool {
+        let mortal =
+            [Trouble::ConsoleKill, Trouble::DieYoung, Trouble::SpotReclaim, Trouble::ConsoleStop];
+        mortal.iter().any(|trouble| self.options.troubles.contains(trouble))
+            || matches!(lifecycle, Lifecycle::Running | Lifecycle::Pending)
+    }
+
+    /// The brake on launches, by when those were planned that there came to be a server of.
+    fn check_launch(&mut self, token: &Token) {
+        let Some(record) = self.simulation.journal.ledger().servers.get(token) else { return };
+        let at = record.planned_at;
+        // Found again after a loss, it was planned by nobody who knows.
+        if record.request.is_some() && !self.options.is_early() {
+            self.launched.push(at);
+            self.check_rate("launches", &self.launched, LAUNCHES, at);
+        }
+    }
+}
