@@ -132,23 +132,24 @@ impl OfFleet {
     fn insert(&mut self, record: ServerRecord) {
         let token = record.token.clone();
         let place = (record.planned_at, token.clone());
-        let Some(gone) = &record.gone else {
-            let ended = self.proven.remove(&token).or_else(|| self.failed.remove(&token));
-            if ended.or_else(|| self.refused.remove(&place)).is_some() {
-                self.look_back();
-            }
-            self.open.insert(token, record);
-            return;
-        };
-        self.first_end = Some(self.first_end.map_or(gone.at, |first| first.min(gone.at)));
+        let ended = self.proven.remove(&token).or_else(|| self.failed.remove(&token));
+        let known = ended.or_else(|| self.refused.remove(&place)).is_some();
         self.open.remove(&token);
-        if record.healthy_at.is_some() {
-            self.last_proven = self.last_proven.max(proven(&record));
+        let (proven, end) = (proven(&record), record.gone.as_ref().map(|gone| gone.at));
+        if record.is_open() {
+            self.open.insert(token, record);
+        } else if record.healthy_at.is_some() {
             self.proven.insert(token, record);
         } else if record.instance().is_some() {
             self.failed.insert(token, record);
         } else {
             self.refused.insert(place, record);
+        }
+        if known {
+            self.look_back();
+        } else if let Some(end) = end {
+            self.last_proven = self.last_proven.max(proven);
+            self.first_end = Some(self.first_end.map_or(end, |first| first.min(end)));
         }
     }
 
@@ -238,5 +239,108 @@ impl FromIterator<ServerRecord> for Servers {
             servers.insert(record);
         }
         servers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::fleet::Pool;
+    use crate::model::launch::{Image, LaunchRequest};
+    use crate::model::server::{Gone, GoneHow, LaunchState};
+    use crate::model::time;
+
+    fn at(minute: u64) -> Timestamp {
+        time::after(Timestamp::UNIX_EPOCH, Duration::from_mins(minute))
+    }
+
+    /// A record by a few numbers; its token says its fleet and when it was planned.
+    fn record(n: u64, instance: bool, healthy: bool, ours: bool, end: Option<u64>) -> ServerRecord {
+        let token = Token::from_stored(&format!("token-{n}"));
+        let request = LaunchRequest {
+            token: token.clone(),
+            image: Image::Id("ami-1".to_owned()),
+            pool: Pool { instance_type: None, subnet: None },
+            key_pair: None,
+            security_groups: Vec::new(),
+            instance_profile: None,
+            user_data: String::new(),
+            tags: BTreeMap::new(),
+        };
+        let fleet = FleetName::new(["app", "job"][usize::from(n % 2 == 0)]).unwrap();
+        let mut record = ServerRecord::planned(Arc::new(request), fleet, at(n * 7 % 11));
+        if instance || healthy {
+            record.launch = LaunchState::Launched(InstanceId::new(&format!("i-{n}")));
+        }
+        record.healthy_at = healthy.then(|| at(20));
+        record.request = record.request.filter(|_| ours);
+        record.gone = end.map(|minute| Gone { at: at(minute), how: GoneHow::Retired });
+        record
+    }
+
+    fn tokens<'a>(records: impl Iterator<Item = &'a ServerRecord>) -> BTreeSet<&'a str> {
+        records.map(|record| record.token.as_str()).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// However records come, change, come back and are forgotten, the parts say what the whole does.
+        #[test]
+        fn the_parts_are_those_of_the_whole(
+            changes in prop::collection::vec(
+                (0..8_u64, any::<bool>(), any::<bool>(), any::<bool>(), prop::option::of(21..60_u64)),
+                1..40,
+            ),
+            old in 0..60_u64,
+            from in 0..12_u64,
+        ) {
+            let mut servers = Servers::default();
+            let mut whole: BTreeMap<Token, ServerRecord> = BTreeMap::new();
+            for (n, instance, healthy, ours, end) in changes {
+                // Whether it is ours, and which instance it is, never changes.
+                let known = whole.get(format!("token-{n}").as_str());
+                let ours = known.map_or(ours, |known| known.request.is_some());
+                let instance = instance || known.is_some_and(|known| known.instance().is_some());
+                let record = record(n, instance, healthy, ours, end);
+                whole.insert(record.token.clone(), record.clone());
+                servers.insert(record);
+            }
+            servers.forget_ended(at(old));
+            whole.retain(|_, record| record.gone.as_ref().is_none_or(|gone| gone.at > at(old)));
+
+            let all = || whole.values();
+            let ended = |record: &&ServerRecord| !record.is_open();
+            prop_assert_eq!(tokens(servers.all()), tokens(all()));
+            prop_assert_eq!(tokens(servers.open()), tokens(all().filter(|r| r.is_open())));
+            prop_assert_eq!(tokens(servers.ended()), tokens(all().filter(ended)));
+            prop_assert_eq!(tokens(servers.found()), tokens(all().filter(|r| r.request.is_none())));
+            let real = |record: &&ServerRecord| record.is_open() || record.instance().is_some();
+            prop_assert_eq!(tokens(servers.real()), tokens(all().filter(real)));
+            for record in all() {
+                prop_assert_eq!(servers.get(&record.token), Some(record));
+                if let Some(id) = record.instance() {
+                    prop_assert_eq!(servers.of_instance(id), Some(record));
+                }
+            }
+            for (name, records) in servers.by_fleet() {
+                let here = || all().filter(|record| record.fleet == *name);
+                let proven = |record: &&ServerRecord| record.healthy_at.is_some();
+                let last = here().filter(ended).filter(proven).filter(|r| r.request.is_some());
+                prop_assert_eq!(records.last_proven(), last.map(|record| record.planned_at).max());
+                let unproven = here().filter(|record| {
+                    let refused = ended(record) && record.instance().is_none();
+                    record.is_open()
+                        || (!proven(record) && (!refused || record.planned_at >= at(from)))
+                });
+                prop_assert_eq!(tokens(records.unproven_since(at(from))), tokens(unproven));
+            }
+            prop_assert_eq!(&servers, &whole.into_values().collect::<Servers>());
+        }
     }
 }
