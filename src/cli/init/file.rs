@@ -143,7 +143,8 @@ fn launch(group: &Group) -> Vec<String> {
         if !newest.security_groups.is_empty() {
             lines.push(format!("security_groups: {}", list(&newest.security_groups)));
         }
-        lines.extend(newest.key_pair.as_ref().map(|key| format!("key_pair: {}", scalar(key))));
+        let key_pair = newest.key_pair.as_ref().filter(|key| !key.trim().is_empty());
+        lines.extend(key_pair.map(|key| format!("key_pair: {}", scalar(key))));
         let profile = newest.instance_profile.as_deref().and_then(|arn| arn.rsplit('/').next());
         lines.extend(profile.map(|name| format!("instance_profile: {}", scalar(name))));
         lines.push("# user_data: what a server is told at its launch. Not read, since it may hold secrets:".to_owned());
