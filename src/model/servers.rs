@@ -272,8 +272,12 @@ mod tests {
             user_data: String::new(),
             tags: BTreeMap::new(),
         };
-        let fleet = FleetName::new(["app", "job"][usize::from(n % 2 == 0)]).unwrap();
-        let mut record = ServerRecord::planned(Arc::new(request), fleet, at(n * 7 % 11));
+        let fleet = FleetName::new(["app", "job"][usize::from(n.is_multiple_of(2))]).unwrap();
+        let mut record = ServerRecord::planned(
+            Arc::new(request),
+            fleet,
+            at([9, 3, 5, 5, 1, 11, 0, 7][usize::try_from(n).unwrap()]),
+        );
         if instance || healthy {
             record.launch = LaunchState::Launched(InstanceId::new(&format!("i-{n}")));
         }
