@@ -246,3 +246,23 @@ fn the_short_form_says_the_same() {
     };
     assert_eq!(told(SHORT), told(SHIPPED));
 }
+
+/// Six an hour for each server that there may be, and thirty at the least; never over more than the
+/// journal's picture of the past.
+#[test]
+fn launches_have_a_limit_also_where_the_file_names_none() {
+    let text = |limits: &str, max: u32| {
+        format!(
+            "version: 1\ntimezone: UTC\n{limits}fleets:\n  app: {{ launch: {{ template: web }}, max: {max} }}\n"
+        )
+    };
+    let launch = |limits: &str, max| {
+        let loaded = load("test.yaml", &text(limits, max), Timestamp::UNIX_EPOCH);
+        loaded.policy.and_then(|policy| policy.limits.launch)
+    };
+    let an_hour = |count| Some(Rate { count, per: Duration::from_hours(1) });
+    assert_eq!(launch("", 2), an_hour(30));
+    assert_eq!(launch("", 10), an_hour(60));
+    assert_eq!(launch("limits: { launch: 4 per 1h }\n", 10), an_hour(4));
+    assert_eq!(launch("limits: { launch: 4 per 25h }\n", 10), None, "an error of the file");
+}
