@@ -83,9 +83,7 @@ async fn members(
 ) -> BTreeMap<Balancer, Result<BTreeMap<InstanceId, Membership>, Fault>> {
     let named = policy.fleets.values().filter_map(|fleet| fleet.balancer.as_ref());
     let mut balancers: BTreeSet<Balancer> = named.map(|entry| entry.balancer.clone()).collect();
-    let open = ledger.servers.open();
-    let at_work: BTreeSet<&FleetName> = open.map(|record| &record.fleet).collect();
-    for name in at_work {
+    for (name, _) in ledger.servers.by_fleet().filter(|(_, records)| records.has_open()) {
         if let Some((balancer, _)) = ledger.fleets.get(name).and_then(|m| m.balancer.clone()) {
             balancers.insert(balancer);
         }
@@ -154,7 +152,7 @@ fn query(check: &HealthPolicy, record: &ServerRecord, instance: &Instance) -> Op
         ("{private_ip}", private_ip),
         ("{public_ip}", instance.public_ip.as_ref()),
         ("{private_dns}", instance.private_dns.as_ref()),
-        ("{instance_id}", Some(&instance.id.to_string())),
+        ("{instance_id}", Some(&instance.id.as_str().into())),
     ];
     let mut url = check.url.clone();
     for (placeholder, value) in values {

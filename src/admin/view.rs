@@ -192,12 +192,14 @@ impl InstanceView {
             id: server.label(),
             phase: server.phase.as_str().to_owned(),
             instance_type: instance
-                .and_then(|i| i.instance_type.clone())
-                .or_else(|| asked.and_then(|pool| pool.instance_type.clone())),
+                .and_then(|i| i.instance_type.as_deref())
+                .or_else(|| asked.and_then(|pool| pool.instance_type.as_deref()))
+                .map(str::to_owned),
             subnet: instance
-                .and_then(|i| i.subnet.clone())
-                .or_else(|| asked.and_then(|pool| pool.subnet.clone())),
-            private_ip: instance.and_then(|i| i.private_ip.clone()),
+                .and_then(|i| i.subnet.as_deref())
+                .or_else(|| asked.and_then(|pool| pool.subnet.as_deref()))
+                .map(str::to_owned),
+            private_ip: instance.and_then(|i| i.private_ip.as_deref()).map(str::to_owned),
             uptime_seconds: server.uptime.map(|uptime| uptime.as_secs()),
             paid_until: server.paid_until.map(|at| at.to_string()),
             balancer: server.membership.as_ref().map(|m| printable(&m.to_string(), 200)),

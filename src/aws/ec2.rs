@@ -1,6 +1,7 @@
 //! [`Cloud`] in terms of EC2.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_sdk_ec2::config::Config;
@@ -153,7 +154,7 @@ impl Aws {
             .max_count(1)
             .client_token(request.token.as_str())
             .set_instance_type(request.pool.instance_type.as_deref().map(types::InstanceType::from))
-            .set_subnet_id(request.pool.subnet.clone())
+            .set_subnet_id(request.pool.subnet.as_deref().map(str::to_owned))
             .set_key_name(request.key_pair.clone())
             .instance_initiated_shutdown_behavior(types::ShutdownBehavior::Terminate)
             .metadata_options(
@@ -212,7 +213,7 @@ fn template(name: &str, version: &str) -> types::LaunchTemplateSpecification {
 
 /// A row; `None` for one without an id, which nothing could be done with.
 fn instance(row: &types::Instance) -> Option<Instance> {
-    let text = |field: Option<&str>| field.filter(|text| !text.is_empty()).map(str::to_owned);
+    let text = |field: Option<&str>| field.filter(|text| !text.is_empty()).map(Arc::from);
     let tagged = |key: &str| {
         row.tags()
             .iter()
@@ -223,14 +224,14 @@ fn instance(row: &types::Instance) -> Option<Instance> {
         id: InstanceId::new(row.instance_id()?),
         lifecycle: lifecycle(row.state().and_then(types::InstanceState::name)),
         launched_at: row.launch_time().and_then(timestamp),
-        instance_type: row.instance_type().map(|kind| kind.as_str().to_owned()),
+        instance_type: row.instance_type().map(|kind| kind.as_str().into()),
         subnet: text(row.subnet_id()),
         private_ip: text(row.private_ip_address()),
         public_ip: text(row.public_ip_address()),
         private_dns: text(row.private_dns_name()),
         token: text(row.client_token()),
         tags: OurTags {
-            install: tagged(tag::INSTALL).map(str::to_owned),
+            install: tagged(tag::INSTALL).map(Arc::from),
             fleet: tagged(tag::FLEET).and_then(FleetName::new),
             keep: tagged(tag::KEEP).is_some(),
             auto_scaling_group: tagged("aws:autoscaling:groupName").is_some(),

@@ -1,7 +1,7 @@
 //! Whose credentials these are. Asked now and then: they may change under a running daemon, and a
 //! list of another account's servers is empty without a word.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -21,7 +21,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Identity {
     sts: aws_sdk_sts::Client,
-    region: Option<String>,
+    region: Option<Arc<str>>,
     known: Mutex<Option<(Instant, Option<Account>)>>,
 }
 
@@ -29,7 +29,7 @@ impl Identity {
     pub(super) fn new(config: &aws_config::SdkConfig) -> Self {
         Self {
             sts: aws_sdk_sts::Client::new(config),
-            region: config.region().map(ToString::to_string),
+            region: config.region().map(|region| region.as_ref().into()),
             known: Mutex::default(),
         }
     }
@@ -52,7 +52,7 @@ impl Identity {
         let config = aws_sdk_sts::config::Builder::new().retry_config(once());
         let asked = self.sts.get_caller_identity().customize().config_override(config).send();
         let answer = tokio::time::timeout(ANSWER, asked).await.ok()?.ok()?;
-        let id = answer.account().filter(|id| !id.is_empty())?.to_owned();
+        let id = answer.account().filter(|id| !id.is_empty())?.into();
         Some(Account { id, region: self.region.clone()? })
     }
 }

@@ -66,7 +66,7 @@ pub async fn preflight(aws: &Aws, asked: &[Asked]) -> Vec<Finding> {
         }
     }
     for (subnet, fleet) in subnets {
-        let answer = aws.ec2.describe_subnets().subnet_ids(&subnet).send().await;
+        let answer = aws.ec2.describe_subnets().subnet_ids(&*subnet).send().await;
         let zone = answer.map_err(|error| fault(&error)).map(|answer| {
             let zone = answer.subnets().iter().find_map(|subnet| subnet.availability_zone());
             format!("in {}", zone.unwrap_or("an unknown zone"))

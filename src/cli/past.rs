@@ -1,7 +1,6 @@
 //! `tidegate backtest --last`: the recorded load, and how closely a backtest of the policy that ran
 //! comes to what really was.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -10,10 +9,10 @@ use super::journal::JournalFile;
 use super::out::say;
 use super::{Failure, check};
 use crate::filter::{Difference, Replayed, replay};
+use crate::model::boots::median;
 use crate::model::fault::printable;
 use crate::model::fleet::FleetName;
 use crate::model::history::History;
-use crate::model::ledger::FleetMemory;
 use crate::model::server::ServerRecord;
 use crate::model::time::{self, Timestamp};
 use crate::policy::{self, Policy};
@@ -109,7 +108,7 @@ impl Past {
         let watched = self.history.servers.iter().filter(|server| server.request.is_some());
         let boots =
             watched.filter_map(|server| Some(time::since(server.in_service_at?, launched(server))));
-        FleetMemory { boots: Arc::new(boots.collect()), ..FleetMemory::default() }.median_boot()
+        median(boots)
     }
 
     pub(super) fn replayed(&self) -> Replayed {

@@ -102,8 +102,9 @@ pub(super) async fn preflight(policy: &Policy) -> Result<Vec<Finding>, Failure> 
 
 /// One request for every pool, none of which is ever sent but as a dry run.
 fn question(policy: &Policy, fleet: &crate::policy::FleetPolicy, now: Timestamp) -> Asked {
-    let or_none = |list: &[String]| -> Vec<Option<String>> {
-        if list.is_empty() { vec![None] } else { list.iter().cloned().map(Some).collect() }
+    let or_none = |list: &[String]| -> Vec<Option<Arc<str>>> {
+        let named = list.iter().map(|name| Some(name.as_str().into()));
+        if list.is_empty() { vec![None] } else { named.collect() }
     };
     let mut requests = Vec::new();
     for instance_type in or_none(&fleet.launch.types) {

@@ -216,7 +216,7 @@ impl Daemon {
         self.herald.alive(&line.join(", "));
         let edges = self.policy.fleets.values().filter_map(|fleet| {
             let schedule = fleet.schedule.as_ref()?;
-            let boot = record.survey.roster.fleets.get(&fleet.name)?.memory.median_boot();
+            let boot = record.survey.roster.fleets.get(&fleet.name)?.memory.boots.median();
             schedule.next_change(record.survey.seen.now, boot.unwrap_or_default())
         });
         self.herald.next_edge(edges.map(|(at, _)| at).min());

@@ -1,6 +1,7 @@
 //! What a person orders: written into the journal, or refused where it can only be a slip.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Daemon;
@@ -145,7 +146,7 @@ impl Daemon {
         };
         let names: Vec<&str> = asked.iter().map(InstanceId::as_str).collect();
         let text = format!("{fleet} takes over {}, asked by {by}{but}", names.join(", "));
-        let changes = records.into_iter().map(|record| Change::Server(Box::new(record)));
+        let changes = records.into_iter().map(|record| Change::Server(Arc::new(record)));
         Ok((changes.collect(), text))
     }
 }

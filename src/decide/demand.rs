@@ -22,7 +22,7 @@ pub(super) fn demand(fleet: &FleetPolicy, view: &FleetView, now: Timestamp) -> P
         proposal.look_at(hold.until);
         return proposal;
     }
-    let boot = view.memory.boot();
+    let boot = view.memory.boots.usual();
     let level = fleet.schedule.as_ref().map(|schedule| schedule.level(now, boot));
     let standing = level.as_ref().and_then(|level| level.standing.as_ref());
     let mut proposal = match (&fleet.queue, standing) {

@@ -1,6 +1,7 @@
 //! The rules against tables: one line, one case.
 #![expect(clippy::arithmetic_side_effects, reason = "numbers of a test are what they are")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::decide;
@@ -92,19 +93,19 @@ impl Scene {
             cleared_at: None,
             gone: None,
         };
-        self.ledger.apply(&Change::Server(Box::new(record)));
+        self.ledger.apply(&Change::Server(Arc::new(record)));
         let instance = Instance {
             id: id.clone(),
             lifecycle: Lifecycle::Running,
             launched_at: Some(launched_at),
-            instance_type: Some("t3.small".to_owned()),
+            instance_type: Some("t3.small".into()),
             subnet: None,
-            private_ip: Some("10.0.0.1".to_owned()),
+            private_ip: Some("10.0.0.1".into()),
             public_ip: None,
             private_dns: None,
-            token: Some(token.to_string()),
+            token: Some(token.text()),
             tags: OurTags {
-                install: Some("main".to_owned()),
+                install: Some("main".into()),
                 fleet: Some(fleet()),
                 keep: false,
                 auto_scaling_group: false,

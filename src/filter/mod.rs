@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::decide::decide;
+use crate::model::boots::Boots;
 use crate::model::capacity::Capacity;
 use crate::model::decision::Decision;
 use crate::model::instance::{Instance, InstanceId, Lifecycle, OurTags};
@@ -106,9 +107,9 @@ impl Filter {
         self.memory().target = Some(target);
     }
 
-    /// The boot times to go by, oldest first.
-    pub(crate) fn recall_boots(&mut self, boots: Vec<Duration>) {
-        self.memory().boots = Arc::new(boots.into());
+    /// The boot times to go by.
+    pub(crate) fn recall_boots(&mut self, boots: Boots) {
+        self.memory().boots = boots;
     }
 
     /// Takes in a sighting, and answers it.
@@ -134,7 +135,7 @@ impl Filter {
         let memory = self.ledger.fleets.entry(name.clone()).or_default();
         if let Some(coming) = &mut self.coming {
             for took in measured(coming, seen) {
-                memory.learn_boot(took);
+                memory.boots.learn(took);
             }
         }
         let Some(reading) = &seen.reading else { return };
@@ -142,7 +143,7 @@ impl Filter {
             let places = u32::try_from(at_work).unwrap_or(u32::MAX);
             let places = f64::from(places.saturating_mul(goal.jobs_at_once));
             let known = memory.work.take().unwrap_or_default();
-            let blind = !goal.blind_for(queue.every, memory.boot()).is_zero();
+            let blind = !goal.blind_for(queue.every, memory.boots.usual()).is_zero();
             let lesson = Lesson { goal, reading, serving: places, blind };
             memory.work = Some(Arc::new(learn(&known, lesson)));
         }
@@ -186,7 +187,7 @@ impl Filter {
             Billing::Second => None,
         };
         Server {
-            record: record(&self.fleet, seen),
+            record: Arc::new(record(&self.fleet, seen)),
             instance: Some(instance(seen)),
             membership: None,
             ailing: None,

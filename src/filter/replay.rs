@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{Filter, SightedServer, SightedState, Sighting};
+use crate::model::boots::Boots;
 use crate::model::capacity::Capacity;
 use crate::model::decision::{Decision, Reason};
 use crate::model::history::{Decided, History};
@@ -93,8 +94,8 @@ fn last(decisions: &[Decided], by: impl Fn(Timestamp) -> bool) -> Option<&Decide
     decisions.get(known.checked_sub(1)?)
 }
 
-/// The boot times that were known, oldest first, measured as the daemon measures them.
-fn boots(fleet: &FleetPolicy, past: &History, now: Timestamp) -> Vec<Duration> {
+/// The boot times that were known, measured as the daemon measures them.
+fn boots(fleet: &FleetPolicy, past: &History, now: Timestamp) -> Boots {
     let mut measured: Vec<(Timestamp, Duration)> = past
         .servers
         .iter()

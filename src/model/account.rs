@@ -1,12 +1,13 @@
 //! Where servers are: an account's servers of one region are invisible from any other place.
 
 use std::fmt;
+use std::sync::Arc;
 
-/// An AWS account and a region of it.
+/// An AWS account and a region of it. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    pub id: String,
-    pub region: String,
+    pub id: Arc<str>,
+    pub region: Arc<str>,
 }
 
 impl fmt::Display for Account {

@@ -39,8 +39,8 @@ impl fmt::Debug for FleetName {
 /// launch template.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pool {
-    pub instance_type: Option<String>,
-    pub subnet: Option<String>,
+    pub instance_type: Option<Arc<str>>,
+    pub subnet: Option<Arc<str>>,
 }
 
 impl fmt::Display for Pool {

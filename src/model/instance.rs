@@ -81,23 +81,23 @@ pub struct Instance {
     pub lifecycle: Lifecycle,
     /// EC2's `LaunchTime`: the last start. Billing and minimum uptime count from it.
     pub launched_at: Option<Timestamp>,
-    pub instance_type: Option<String>,
-    pub subnet: Option<String>,
-    pub private_ip: Option<String>,
-    pub public_ip: Option<String>,
-    pub private_dns: Option<String>,
+    pub instance_type: Option<Arc<str>>,
+    pub subnet: Option<Arc<str>>,
+    pub private_ip: Option<Arc<str>>,
+    pub public_ip: Option<Arc<str>>,
+    pub private_dns: Option<Arc<str>>,
     /// The client token of the RunInstances call that made it. Nobody can set it afterwards.
-    pub token: Option<String>,
+    pub token: Option<Arc<str>>,
     pub tags: OurTags,
     /// Why EC2 changed the state, in its own words.
-    pub state_reason: Option<String>,
+    pub state_reason: Option<Arc<str>>,
 }
 
 /// What our own tags on an instance say. Tags can be written by anybody who may create tags, so
 /// they prove nothing without the client token.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OurTags {
-    pub install: Option<String>,
+    pub install: Option<Arc<str>>,
     pub fleet: Option<FleetName>,
     /// `tidegate:keep` is present: a person asked that this instance is not terminated.
     pub keep: bool,

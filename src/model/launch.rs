@@ -32,11 +32,9 @@ impl Token {
     ) -> Self {
         let seed = format!("{install}\n{fleet}\n{}\n{ordinal}\n{pool}", now.as_nanosecond());
         let digest = Sha256::digest(seed.as_bytes());
-        let mut hex = String::with_capacity(32);
-        for byte in digest.iter().take(16) {
-            hex.push_str(&format!("{byte:02x}"));
-        }
-        Self(format!("{PREFIX}.{install}.{hex}").into())
+        let (whole, _) = digest.split_at(16);
+        let hex = whole.iter().fold(0_u128, |hex, byte| (hex << 8) | u128::from(*byte));
+        Self(format!("{PREFIX}.{install}.{hex:032x}").into())
     }
 
     /// What stands in the token's place for a server that a person handed over: nothing was launched.
@@ -68,6 +66,11 @@ impl Token {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The text, as EC2 shows it on the instance.
+    pub fn text(&self) -> Arc<str> {
+        self.0.clone()
     }
 }
 
@@ -111,7 +114,7 @@ pub struct LaunchRequest {
     /// Plain text; encoded on the way out.
     pub user_data: String,
     /// All tags, ours included.
-    pub tags: BTreeMap<String, String>,
+    pub tags: Arc<BTreeMap<String, String>>,
 }
 
 /// The tags that every server of ours carries from its launch on.
@@ -131,7 +134,7 @@ mod tests {
     #[test]
     fn a_token_is_bound_to_its_purpose_and_known_again() {
         let fleet = FleetName::new("app").unwrap();
-        let pool = |subnet: &str| Pool { instance_type: None, subnet: Some(subnet.to_owned()) };
+        let pool = |subnet: &str| Pool { instance_type: None, subnet: Some(subnet.into()) };
         let make = |ordinal, subnet: &str| {
             Token::derive("main", &fleet, Timestamp::UNIX_EPOCH, ordinal, &pool(subnet))
         };

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::account::Account;
 use super::balancer::Balancer;
+use super::boots::Boots;
 use super::capacity::Capacity;
 use super::fleet::FleetName;
 use super::history::{Decided, InForce};
@@ -24,13 +25,6 @@ const KEEP_GONE: Duration = Duration::from_hours(25);
 
 /// How many readings of a queue a fleet keeps at hand: a day of five-minute polls.
 const READINGS_KEPT: usize = 300;
-
-/// How many boot times the median is taken over.
-const BOOTS_KEPT: usize = 20;
-
-/// A boot time to go by before one has been measured: what a plain AMI with its deployment takes,
-/// rather too long than too short, since `ready: true` promises capacity at the minute.
-const BOOT_UNMEASURED: Duration = Duration::from_mins(5);
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ledger {
@@ -53,8 +47,7 @@ pub struct FleetMemory {
     pub stepped_at_reading: Option<Timestamp>,
     /// Recent readings, oldest first.
     pub readings: Arc<VecDeque<Reading>>,
-    /// Launch to in service, newest last.
-    pub boots: Arc<VecDeque<Duration>>,
+    pub boots: Boots,
     /// What the last recorded decision said, to record only changes.
     pub last_decision: Option<Arc<LastDecision>>,
     /// The balancer its servers were last registered with, and its drain time: known even after
@@ -167,7 +160,7 @@ impl EventKind {
 /// a removal by key, so that applying one twice is applying it once.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
-    Server(Box<ServerRecord>),
+    Server(Arc<ServerRecord>),
     /// The fleet's memory less its readings, which have a change of their own.
     Fleet(FleetName, Box<FleetMemory>),
     Reading(FleetName, Reading),
@@ -186,7 +179,7 @@ impl Ledger {
     pub fn apply(&mut self, change: &Change) {
         match change {
             Change::Server(record) => {
-                self.servers.insert((**record).clone());
+                self.servers.insert(record.clone());
             }
             Change::Fleet(name, memory) => {
                 let known = self.fleets.entry(name.clone()).or_default();
@@ -233,26 +226,5 @@ impl Ledger {
 impl FleetMemory {
     pub fn last_reading(&self) -> Option<&Reading> {
         self.readings.back()
-    }
-
-    /// Takes in how long a launch took to be in service.
-    pub fn learn_boot(&mut self, took: Duration) {
-        let boots = Arc::make_mut(&mut self.boots);
-        boots.push_back(took);
-        while boots.len() > BOOTS_KEPT {
-            boots.pop_front();
-        }
-    }
-
-    /// From launch to in service: measured, or what is usual.
-    pub fn boot(&self) -> Duration {
-        self.median_boot().unwrap_or(BOOT_UNMEASURED)
-    }
-
-    /// The middle one of the measured boot times; the lower of two middle ones.
-    pub fn median_boot(&self) -> Option<Duration> {
-        let mut boots: Vec<Duration> = self.boots.iter().copied().collect();
-        boots.sort_unstable();
-        boots.get(boots.len().saturating_sub(1) >> 1).copied()
     }
 }

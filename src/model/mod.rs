@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod balancer;
+pub mod boots;
 pub mod capacity;
 pub mod decision;
 pub mod fault;

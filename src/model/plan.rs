@@ -1,6 +1,7 @@
 //! Plans: exactly which server, which pool, in which order. The vocabulary of doing.
 
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
@@ -34,7 +35,7 @@ pub struct Step {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
     /// Ask EC2 for a new server.
-    Launch(Box<LaunchRequest>),
+    Launch(Arc<LaunchRequest>),
     /// Ask again, with the same token and the same bytes.
     Replay { token: Token, attempt: u32, in_doubt: bool },
     /// Put a healthy server into its balancer.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -194,14 +195,14 @@ pub struct Cold {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ColdScope {
     Pool(Pool),
-    Subnet(String),
+    Subnet(Arc<str>),
     Account,
 }
 
 /// A server: its record, what EC2 and the balancer say of it, and what follows.
 #[derive(Debug, Clone)]
 pub struct Server {
-    pub record: ServerRecord,
+    pub record: Arc<ServerRecord>,
     pub instance: Option<Instance>,
     pub phase: Phase,
     /// `None`: not a member, no balancer, or it could not be asked (see [`BalancerView`]).

@@ -24,7 +24,7 @@ pub struct ServerRecord {
     /// When the instance started, by EC2's clock.
     pub launched_at: Option<Timestamp>,
     /// The address RunInstances gave, for when DescribeInstances leaves it out for a while.
-    pub private_ip: Option<String>,
+    pub private_ip: Option<Arc<str>>,
     /// First passed its health check.
     pub healthy_at: Option<Timestamp>,
     /// First in service: healthy, and in the balancer where there is one.

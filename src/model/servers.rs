@@ -2,7 +2,9 @@
 //! runs is asked for at every tick, and a busy day leaves many behind that no longer run.
 
 use std::borrow::Borrow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
+use std::sync::Arc;
 
 use super::fleet::FleetName;
 use super::instance::InstanceId;
@@ -14,63 +16,74 @@ use super::time::Timestamp;
 #[derive(Debug, Clone, Default)]
 pub struct Servers {
     fleets: BTreeMap<FleetName, OfFleet>,
-    /// Where each record is: its fleet, and when it was planned. Neither ever changes.
-    places: BTreeMap<Token, (FleetName, Timestamp)>,
+    places: HashMap<Token, Place>,
     /// The token of each instance that is known; of two, the open record's.
-    token_of: BTreeMap<InstanceId, Token>,
+    token_of: HashMap<InstanceId, Token>,
     /// Those that were not launched from these books.
     found: BTreeSet<Token>,
+}
+
+/// Where a record is.
+#[derive(Debug, Clone)]
+struct Place {
+    /// It never changes.
+    fleet: FleetName,
+    over: Option<Timestamp>,
 }
 
 /// The records of one fleet.
 #[derive(Debug, Clone, Default)]
 pub struct OfFleet {
-    open: BTreeMap<Token, ServerRecord>,
+    open: BTreeMap<Token, Arc<ServerRecord>>,
     /// Those that have ended, and passed a health check before.
-    proven: BTreeMap<Token, ServerRecord>,
+    proven: Ended,
     /// Those that ended without.
-    failed: BTreeMap<Token, ServerRecord>,
-    /// Launches that ended without ever having an instance, in the order in which they were planned:
-    /// there may be hundreds where EC2 has no capacity, and only the latest matter.
-    refused: BTreeMap<(Timestamp, Token), ServerRecord>,
+    failed: Ended,
+    /// Launches that ended without ever having an instance: there may be hundreds where EC2 has no
+    /// capacity.
+    refused: Ended,
     /// Of the proven, when the latest launch was planned.
     last_proven: Option<Timestamp>,
-    /// None ended before this; `None`: none has ended.
-    first_end: Option<Timestamp>,
 }
+
+/// Records in the order in which they were over: of a day's, a tick asks for the last hour's.
+type Ended = BTreeMap<(Timestamp, Token), Arc<ServerRecord>>;
 
 impl Servers {
     /// Takes in a record, in place of an earlier one with the same token.
-    pub fn insert(&mut self, record: ServerRecord) {
+    pub fn insert(&mut self, record: Arc<ServerRecord>) {
         let token = &record.token;
         if let Some(id) = record.instance()
             && (record.is_open() || !self.token_of.contains_key(id))
         {
             self.token_of.insert(id.clone(), token.clone());
         }
-        if !self.places.contains_key(token) {
-            self.places.insert(token.clone(), (record.fleet.clone(), record.planned_at));
-        }
         if record.request.is_none() {
             self.found.insert(token.clone());
         }
+        let place = Place { fleet: record.fleet.clone(), over: over(&record) };
+        let known = self.places.insert(token.clone(), place);
         if !self.fleets.contains_key(&record.fleet) {
             self.fleets.insert(record.fleet.clone(), OfFleet::default());
         }
         if let Some(fleet) = self.fleets.get_mut(&record.fleet) {
+            if let Some(known) = known {
+                fleet.remove(token, known.over);
+            }
             fleet.insert(record);
         }
     }
 
-    pub fn get<T: Ord + ?Sized>(&self, token: &T) -> Option<&ServerRecord>
+    pub fn get<T: Hash + Ord + ?Sized>(&self, token: &T) -> Option<&ServerRecord>
     where
         Token: Borrow<T>,
     {
-        let (known, (fleet, planned_at)) = self.places.get_key_value(token)?;
-        let fleet = self.fleets.get(fleet)?;
-        let ended = || fleet.proven.get(token).or_else(|| fleet.failed.get(token));
-        let refused = || fleet.refused.get(&(*planned_at, known.clone()));
-        fleet.open.get(token).or_else(ended).or_else(refused)
+        let (known, place) = self.places.get_key_value(token)?;
+        let fleet = self.fleets.get(&place.fleet)?;
+        let Some(over) = place.over else { return fleet.open.get(token).map(Arc::as_ref) };
+        let key = (over, known.clone());
+        let ended = [&fleet.proven, &fleet.failed, &fleet.refused];
+        ended.into_iter().find_map(|ended| ended.get(&key)).map(Arc::as_ref)
     }
 
     pub fn of_instance(&self, id: &InstanceId) -> Option<&ServerRecord> {
@@ -86,14 +99,19 @@ impl Servers {
         self.fleets.get(fleet)
     }
 
+    /// Whether a fleet has servers that are not proven gone.
+    pub fn has_open(&self, fleet: &FleetName) -> bool {
+        self.fleets.get(fleet).is_some_and(OfFleet::has_open)
+    }
+
     /// Those that are not proven gone.
     pub fn open(&self) -> impl Iterator<Item = &ServerRecord> {
         self.fleets.values().flat_map(OfFleet::open)
     }
 
-    /// Those that were there, the open ones first.
-    pub fn real(&self) -> impl Iterator<Item = &ServerRecord> {
-        self.open().chain(self.fleets.values().flat_map(OfFleet::left))
+    /// Those that are not proven gone, and those that were planned, retired or gone at `from` or later.
+    pub fn since(&self, from: Timestamp) -> impl Iterator<Item = &ServerRecord> {
+        self.fleets.values().flat_map(move |fleet| fleet.since(from))
     }
 
     /// Those that are gone.
@@ -110,9 +128,10 @@ impl Servers {
         self.open().chain(self.ended())
     }
 
-    /// Drops those that ended at `old` or before.
+    /// Drops those that were over at `old` or before.
     pub fn forget_ended(&mut self, old: Timestamp) {
         let Self { fleets, places, token_of, found } = self;
+        let mut emptied = false;
         for fleet in fleets.values_mut() {
             for record in fleet.forget_ended(old) {
                 places.remove(&record.token);
@@ -122,61 +141,71 @@ impl Servers {
                 {
                     token_of.remove(id);
                 }
+                emptied = true;
             }
         }
-        fleets.retain(|_, fleet| fleet.open().chain(fleet.ended()).next().is_some());
+        if emptied {
+            fleets.retain(|_, fleet| fleet.has_open() || fleet.ended().next().is_some());
+        }
     }
 }
 
 impl OfFleet {
-    fn insert(&mut self, record: ServerRecord) {
+    fn insert(&mut self, record: Arc<ServerRecord>) {
         let token = record.token.clone();
-        let place = (record.planned_at, token.clone());
-        let ended = self.proven.remove(&token).or_else(|| self.failed.remove(&token));
-        let known = ended.or_else(|| self.refused.remove(&place)).is_some();
-        self.open.remove(&token);
-        let (proven, end) = (proven(&record), record.gone.as_ref().map(|gone| gone.at));
-        if record.is_open() {
+        let Some(over) = over(&record) else {
             self.open.insert(token, record);
-        } else if record.healthy_at.is_some() {
-            self.proven.insert(token, record);
+            return;
+        };
+        if record.healthy_at.is_some() {
+            self.last_proven = self.last_proven.max(proven(&record));
+            self.proven.insert((over, token), record);
         } else if record.instance().is_some() {
-            self.failed.insert(token, record);
+            self.failed.insert((over, token), record);
         } else {
-            self.refused.insert(place, record);
-        }
-        if known {
-            self.look_back();
-        } else if let Some(end) = end {
-            self.last_proven = self.last_proven.max(proven);
-            self.first_end = Some(self.first_end.map_or(end, |first| first.min(end)));
+            self.refused.insert((over, token), record);
         }
     }
 
-    fn forget_ended(&mut self, old: Timestamp) -> Vec<ServerRecord> {
-        if self.first_end.is_none_or(|first| first > old) {
-            return Vec::new();
+    /// `over`: when, as far as it was known.
+    fn remove(&mut self, token: &Token, over: Option<Timestamp>) {
+        let Some(over) = over else {
+            self.open.remove(token);
+            return;
+        };
+        let key = (over, token.clone());
+        if self.proven.remove(&key).is_some() {
+            self.look_back();
+        } else if self.failed.remove(&key).is_none() {
+            self.refused.remove(&key);
         }
-        let over = |record: &ServerRecord| record.gone.as_ref().is_none_or(|gone| gone.at <= old);
+    }
+
+    fn forget_ended(&mut self, old: Timestamp) -> Vec<Arc<ServerRecord>> {
         let mut forgotten = Vec::new();
-        for ended in [&mut self.proven, &mut self.failed] {
-            let old = ended.extract_if(.., |_, record| over(record));
-            forgotten.extend(old.map(|(_, record)| record));
+        for ended in [&mut self.proven, &mut self.failed, &mut self.refused] {
+            while let Some(first) = ended.first_entry().filter(|first| first.key().0 <= old) {
+                forgotten.push(first.remove());
+            }
         }
-        let old = self.refused.extract_if(.., |_, record| over(record));
-        forgotten.extend(old.map(|(_, record)| record));
-        self.look_back();
+        if forgotten.iter().any(|record| proven(record) == self.last_proven) {
+            self.look_back();
+        }
         forgotten
     }
 
     /// Finds anew what is known of those that have ended.
     fn look_back(&mut self) {
-        self.last_proven = self.proven.values().filter_map(proven).max();
-        self.first_end = self.ended().filter_map(|record| Some(record.gone.as_ref()?.at)).min();
+        self.last_proven = self.proven.values().filter_map(|record| proven(record)).max();
     }
 
     /// Those that are not proven gone, in order of their tokens.
     pub fn open(&self) -> impl Iterator<Item = &ServerRecord> {
+        self.open_shared().map(Arc::as_ref)
+    }
+
+    /// The same, to be held on to.
+    pub fn open_shared(&self) -> impl Iterator<Item = &Arc<ServerRecord>> {
         self.open.values()
     }
 
@@ -186,30 +215,45 @@ impl OfFleet {
 
     /// Those that are gone.
     pub fn ended(&self) -> impl Iterator<Item = &ServerRecord> {
-        self.left().chain(self.refused.values())
+        self.left().chain(self.refused.values().map(Arc::as_ref))
     }
 
     /// Those that are gone and were there.
     pub fn left(&self) -> impl Iterator<Item = &ServerRecord> {
-        self.proven.values().chain(self.failed.values())
+        self.proven.values().chain(self.failed.values()).map(Arc::as_ref)
     }
 
-    /// Those that are open, those that ended without ever passing a health check, and of those that
-    /// never had an instance the ones planned at `from` or later.
+    /// Those that are open, and those that were planned, retired or gone at `from` or later.
+    pub fn since(&self, from: Timestamp) -> impl Iterator<Item = &ServerRecord> {
+        self.unproven_since(from).chain(later(&self.proven, from))
+    }
+
+    /// The same, less those that ended and had passed a health check.
     pub fn unproven_since(&self, from: Timestamp) -> impl Iterator<Item = &ServerRecord> {
-        self.open.values().chain(self.failed.values()).chain(self.refused_since(from))
+        self.open().chain(later(&self.failed, from)).chain(self.refused_since(from))
     }
 
-    /// Launches that ended without an instance, planned at `from` or later.
+    /// Launches that ended without an instance, planned or over at `from` or later.
     pub fn refused_since(&self, from: Timestamp) -> impl Iterator<Item = &ServerRecord> {
-        let first = (from, Token::from_stored(""));
-        self.refused.range(first..).map(|(_, record)| record)
+        later(&self.refused, from)
     }
 
     /// When the latest launch of ours was planned that passed its health check once, and has ended.
     pub fn last_proven(&self) -> Option<Timestamp> {
         self.last_proven
     }
+}
+
+fn later(ended: &Ended, from: Timestamp) -> impl Iterator<Item = &ServerRecord> {
+    // From the youngest back, since most of them are older; no key has to be made for it.
+    ended.iter().rev().take_while(move |((over, _), _)| *over >= from).map(|(_, record)| &**record)
+}
+
+/// When the last thing happened to a server that is gone: its end, unless the clock was set back.
+fn over(record: &ServerRecord) -> Option<Timestamp> {
+    let gone = record.gone.as_ref()?.at;
+    let retired = record.retirement.as_ref().map(|retirement| retirement.begun_at);
+    Some(gone.max(record.planned_at).max(retired.unwrap_or(gone)))
 }
 
 /// When a launch of ours was planned that passed its health check.
@@ -236,7 +280,7 @@ impl FromIterator<ServerRecord> for Servers {
     fn from_iter<I: IntoIterator<Item = ServerRecord>>(records: I) -> Self {
         let mut servers = Self::default();
         for record in records {
-            servers.insert(record);
+            servers.insert(Arc::new(record));
         }
         servers
     }
@@ -270,7 +314,7 @@ mod tests {
             security_groups: Vec::new(),
             instance_profile: None,
             user_data: String::new(),
-            tags: BTreeMap::new(),
+            tags: Arc::default(),
         };
         let fleet = FleetName::new(["app", "job"][usize::from(n.is_multiple_of(2))]).unwrap();
         let mut record = ServerRecord::planned(
@@ -302,7 +346,7 @@ mod tests {
                 1..40,
             ),
             old in 0..60_u64,
-            from in 0..12_u64,
+            from in 0..60_u64,
         ) {
             let mut servers = Servers::default();
             let mut whole: BTreeMap<Token, ServerRecord> = BTreeMap::new();
@@ -313,7 +357,7 @@ mod tests {
                 let instance = instance || known.is_some_and(|known| known.instance().is_some());
                 let record = record(n, instance, healthy, ours, end);
                 whole.insert(record.token.clone(), record.clone());
-                servers.insert(record);
+                servers.insert(Arc::new(record));
             }
             servers.forget_ended(at(old));
             whole.retain(|_, record| record.gone.as_ref().is_none_or(|gone| gone.at > at(old)));
@@ -324,8 +368,8 @@ mod tests {
             prop_assert_eq!(tokens(servers.open()), tokens(all().filter(|r| r.is_open())));
             prop_assert_eq!(tokens(servers.ended()), tokens(all().filter(ended)));
             prop_assert_eq!(tokens(servers.found()), tokens(all().filter(|r| r.request.is_none())));
-            let real = |record: &&ServerRecord| record.is_open() || record.instance().is_some();
-            prop_assert_eq!(tokens(servers.real()), tokens(all().filter(real)));
+            let since = |record: &&ServerRecord| over(record).is_none_or(|over| over >= at(from));
+            prop_assert_eq!(tokens(servers.since(at(from))), tokens(all().filter(since)));
             for record in all() {
                 prop_assert_eq!(servers.get(&record.token), Some(record));
                 if let Some(id) = record.instance() {
@@ -337,11 +381,7 @@ mod tests {
                 let proven = |record: &&ServerRecord| record.healthy_at.is_some();
                 let last = here().filter(ended).filter(proven).filter(|r| r.request.is_some());
                 prop_assert_eq!(records.last_proven(), last.map(|record| record.planned_at).max());
-                let unproven = here().filter(|record| {
-                    let refused = ended(record) && record.instance().is_none();
-                    record.is_open()
-                        || (!proven(record) && (!refused || record.planned_at >= at(from)))
-                });
+                let unproven = here().filter(since).filter(|r| r.is_open() || !proven(r));
                 prop_assert_eq!(tokens(records.unproven_since(at(from))), tokens(unproven));
             }
             prop_assert_eq!(&servers, &whole.into_values().collect::<Servers>());

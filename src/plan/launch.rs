@@ -2,6 +2,7 @@
 //! still missing is launched, each from the best pool that has not refused lately.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Draft;
@@ -139,7 +140,7 @@ pub(super) fn launch(
         }
         alive = alive.saturating_add(1);
         let token = fresh_token(draft, policy, ordinal, &pool);
-        draft.acts.push(Act::Launch(Box::new(frozen_request(policy, fleet, pool, token))));
+        draft.acts.push(Act::Launch(Arc::new(frozen_request(policy, fleet, pool, token))));
     }
     if allowed < missing {
         // Only the breaker allows fewer.
@@ -214,8 +215,8 @@ impl<'a> Spread<'a> {
             order.sort_by_key(|(_, servers)| *servers);
             for (subnet, servers) in order {
                 let pool = Pool {
-                    instance_type: kind.map(str::to_owned),
-                    subnet: subnet.map(str::to_owned),
+                    instance_type: kind.map(Into::into),
+                    subnet: subnet.map(Into::into),
                 };
                 if !cold.iter().any(|cold| covers(&cold.scope, &pool)) {
                     *servers = servers.saturating_add(1);
@@ -264,6 +265,6 @@ pub fn frozen_request(
         security_groups: launch.security_groups.clone(),
         instance_profile: launch.instance_profile.clone(),
         user_data: launch.user_data.clone(),
-        tags,
+        tags: tags.into(),
     }
 }

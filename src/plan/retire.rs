@@ -1,5 +1,6 @@
 //! Whom to take out, in what order, and the next call of each retirement under way.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::budget::Budget;
@@ -261,7 +262,7 @@ fn retire(
         return false;
     }
     let mut begun = server.clone();
-    begun.record.retirement = Some(Retirement {
+    Arc::make_mut(&mut begun.record).retirement = Some(Retirement {
         why: why.clone(),
         begun_at: draft.clocks.host,
         deregistered_at: None,

@@ -1,5 +1,7 @@
 //! Outcomes into the journal: what each answer proves, and what it leaves open.
 
+use std::sync::Arc;
+
 use super::{Call, Intent, Journal, What, events_of};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ledger::{Change, Event, EventKind};
@@ -21,7 +23,7 @@ pub fn conclude(
         if let Outcome::Failed(fault) = outcome {
             failing.insert(name(call), (call.fleet.clone(), fault.clone()));
         }
-        changes.extend(record(journal, call, outcome, clocks).map(|r| Change::Server(Box::new(r))));
+        changes.extend(record(journal, call, outcome, clocks).map(|r| Change::Server(Arc::new(r))));
         // A failure is told once, when it begins; its problem says when it ends.
         let told =
             matches!(outcome, Outcome::Failed(_)) && journal.failing.contains_key(&name(call));

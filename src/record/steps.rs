@@ -33,17 +33,16 @@ impl<'a> Taking<'a> {
     /// The calls, and what must be on disk before the first of them.
     pub(super) fn done(self) -> (Vec<Call>, Vec<Change>) {
         let mut changes = self.changes;
-        changes.extend(self.servers.into_values().map(|record| Change::Server(Box::new(record))));
+        changes.extend(self.servers.into_values().map(|record| Change::Server(Arc::new(record))));
         (self.calls, changes)
     }
 
     pub(super) fn take(&mut self, step: &Step, decision: Option<&Decision>) {
         let what = match &step.act {
             Act::Launch(request) => {
-                let request = Arc::new((**request).clone());
                 let record = ServerRecord::planned(request.clone(), step.fleet.clone(), self.now);
                 self.servers.insert(record.token.clone(), record);
-                Some(What::Launch { request, in_doubt: false })
+                Some(What::Launch { request: request.clone(), in_doubt: false })
             }
             Act::Replay { token, attempt, in_doubt } => self.replay(token, *attempt, *in_doubt),
             Act::Retire { token, label, why, .. } => {

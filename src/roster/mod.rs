@@ -27,7 +27,7 @@ use crate::model::roster::{
 };
 use crate::model::server::{GoneHow, ServerRecord};
 use crate::model::servers::OfFleet;
-use crate::model::time;
+use crate::model::time::{self, Timestamp};
 use crate::policy::{FleetPolicy, Policy, QueuePolicy, Rate};
 
 pub use self::adopt::{Handover, adopt};
@@ -107,7 +107,7 @@ impl Desk<'_> {
             seen: self.seen,
         };
         let mut servers: Vec<Server> =
-            records.open().map(|record| standing.server(record)).collect();
+            records.open_shared().map(|record| standing.server(record)).collect();
         servers.sort_by_cached_key(|server| {
             let started = server.record.launched_at.unwrap_or(server.record.planned_at);
             (started, server.record.token.clone())
@@ -273,38 +273,38 @@ fn left_in_balancer(view: &FleetView, records: &OfFleet, seen: &Observation) -> 
     gone.collect()
 }
 
-/// When the servers were launched that count against `limits.launch`: those that there may have been.
-fn recent_launches(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<time::Timestamp> {
-    let Some(rate) = policy.limits.launch else { return Vec::new() };
-    let from = time::before(seen.now, rate.per);
+/// When the servers were launched that count against `limits.launch`: those that there may have been,
+/// oldest first.
+fn recent_launches(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Timestamp> {
     // One that came and went before anybody saw it: EC2 says so when it is asked again.
-    let came_and_went = |record: &&ServerRecord| {
-        record.gone.as_ref().is_some_and(|gone| gone.how != GoneHow::NeverWas)
+    let was_there = |record: &ServerRecord| {
+        let never = record.gone.as_ref().is_some_and(|gone| gone.how == GoneHow::NeverWas);
+        record.instance().is_some() || !never
     };
-    let fleets = ledger.servers.by_fleet();
-    let unseen = fleets.flat_map(|(_, records)| records.refused_since(from)).filter(came_and_went);
-    let launched = ledger.servers.real().filter(|record| record.request.is_some()).chain(unseen);
-    within(policy.limits.launch, seen, launched.map(|record| record.planned_at))
+    let launched = |record: &ServerRecord| {
+        (record.request.is_some() && was_there(record)).then_some(record.planned_at)
+    };
+    within(policy.limits.launch, ledger, seen, launched)
 }
 
-fn recent_retirements(
-    policy: &Policy,
-    ledger: &Ledger,
-    seen: &Observation,
-) -> Vec<time::Timestamp> {
-    let begun = ledger.servers.real().filter_map(|record| record.retirement.as_ref());
-    within(policy.limits.terminate, seen, begun.map(|retirement| retirement.begun_at))
+/// When servers were retired, as far as it counts against `limits.terminate`, oldest first.
+fn recent_retirements(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Timestamp> {
+    let begun =
+        |record: &ServerRecord| record.retirement.as_ref().map(|retirement| retirement.begun_at);
+    within(policy.limits.terminate, ledger, seen, begun)
 }
 
-/// Those within the window of a rate, oldest first.
+/// Those of the times of servers that are within the window of a rate.
 fn within(
     rate: Option<Rate>,
+    ledger: &Ledger,
     seen: &Observation,
-    times: impl Iterator<Item = time::Timestamp>,
-) -> Vec<time::Timestamp> {
+    time: impl Fn(&ServerRecord) -> Option<Timestamp>,
+) -> Vec<Timestamp> {
     let Some(rate) = rate else { return Vec::new() };
     let from = time::before(seen.now, rate.per);
-    let mut recent: Vec<_> = times.filter(|at| *at > from).collect();
+    let times = ledger.servers.since(from).filter_map(time);
+    let mut recent: Vec<Timestamp> = times.filter(|at| *at > from).collect();
     recent.sort_unstable();
     recent
 }

@@ -1,7 +1,7 @@
 //! Durable facts from one observation: which launch became which instance, who became healthy or
 //! sick, who is gone. Facts only; nothing is judged here that a later tick could not see again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::model::launch::Token;
 use crate::model::ledger::{Change, Event, EventKind, FleetMemory, Ledger};
 use crate::model::observation::Observation;
 use crate::model::server::{Asked, Gone, GoneHow, LaunchState, ServerRecord};
+use crate::model::servers::OfFleet;
 use crate::model::time::{self, Timestamp};
 use crate::policy::{FleetPolicy, Mode, Policy};
 
@@ -42,21 +43,17 @@ pub fn note(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Change>
     let balancers = in_use(policy, ledger, seen);
     let mut memories = Memories { ledger, changed: BTreeMap::new() };
     if let Ok(listed) = &seen.instances {
-        let by_token: BTreeMap<&str, &Instance> = listed
-            .values()
-            .filter(|instance| is_ours(policy, instance))
-            .filter_map(|instance| Some((instance.token.as_deref()?, instance)))
-            .collect();
         let trusted = blindness(ledger, seen).is_none();
         let note = Note { policy, ledger, seen, balancers: &balancers, trusted };
+        let unclaimed = note.unclaimed(listed);
         let open = ledger.servers.open().map(|record| {
             let instance = match record.instance() {
                 Some(id) => listed.get(id),
-                None => by_token.get(record.token.as_str()).copied(),
+                None => unclaimed.of_token(policy, record),
             };
             (record, instance)
         });
-        for (record, instance) in open.chain(note.back(listed)) {
+        for (record, instance) in open.chain(note.back(&unclaimed)) {
             let noted = note.record(record, instance);
             if noted.in_service_at.is_some() && record.in_service_at.is_none() {
                 let grace = policy.fleets.get(&noted.fleet).map(|fleet| fleet.grace);
@@ -64,10 +61,10 @@ pub fn note(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Change>
             }
             if noted != *record {
                 changes.extend(story(record, &noted, seen.now).map(Change::Event));
-                changes.push(Change::Server(Box::new(noted)));
+                changes.push(Change::Server(Arc::new(noted)));
             }
         }
-        changes.extend(note.found(&by_token));
+        changes.extend(note.found(&unclaimed));
     }
     fleets(policy, &balancers, &mut memories);
     teach(policy, seen, &mut memories);
@@ -106,13 +103,13 @@ fn teach(policy: &Policy, seen: &Observation, memories: &mut Memories<'_>) {
         let Some((queue, goal)) = policy.fleets.get(name).and_then(FleetPolicy::goal) else {
             continue;
         };
-        let of_fleet = memories.ledger.servers.open().filter(|r| r.fleet == *name);
+        let of_fleet = memories.ledger.servers.of_fleet(name).into_iter().flat_map(OfFleet::open);
         let serving =
             count(of_fleet.filter(|r| r.in_service_at.is_some() && r.retirement.is_none()));
         let places = f64::from(serving.saturating_mul(goal.jobs_at_once));
         let memory = memories.change(name);
         let known = memory.work.take().unwrap_or_default();
-        let blind = !goal.blind_for(queue.every, memory.boot()).is_zero();
+        let blind = !goal.blind_for(queue.every, memory.boots.usual()).is_zero();
         let lesson = Lesson { goal, reading, serving: places, blind };
         memory.work = Some(Arc::new(learn(&known, lesson)));
     }
@@ -222,35 +219,52 @@ impl Note<'_> {
             let took = time::since(at, noted.launched_at.unwrap_or(noted.planned_at));
             // Longer than any launch is given: the daemon was away, or the balancer, not the boot.
             if took <= grace {
-                memories.change(&noted.fleet).learn_boot(took);
+                memories.change(&noted.fleet).boots.learn(took);
             }
         }
+    }
+
+    /// The listed instances that no open record names.
+    fn unclaimed<'b>(&'b self, listed: &'b BTreeMap<InstanceId, Instance>) -> Unclaimed<'b> {
+        let servers = &self.ledger.servers;
+        let unclaimed = listed.values().filter_map(|instance| {
+            let record = servers.of_instance(&instance.id);
+            if record.is_some_and(ServerRecord::is_open) {
+                return None;
+            }
+            Some((instance, record.or_else(|| servers.get(instance.token.as_deref()?))))
+        });
+        Unclaimed(unclaimed.collect())
     }
 
     /// Servers that were taken as gone, and are there.
     fn back<'b>(
         &self,
-        listed: &'b BTreeMap<InstanceId, Instance>,
-    ) -> impl Iterator<Item = (&ServerRecord, Option<&'b Instance>)> {
-        let alive = listed.values().filter(|instance| instance.lifecycle.is_alive());
-        alive.filter_map(|instance| {
-            let servers = &self.ledger.servers;
-            let by_token = || servers.get(instance.token.as_deref()?);
-            let record = servers.of_instance(&instance.id).or_else(by_token)?;
+        unclaimed: &'b Unclaimed<'_>,
+    ) -> impl Iterator<Item = (&'b ServerRecord, Option<&'b Instance>)> {
+        let alive = unclaimed.0.iter().filter(|(instance, _)| instance.lifecycle.is_alive());
+        alive.filter_map(|(instance, record)| {
+            let record = (*record)?;
             let this = record.instance().is_none_or(|id| *id == instance.id);
             let back = this && !record.is_open() && belongs(self.policy, record, instance);
-            back.then_some((record, Some(instance)))
+            back.then_some((record, Some(*instance)))
         })
     }
 
     /// Servers of ours that the journal does not know: it was lost, or restored from an old copy.
-    fn found(&self, by_token: &BTreeMap<&str, &Instance>) -> Vec<Change> {
+    fn found(&self, unclaimed: &Unclaimed<'_>) -> Vec<Change> {
         let now = self.seen.now;
         let mut changes = Vec::new();
-        for (token, instance) in by_token {
-            let Some(fleet) = instance.tags.fleet.clone() else { continue };
-            let known = self.ledger.servers.get(*token).is_some();
-            if known || instance.lifecycle.is_ending() || instance.tags.auto_scaling_group {
+        for (instance, _) in &unclaimed.0 {
+            let (Some(token), Some(fleet)) = (instance.token.as_deref(), &instance.tags.fleet)
+            else {
+                continue;
+            };
+            if instance.lifecycle.is_ending()
+                || instance.tags.auto_scaling_group
+                || !is_ours(self.policy, instance)
+                || self.ledger.servers.get(token).is_some()
+            {
                 continue;
             }
             let text =
@@ -262,10 +276,25 @@ impl Note<'_> {
                 instance: Some(instance.id.clone()),
                 text,
             }));
-            let record = ServerRecord::running(Token::from_stored(token), fleet, instance, now);
-            changes.push(Change::Server(Box::new(record)));
+            let token = Token::from_stored(token);
+            let record = ServerRecord::running(token, fleet.clone(), instance, now);
+            changes.push(Change::Server(Arc::new(record)));
         }
         changes
+    }
+}
+
+/// Listed instances that no open record names, each with the record that knows it by its id or by
+/// its token.
+struct Unclaimed<'a>(Vec<(&'a Instance, Option<&'a ServerRecord>)>);
+
+impl Unclaimed<'_> {
+    /// What the launch of a record without an instance has become.
+    fn of_token(&self, policy: &Policy, record: &ServerRecord) -> Option<&Instance> {
+        let mut instances = self.0.iter().map(|(instance, _)| *instance);
+        instances.rfind(|instance| {
+            instance.token.as_deref() == Some(record.token.as_str()) && is_ours(policy, instance)
+        })
     }
 }
 
@@ -295,17 +324,17 @@ fn how_it_ended(record: &ServerRecord, instance: &Instance) -> GoneHow {
 
 /// The balancer that each fleet's servers are in.
 fn in_use(policy: &Policy, ledger: &Ledger, seen: &Observation) -> BTreeMap<FleetName, Balancer> {
-    let open = ledger.servers.open();
-    let at_work: BTreeSet<&FleetName> = open.map(|record| &record.fleet).collect();
     let names = policy.fleets.keys().chain(ledger.fleets.keys());
-    names
-        .filter_map(|name| {
-            let memory = ledger.fleets.get(name);
-            let held = memory.and_then(|memory| memory.balancer.as_ref()).map(|(held, _)| held);
-            let balancer = balancer_of(policy.fleets.get(name), held, at_work.contains(name), seen);
-            Some((name.clone(), balancer?.clone()))
-        })
-        .collect()
+    let mut in_use = BTreeMap::new();
+    for name in names {
+        let memory = ledger.fleets.get(name);
+        let held = memory.and_then(|memory| memory.balancer.as_ref()).map(|(held, _)| held);
+        let open = ledger.servers.has_open(name);
+        if let Some(balancer) = balancer_of(policy.fleets.get(name), held, open, seen) {
+            in_use.insert(name.clone(), balancer.clone());
+        }
+    }
+    in_use
 }
 
 /// What is remembered of each fleet for the day it leaves the policy, or changes in it: the balancer

@@ -1,6 +1,7 @@
 //! The phase of one server: a table over its record, EC2's state, its health and its balancer.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::release::{self, Looks};
@@ -32,7 +33,7 @@ pub(super) struct Standing<'a> {
 }
 
 impl Standing<'_> {
-    pub(super) fn server(&self, record: &ServerRecord) -> Server {
+    pub(super) fn server(&self, record: &Arc<ServerRecord>) -> Server {
         let now = self.seen.now;
         let listed = self.seen.instances.as_ref().ok();
         let instance = record.instance().and_then(|id| listed?.get(id)).cloned();

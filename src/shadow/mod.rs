@@ -153,8 +153,8 @@ impl Beside {
 
     fn step(&mut self, seen: &Seen<'_>, policy: &Policy, next: &mut u64) -> Vec<ShadowChange> {
         let now = seen.now;
-        let boot = seen.view.memory.boot();
-        self.filter.recall_boots(seen.view.memory.boots.iter().copied().collect());
+        let boot = seen.view.memory.boots.usual();
+        self.filter.recall_boots(seen.view.memory.boots.clone());
         let sighting = Sighting {
             now,
             reading: seen.reading.cloned().map(unnamed),

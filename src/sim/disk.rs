@@ -106,7 +106,7 @@ mod tests {
     use crate::model::account::Account;
 
     fn account(id: &str) -> Change {
-        Change::Account(Account { id: id.to_owned(), region: "us-east-1".to_owned() })
+        Change::Account(Account { id: id.into(), region: "us-east-1".into() })
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl State {
     /// work that serve now. What befalls servers without a queue changes nothing for the jobs.
     pub fn advance(&mut self, to: Timestamp) {
         loop {
-            let fleets = |name: &str| self.queues.keys().any(|fleet| fleet.as_str() == name);
+            let fleets = |fleet: &FleetName| self.queues.contains_key(fleet);
             let event = self.world.next_event(fleets);
             let until = event.map_or(to, |event| event.min(to));
             self.work(until);
@@ -170,8 +170,7 @@ impl Cloud for Front {
     }
 
     async fn account(&self) -> Option<Account> {
-        let id = self.state().world.account().to_owned();
-        Some(Account { id, region: "us-east-1".to_owned() })
+        Some(self.state().world.account().clone())
     }
 
     async fn instances_by_id(&self, ids: &[InstanceId]) -> Result<Vec<Instance>, Fault> {

@@ -7,7 +7,6 @@ use super::machine::Machine;
 use super::world::World;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::instance::{Instance, InstanceId, Lifecycle};
-use crate::model::launch::tag;
 use crate::model::time;
 use crate::model::volume::Volume;
 
@@ -24,7 +23,7 @@ impl World {
     pub fn instances(&mut self, install: &str) -> Result<Vec<Instance>, Fault> {
         let now = self.now();
         let ours = |machine: &&Machine| {
-            machine.tags.get(tag::INSTALL).map(String::as_str) == Some(install)
+            machine.install() == Some(install)
         };
         Ok(self.listing()?.filter(ours).map(|machine| machine.describe(now)).collect())
     }
@@ -75,12 +74,12 @@ impl World {
         let gone = self.machines.values().chain(self.forgotten.values()).filter(|machine| {
             machine.keeps_volume
                 && machine.lifecycle(now) == Lifecycle::Terminated
-                && machine.tags.get(tag::INSTALL).is_some_and(|of| of == install)
+                && machine.install() == Some(install)
         });
         let volume = |machine: &Machine| Volume {
             id: machine.id.as_str().replacen("i-", "vol-", 1),
             gib: VOLUME_GIB,
-            fleet: machine.fleet(),
+            fleet: machine.fleet().cloned(),
         };
         gone.map(volume).collect()
     }

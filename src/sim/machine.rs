@@ -1,6 +1,7 @@
 //! One imagined instance: a life that is drawn at its launch, and what can be told of it at an instant.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::fleet::FleetName;
@@ -31,9 +32,21 @@ pub struct Machine {
     pub shuts_down: Duration,
     /// Whether its second volume outlives it.
     pub keeps_volume: bool,
-    pub private_ip: String,
+    pub private_ip: Arc<str>,
     /// As they are now: a person may have changed them since.
-    pub tags: BTreeMap<String, String>,
+    pub(super) tags: Arc<BTreeMap<String, String>>,
+    /// What of them EC2 tells this program, read off once.
+    pub(super) ours: OurTags,
+}
+
+/// What of an instance's tags is ours.
+pub(super) fn ours(tags: &BTreeMap<String, String>) -> OurTags {
+    OurTags {
+        install: tags.get(tag::INSTALL).map(|install| install.as_str().into()),
+        fleet: tags.get(tag::FLEET).and_then(|name| FleetName::new(name)),
+        keep: tags.contains_key(tag::KEEP),
+        auto_scaling_group: tags.contains_key("aws:autoscaling:groupName"),
+    }
 }
 
 impl Machine {
@@ -74,14 +87,31 @@ impl Machine {
         ends.is_none_or(|at| now < time::after(at, self.shuts_down + SHOWN_TERMINATED))
     }
 
-    pub fn fleet(&self) -> Option<FleetName> {
-        self.tags.get(tag::FLEET).and_then(|name| FleetName::new(name))
+    pub fn fleet(&self) -> Option<&FleetName> {
+        self.ours.fleet.as_ref()
+    }
+
+    pub fn install(&self) -> Option<&str> {
+        self.ours.install.as_deref()
+    }
+
+    pub fn tags(&self) -> &BTreeMap<String, String> {
+        &self.tags
+    }
+
+    pub(super) fn tag(&mut self, key: &str, value: &str) {
+        Arc::make_mut(&mut self.tags).insert(key.to_owned(), value.to_owned());
+        self.ours = ours(&self.tags);
+    }
+
+    pub(super) fn untag(&mut self, key: &str) {
+        Arc::make_mut(&mut self.tags).remove(key);
+        self.ours = ours(&self.tags);
     }
 
     /// The row of DescribeInstances.
     pub fn describe(&self, now: Timestamp) -> Instance {
         let lifecycle = self.lifecycle(now);
-        let tags = &self.tags;
         Instance {
             id: self.id.clone(),
             lifecycle,
@@ -91,18 +121,13 @@ impl Machine {
             private_ip: Some(self.private_ip.clone()),
             public_ip: None,
             private_dns: None,
-            token: Some(self.request.token.to_string()).filter(|token| !token.is_empty()),
-            tags: OurTags {
-                install: tags.get(tag::INSTALL).cloned(),
-                fleet: self.fleet(),
-                keep: tags.contains_key(tag::KEEP),
-                auto_scaling_group: tags.contains_key("aws:autoscaling:groupName"),
-            },
+            token: Some(self.request.token.text()).filter(|token| !token.is_empty()),
+            tags: self.ours.clone(),
             state_reason: self
                 .ends
                 .as_ref()
                 .filter(|_| lifecycle.is_ending())
-                .map(|(_, why)| why.clone()),
+                .map(|(_, why)| why.as_str().into()),
         }
     }
 }

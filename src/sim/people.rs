@@ -120,7 +120,7 @@ impl World {
 
     /// Takes the install's tag off, or puts the one on that keeps it.
     fn mislabel(&mut self, id: &InstanceId, back: Timestamp) {
-        let install = self.machine(id).and_then(|machine| machine.tags.get(tag::INSTALL).cloned());
+        let install = self.machine(id).and_then(|machine| machine.tags().get(tag::INSTALL).cloned());
         let amends = match install {
             Some(install) if self.people.whims.chance(0.5) => {
                 self.console_untag(id, tag::INSTALL);
@@ -145,14 +145,14 @@ impl World {
     /// A person at the console puts a tag on.
     pub fn console_tag(&mut self, id: &InstanceId, key: &str, value: &str) {
         if let Some(machine) = self.machines.get_mut(id) {
-            machine.tags.insert(key.to_owned(), value.to_owned());
+            machine.tag(key, value);
         }
     }
 
     /// A person at the console takes a tag off.
     pub fn console_untag(&mut self, id: &InstanceId, key: &str) {
         if let Some(machine) = self.machines.get_mut(id) {
-            machine.tags.remove(key);
+            machine.untag(key);
         }
     }
 

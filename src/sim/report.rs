@@ -73,8 +73,8 @@ pub fn report(policy: &Policy, state: &State) -> BTreeMap<FleetName, FleetReport
         policy.fleets.keys().map(|name| (name.clone(), FleetReport::default())).collect();
     for machine in state.world.machines() {
         let Some(name) = machine.fleet() else { continue };
-        let Some(fleet) = policy.fleets.get(&name) else { continue };
-        let entry = fleets.entry(name).or_default();
+        let Some(fleet) = policy.fleets.get(name) else { continue };
+        let entry = fleets.entry(name.clone()).or_default();
         entry.launches += 1;
         let ended =
             matches!(machine.lifecycle(now), Lifecycle::ShuttingDown | Lifecycle::Terminated);

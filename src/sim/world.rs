@@ -3,21 +3,23 @@
 //! it says what time it is.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
 
 use super::buckets::Buckets;
 use super::faults::{Severity, Trouble, Troubles};
-use super::machine::Machine;
+use super::machine::{Machine, ours};
 use super::members::Members;
 use super::people::People;
 use super::rng::Rng;
+use crate::model::account::Account;
 use crate::model::balancer::Balancer;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::fleet::FleetName;
 use crate::model::instance::{Instance, InstanceId};
-use crate::model::launch::{LaunchRequest, Token, tag};
+use crate::model::launch::{LaunchRequest, Token};
 use crate::model::time::{self, Timestamp};
 
 /// How the imagined cloud behaves.
@@ -61,7 +63,7 @@ pub struct World {
     /// Those that EC2 shows no more.
     pub(super) forgotten: BTreeMap<InstanceId, Machine>,
     /// Zonal: the same token in another subnet is another launch.
-    tokens: BTreeMap<(Token, Option<String>), InstanceId>,
+    tokens: BTreeMap<(Token, Option<Arc<str>>), InstanceId>,
     pub members: Members,
     calls: BTreeMap<&'static str, u64>,
     buckets: Buckets,
@@ -70,11 +72,11 @@ pub struct World {
     next_console_kill: Timestamp,
     pub(super) people: People,
     ordinal: u64,
-    account: String,
+    account: Account,
     /// [`Trouble::NoCapacity`]'s, once there was a launch.
     pub(super) scarce_type: Option<String>,
     /// The subnet of the first launch, which [`Trouble::ZoneOutage`] strikes.
-    pub(super) weakest_subnet: Option<String>,
+    pub(super) weakest_subnet: Option<Arc<str>>,
 }
 
 impl World {
@@ -98,7 +100,7 @@ impl World {
             next_console_kill,
             people,
             ordinal: 0,
-            account: "123456789012".to_owned(),
+            account: Account { id: "123456789012".into(), region: "us-east-1".into() },
             scarce_type: None,
             weakest_subnet: None,
         }
@@ -140,8 +142,8 @@ impl World {
 
     /// When the next machine of `fleets` boots, serves or ends; `None`: nothing will happen to them
     /// by itself.
-    pub fn next_event(&self, fleets: impl Fn(&str) -> bool) -> Option<Timestamp> {
-        let asked = |m: &&Machine| m.tags.get(tag::FLEET).is_some_and(|name| fleets(name));
+    pub fn next_event(&self, fleets: impl Fn(&FleetName) -> bool) -> Option<Timestamp> {
+        let asked = |m: &&Machine| m.fleet().is_some_and(&fleets);
         let events = self.machines.values().filter(asked).flat_map(|machine| {
             let ends = machine.ends.as_ref().map(|(at, _)| *at);
             let ended = ends.map(|at| time::after(at, machine.shuts_down));
@@ -299,8 +301,9 @@ impl World {
         Ok(Machine {
             shuts_down: if slow_end { SHUTTING_DOWN_SLOWLY } else { SHUTTING_DOWN },
             keeps_volume: self.has(Trouble::KeptVolumes),
-            private_ip: address(self.ordinal),
+            private_ip: address(self.ordinal).into(),
             id,
+            ours: ours(&request.tags),
             tags: request.tags.clone(),
             request: request.clone(),
             launched_at: self.now,
@@ -337,13 +340,13 @@ impl World {
     }
 
     /// The account that all of this is in.
-    pub fn account(&self) -> &str {
+    pub fn account(&self) -> &Account {
         &self.account
     }
 
     /// Somebody changes the credentials: the same servers in another's name.
     pub fn move_to_account(&mut self, id: &str) {
-        id.clone_into(&mut self.account);
+        self.account.id = id.into();
     }
 
     pub(super) fn end(&mut self, id: &InstanceId, at: Timestamp, why: &str) -> Result<(), Fault> {
@@ -376,7 +379,7 @@ impl World {
     pub fn serving(&self, fleet: &FleetName) -> Vec<InstanceId> {
         let serving = self.machines.values().filter(|machine| {
             machine.serves(self.now)
-                && machine.tags.get(tag::FLEET).map(String::as_str) == Some(fleet.as_str())
+                && machine.fleet() == Some(fleet)
         });
         serving.map(|machine| machine.id.clone()).collect()
     }

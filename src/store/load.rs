@@ -1,5 +1,6 @@
 //! Rows to the ledger, and to events.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, Row};
@@ -135,7 +136,7 @@ fn load_servers(
         let (token, body): (String, String) =
             (row.get(0).map_err(LoadFault::from)?, row.get(1).map_err(LoadFault::from)?);
         let record = server(&token, &body)?;
-        ledger.servers.insert(record);
+        ledger.servers.insert(Arc::new(record));
     }
     Ok(())
 }

@@ -178,7 +178,7 @@ impl From<&ServerRecord> for ServerRow {
             request: record.request.as_deref().map(RequestRow::from),
             launch: LaunchRow::from(&record.launch),
             launched_at: record.launched_at,
-            private_ip: record.private_ip.clone(),
+            private_ip: record.private_ip.as_deref().map(str::to_owned),
             healthy_at: record.healthy_at,
             in_service_at: record.in_service_at,
             sick_since: record.sick_since,
@@ -211,7 +211,7 @@ impl ServerRow {
             request: self.request.map(|request| Arc::new(request.into_request(key.clone()))),
             launch,
             launched_at: self.launched_at,
-            private_ip: self.private_ip,
+            private_ip: self.private_ip.map(Into::into),
             healthy_at: self.healthy_at,
             in_service_at: self.in_service_at,
             sick_since: self.sick_since,
@@ -241,13 +241,13 @@ impl From<&LaunchRequest> for RequestRow {
                 Image::Id(id) => ImageRow::Id(id),
                 Image::Template { name, version } => ImageRow::Template { name, version },
             },
-            instance_type: pool.instance_type,
-            subnet: pool.subnet,
+            instance_type: pool.instance_type.as_deref().map(str::to_owned),
+            subnet: pool.subnet.as_deref().map(str::to_owned),
             key_pair,
             security_groups,
             instance_profile,
             user_data,
-            tags,
+            tags: (*tags).clone(),
         }
     }
 }
@@ -260,12 +260,15 @@ impl RequestRow {
                 ImageRow::Id(id) => Image::Id(id),
                 ImageRow::Template { name, version } => Image::Template { name, version },
             },
-            pool: Pool { instance_type: self.instance_type, subnet: self.subnet },
+            pool: Pool {
+                instance_type: self.instance_type.map(Into::into),
+                subnet: self.subnet.map(Into::into),
+            },
             key_pair: self.key_pair,
             security_groups: self.security_groups,
             instance_profile: self.instance_profile,
             user_data: self.user_data,
-            tags: self.tags,
+            tags: self.tags.into(),
         }
     }
 }
@@ -378,7 +381,7 @@ impl From<&FleetMemory> for FleetRow {
         Self {
             target,
             stepped_at_reading,
-            boots: boots.iter().copied().collect(),
+            boots: boots.times().collect(),
             last_decision: last_decision.map(|last| DecisionRow {
                 at: last.at,
                 from: last.from,
@@ -417,7 +420,7 @@ impl FleetRow {
             target: self.target,
             stepped_at_reading: self.stepped_at_reading,
             readings: Arc::default(),
-            boots: Arc::new(self.boots.into()),
+            boots: self.boots.into_iter().collect(),
             last_decision: self.last_decision.map(|last| {
                 Arc::new(LastDecision {
                     at: last.at,

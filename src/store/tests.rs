@@ -67,14 +67,14 @@ fn record(token: &str) -> ServerRecord {
         token: Token::from_stored(token),
         image: Image::Template { name: "web".to_owned(), version: "7".to_owned() },
         pool: Pool {
-            instance_type: Some("t3.small".to_owned()),
-            subnet: Some("subnet-1".to_owned()),
+            instance_type: Some("t3.small".into()),
+            subnet: Some("subnet-1".into()),
         },
         key_pair: Some("main".to_owned()),
         security_groups: vec!["sg-1".to_owned()],
         instance_profile: None,
         user_data: "DB=10.1.2.3;ROLE=app".to_owned(),
-        tags: [("a".to_owned(), "b".to_owned())].into(),
+        tags: Arc::new([("a".to_owned(), "b".to_owned())].into()),
     };
     ServerRecord::planned(request.into(), fleet(), now())
 }
@@ -108,7 +108,7 @@ fn records() -> Vec<ServerRecord> {
         let mut leaving = record(&format!("t-leaving-{n}"));
         leaving.launch = LaunchState::Launched(InstanceId::new(&format!("i-{n}")));
         leaving.launched_at = Some(now());
-        leaving.private_ip = Some("10.0.0.1".to_owned());
+        leaving.private_ip = Some("10.0.0.1".into());
         leaving.healthy_at = Some(now());
         leaving.in_service_at = Some(now());
         leaving.sick_since = Some(now());
@@ -136,7 +136,7 @@ fn memory() -> FleetMemory {
     FleetMemory {
         target: Some(3),
         stepped_at_reading: Some(now()),
-        boots: Arc::new([Duration::from_secs(90), Duration::from_millis(1500)].into()),
+        boots: [Duration::from_secs(90), Duration::from_millis(1500)].into_iter().collect(),
         last_decision: Some(Arc::new(LastDecision {
             at: now(),
             from: 2,
@@ -186,9 +186,9 @@ fn changes() -> Vec<Change> {
     let work = Work { running: Some(4), arrived: Some(9120), completed: Some(9079), busy: None };
     let oldest = Depth { waiting: 7, oldest: Some(Duration::from_secs(61)), work };
     let mut changes: Vec<Change> =
-        records().into_iter().map(|r| Change::Server(Box::new(r))).collect();
+        records().into_iter().map(|r| Change::Server(Arc::new(r))).collect();
     changes.extend([
-        Change::Account(Account { id: "123456789012".to_owned(), region: "eu-west-1".to_owned() }),
+        Change::Account(Account { id: "123456789012".into(), region: "eu-west-1".into() }),
         Change::Fleet(fleet(), Box::new(memory())),
         Change::Reading(fleet(), Reading::known(now(), 7)),
         Change::Reading(
@@ -301,7 +301,7 @@ fn details_are_kept_for_weeks_and_lines_for_months() {
     };
     store
         .commit(&[
-            Change::Server(Box::new(ended.clone())),
+            Change::Server(Arc::new(ended.clone())),
             Change::Event(line(EventKind::Action)),
             Change::Event(line(EventKind::Decision)),
         ])
@@ -398,8 +398,8 @@ fn a_full_disk_fails_the_whole_batch_and_heals() {
     let big: Vec<Change> = (0..200)
         .map(|n| {
             let mut big = record(&format!("t-big-{n}"));
-            big.private_ip = Some("x".repeat(4000));
-            Change::Server(Box::new(big))
+            big.private_ip = Some("x".repeat(4000).into());
+            Change::Server(Arc::new(big))
         })
         .collect();
     let fault = opened.store.commit(&big).unwrap_err().to_string();
@@ -461,8 +461,8 @@ fn a_past_is_what_was_there_in_its_span() {
         Change::Decided(decided(0, 1)),
         Change::Decided(decided(4, 2)),
         Change::Decided(decided(8, 3)),
-        Change::Server(Box::new(ended)),
-        Change::Server(Box::new(open.clone())),
+        Change::Server(Arc::new(ended)),
+        Change::Server(Arc::new(open.clone())),
         Change::Reading(fleet(), Reading::known(at(1), 9)),
         Change::Reading(fleet(), reading),
     ];

@@ -1,6 +1,7 @@
 //! Many servers: how often AWS is asked must not grow with them.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate::model::balancer::Balancer;
@@ -35,7 +36,7 @@ fn populate(cloud: &Cloud) {
     for fleet in 0..FLEETS {
         for server in 0..SERVERS {
             let fleet = format!("f{fleet}");
-            let pool = Pool { instance_type: Some("t3.small".to_owned()), subnet: None };
+            let pool = Pool { instance_type: Some("t3.small".into()), subnet: None };
             let token = Token::derive("main", &name(&fleet), now, server, &pool);
             let tags = [(tag::INSTALL, "main"), (tag::FLEET, fleet.as_str()), (tag::ROLE, "f")];
             let request = LaunchRequest {
@@ -46,7 +47,7 @@ fn populate(cloud: &Cloud) {
                 security_groups: Vec::new(),
                 instance_profile: None,
                 user_data: String::new(),
-                tags: tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+                tags: Arc::new(tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
             };
             state.world.add_foreign(&request).unwrap();
         }

@@ -224,7 +224,7 @@ fn follow(cue: &Cue, simulation: &mut Simulation, text: &mut String) {
 /// The instances a fleet has alive, the oldest first.
 fn alive(world: &World, fleet: &str) -> Vec<InstanceId> {
     let machines = world.machines().filter(|machine| {
-        machine.fleet() == Some(name(fleet)) && machine.lifecycle(world.now()).is_alive()
+        machine.fleet() == Some(&name(fleet)) && machine.lifecycle(world.now()).is_alive()
     });
     let mut found: Vec<_> = machines.map(|m| (m.launched_at, m.id.clone())).collect();
     found.sort();

@@ -386,7 +386,7 @@ fn in_another_account_nothing_is_launched_anew() {
     daemon.start();
     daemon.wait_in_service("app", 2);
     daemon.stop();
-    let ours = cloud.front.state().world.account().to_owned();
+    let ours = cloud.front.state().world.account().id.clone();
     cloud.front.state().world.move_to_account("999999999999");
     cloud.console_terminate(cloud.alive("app")[0].id.as_str());
     daemon.start();

@@ -106,7 +106,7 @@ impl Ask<'_> {
     }
 
     fn terms(&self, work: &WorkMemory) -> Terms {
-        let measured = || self.view.memory.boot();
+        let measured = || self.view.memory.boots.usual();
         Terms {
             boot: self.goal.boot_takes.unwrap_or_else(measured).as_secs_f64(),
             every: self.queue.every.as_secs_f64(),

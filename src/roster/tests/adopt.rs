@@ -26,7 +26,7 @@ fn an_adopted_server_is_one_of_the_fleet_and_no_stranger() {
     assert_eq!(scene.look(&web()).strangers.get(&id(7)), Some(&Stranger::NoToken));
     let records = handed(&scene, &fleet(), &[id(7)], &[by_hand(7)]).unwrap();
     for record in records {
-        scene.ledger.apply(&Change::Server(Box::new(record)));
+        scene.ledger.apply(&Change::Server(Arc::new(record)));
     }
     let roster = scene.look(&web());
     assert!(roster.strangers.is_empty(), "{:?}", roster.strangers);

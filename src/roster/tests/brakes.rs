@@ -40,7 +40,7 @@ fn launches_are_braked_by_what_the_journal_knows() {
     for (ended, launches) in cases {
         let mut scene = Scene::new((0..2).map(|n| record(n, minutes(600))).collect());
         for record in ended {
-            scene.ledger.apply(&Change::Server(Box::new(record)));
+            scene.ledger.apply(&Change::Server(Arc::new(record)));
         }
         let planned = scene.planned(&braked);
         let launched = planned.iter().any(|step| step.starts_with("launch"));

@@ -25,7 +25,7 @@ fn while_launches_fail_nobody_is_scaled_in_and_no_full_fleet_loses_its_sick() {
     };
     for (ago, goes) in [(5, false), (25, true)] {
         let mut scene = Scene::new(three().collect());
-        scene.ledger.apply(&Change::Server(Box::new(refused(ago))));
+        scene.ledger.apply(&Change::Server(Arc::new(refused(ago))));
         let roster = scene.look(&web());
         let decision = &decide::all(&web(), &roster)[&fleet()];
         let rules: Vec<&str> = decision.because.iter().map(Reason::rule).collect();
@@ -34,7 +34,7 @@ fn while_launches_fail_nobody_is_scaled_in_and_no_full_fleet_loses_its_sick() {
     }
     // One launch that went well since, and all is well.
     let mut scene = Scene::new(three().chain([record(3, minutes(2))]).collect());
-    scene.ledger.apply(&Change::Server(Box::new(refused(5))));
+    scene.ledger.apply(&Change::Server(Arc::new(refused(5))));
     assert_eq!(scene.look(&web()).fleets[&fleet()].failing, None);
     // A launch of another fleet that nobody answers says that EC2 does not.
     let asked = Asked { attempts: 2, last_attempt_at: now(), in_doubt: true, last_fault: None };
@@ -45,7 +45,7 @@ fn while_launches_fail_nobody_is_scaled_in_and_no_full_fleet_loses_its_sick() {
         ..refused(1)
     };
     let mut scene = Scene::new(three().collect());
-    scene.ledger.apply(&Change::Server(Box::new(other)));
+    scene.ledger.apply(&Change::Server(Arc::new(other)));
     assert!(scene.look(&web()).fleets[&fleet()].failing.is_some());
 
     // A full fleet with a sick server: its replacement could not come.
@@ -55,7 +55,7 @@ fn while_launches_fail_nobody_is_scaled_in_and_no_full_fleet_loses_its_sick() {
         if let Some(hold) = scene.ledger.overrides.get_mut(&OverrideKey::Hold(fleet())) {
             hold.capacity = 3;
         }
-        scene.ledger.apply(&Change::Server(Box::new(refused(ago))));
+        scene.ledger.apply(&Change::Server(Arc::new(refused(ago))));
         let sick = Health { at: now(), passed: Err("HTTP 500".to_owned()), failures: 3 };
         scene.seen.health.insert(id(0), sick.clone());
         scene.look(&web());

@@ -17,7 +17,7 @@ fn found(scene: &mut Scene, n: usize, found_ago: u64, age: u64) {
     scene.member(&id(n), Membership::OutOfService("Instance".to_owned()));
     let failing = Health { at: now(), passed: Err("HTTP 500".to_owned()), failures: 3 };
     scene.seen.health.insert(id(n), failing);
-    scene.ledger.apply(&Change::Server(Box::new(record)));
+    scene.ledger.apply(&Change::Server(Arc::new(record)));
 }
 
 fn phase(scene: &mut Scene, n: usize) -> Phase {

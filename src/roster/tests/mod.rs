@@ -75,7 +75,7 @@ fn record(n: usize, up: Duration) -> ServerRecord {
             security_groups: Vec::new(),
             instance_profile: None,
             user_data: String::new(),
-            tags: BTreeMap::new(),
+            tags: Arc::default(),
         })),
         launch: LaunchState::Launched(id(n)),
         launched_at: Some(at),
@@ -122,7 +122,7 @@ impl Scene {
         };
         for record in records {
             let instance = instance(&record);
-            scene.ledger.apply(&Change::Server(Box::new(record)));
+            scene.ledger.apply(&Change::Server(Arc::new(record)));
             scene.member(&instance.id, Membership::InService);
             scene.listed().insert(instance.id.clone(), instance);
         }
@@ -188,12 +188,12 @@ fn instance(record: &ServerRecord) -> Instance {
         launched_at: record.launched_at,
         instance_type: None,
         subnet: None,
-        private_ip: Some("10.0.0.1".to_owned()),
+        private_ip: Some("10.0.0.1".into()),
         public_ip: None,
         private_dns: None,
-        token: Some(record.token.to_string()),
+        token: Some(record.token.text()),
         tags: OurTags {
-            install: Some("main".to_owned()),
+            install: Some("main".into()),
             fleet: Some(fleet()),
             keep: false,
             auto_scaling_group: false,
@@ -256,7 +256,7 @@ fn a_time_that_no_boot_takes_is_no_boot_time() {
     quick.in_service_at = None;
     let mut scene = Scene::new(vec![waited, quick]);
     scene.look(&web());
-    assert_eq!(*scene.ledger.fleets[&fleet()].boots, [minutes(4)]);
+    assert_eq!(scene.ledger.fleets[&fleet()].boots, [minutes(4)].into_iter().collect());
 }
 
 #[test]
@@ -350,7 +350,7 @@ fn who_serves_is_not_scaled_in_on_the_strength_of_who_boots() {
     // Without a minimum uptime it is the one that boots that goes.
     let planned = scene.planned(&web());
     assert!(planned.iter().any(|step| step.contains(&format!("retire {}", id(2)))), "{planned:?}");
-    scene.ledger.apply(&Change::Server(Box::new(record(2, minutes(5)))));
+    scene.ledger.apply(&Change::Server(Arc::new(record(2, minutes(5)))));
     scene.member(&id(2), Membership::InService);
     let planned = scene.planned(&policy);
     assert!(planned.iter().any(|step| step.contains(&format!("retire {}", id(1)))), "{planned:?}");
@@ -384,7 +384,7 @@ fn when_the_only_servers_of_several_fleets_look_sick_at_once_none_is_replaced() 
         |record: ServerRecord| ServerRecord { fleet: FleetName::new("job").unwrap(), ..record };
     let mut scene = Scene::new(vec![sick(0), other(sick(1))]);
     assert_eq!(scene.planned(&policy), [""; 0]);
-    scene.ledger.apply(&Change::Server(Box::new(other(record(1, minutes(600))))));
+    scene.ledger.apply(&Change::Server(Arc::new(other(record(1, minutes(600))))));
     let planned = scene.planned(&policy);
     assert!(planned.iter().any(|step| step.contains(&format!("retire {}", id(0)))), "{planned:?}");
 }

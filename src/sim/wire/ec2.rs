@@ -189,7 +189,7 @@ fn instance(xml: &mut Xml, machine: &Machine, now: Timestamp) {
     if network {
         xml.maybe("subnetId", row.subnet)
             .text("vpcId", "vpc-0123456789abcdef0")
-            .maybe("privateIpAddress", row.private_ip);
+            .maybe("privateIpAddress", row.private_ip.as_deref());
     }
     if let Some(why) = row.state_reason {
         xml.element("stateReason", |xml| {
@@ -201,7 +201,7 @@ fn instance(xml: &mut Xml, machine: &Machine, now: Timestamp) {
         .list(("groupSet", "item"), &request.security_groups, |xml, group| {
             xml.text("groupId", group);
         })
-        .list(("tagSet", "item"), &machine.tags, |xml, (key, value)| {
+        .list(("tagSet", "item"), machine.tags(), |xml, (key, value)| {
             xml.text("key", key).text("value", value);
         });
 }
@@ -273,7 +273,7 @@ fn filters(form: &Form) -> Result<Vec<Filter>, Refusal> {
 impl Filter {
     fn admits(&self, machine: &Machine, now: Timestamp) -> bool {
         let any = |text: &str| self.values.iter().any(|pattern| matches(pattern, text));
-        let tags = &machine.tags;
+        let tags = machine.tags();
         match &self.by {
             By::Tag(key) => tags.get(key).is_some_and(|value| any(value)),
             By::TagKey => tags.keys().any(|key| any(key)),

@@ -2,6 +2,7 @@
 //! [`LaunchRequest`].
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -99,12 +100,12 @@ impl Form {
         Ok(LaunchRequest {
             token: Token::from_stored(self.get("ClientToken").unwrap_or_default()),
             image: self.image()?,
-            pool: Pool { instance_type: owned("InstanceType"), subnet },
+            pool: Pool { instance_type: self.get("InstanceType").map(Into::into), subnet: subnet.map(Into::into) },
             key_pair: owned("KeyName"),
             security_groups: security_groups.into_iter().map(str::to_owned).collect(),
             instance_profile: profile,
             user_data: self.user_data()?,
-            tags,
+            tags: Arc::new(tags),
         })
     }
 

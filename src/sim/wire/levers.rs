@@ -57,11 +57,11 @@ async fn instances(State(wire): State<WireWorld>) -> Json<Vec<Row>> {
         fleet: machine.fleet().map(|fleet| fleet.to_string()),
         token: machine.request.token.to_string(),
         serves: machine.serves(now),
-        address: machine.private_ip.clone(),
-        instance_type: machine.request.pool.instance_type.clone(),
-        subnet: machine.request.pool.subnet.clone(),
+        address: machine.private_ip.to_string(),
+        instance_type: machine.request.pool.instance_type.as_deref().map(str::to_owned),
+        subnet: machine.request.pool.subnet.as_deref().map(str::to_owned),
         user_data: machine.request.user_data.clone(),
-        tags: machine.tags.clone(),
+        tags: machine.tags().clone(),
         billed_seconds: machine.billed(now).as_secs(),
     });
     Json(rows.collect())
@@ -144,12 +144,15 @@ async fn foreign(
     let request = LaunchRequest {
         token: Token::from_stored(&wanted.token),
         image: Image::Id("ami-foreign".to_owned()),
-        pool: Pool { instance_type: wanted.instance_type, subnet: wanted.subnet },
+        pool: Pool {
+            instance_type: wanted.instance_type.map(Into::into),
+            subnet: wanted.subnet.map(Into::into),
+        },
         key_pair: None,
         security_groups: Vec::new(),
         instance_profile: None,
         user_data: String::new(),
-        tags: wanted.tags,
+        tags: wanted.tags.into(),
     };
     let id = wire.state().world.add_foreign(&request).map_err(refused)?;
     Ok(Json(json!({ "id": id.as_str() })))

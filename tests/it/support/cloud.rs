@@ -1,6 +1,7 @@
 //! The imagined cloud on a port of its own, and its truth at hand.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate::model::balancer::Balancer;
@@ -95,7 +96,7 @@ fleets:
         let now = Timestamp::now();
         let machines = state.world.machines();
         machines
-            .filter(|m| m.lifecycle(now).is_alive() && m.fleet() == Some(name(fleet)))
+            .filter(|m| m.lifecycle(now).is_alive() && m.fleet() == Some(&name(fleet)))
             .cloned()
             .collect()
     }
@@ -122,7 +123,7 @@ fleets:
             security_groups: Vec::new(),
             instance_profile: None,
             user_data: String::new(),
-            tags: tags.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            tags: Arc::new(tags.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()),
         };
         self.front.state().world.add_foreign(&request).unwrap()
     }

@@ -254,7 +254,7 @@ fn somebody_elses(simulation: &Simulation) -> InstanceId {
         security_groups: Vec::new(),
         instance_profile: None,
         user_data: String::new(),
-        tags: tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+        tags: Arc::new(tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
     };
     simulation.front.state().world.add_foreign(&request).unwrap()
 }

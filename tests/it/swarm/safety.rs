@@ -202,7 +202,7 @@ impl Run {
             }
             let record = books.get(token);
             // One whose tag somebody took off before any answer or list told of it cannot be found.
-            let findable = machine.tags.contains_key(tag::INSTALL)
+            let findable = machine.tags().contains_key(tag::INSTALL)
                 || record.is_some_and(ServerRecord::is_open);
             if lifecycle.is_alive() && findable {
                 let fleet = machine.request.tags.get(tag::FLEET).map_or("none", String::as_str);
