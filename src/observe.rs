@@ -105,13 +105,8 @@ async fn queues(
     let due = policy.fleets.values().filter_map(|fleet| {
         let last = ledger.fleets.get(&fleet.name).and_then(|memory| memory.last_reading());
         let at = fleet.poll_due(last.map(|reading| reading.at), now)?;
-        let source = &fleet.queue.as_ref()?.source;
-        (at <= now).then(|| QueueQuery {
-            fleet: fleet.name.clone(),
-            url: source.url.clone(),
-            json: source.json.clone(),
-            header: source.header.as_ref().map(|h| (h.name.clone(), h.secret.clone())),
-        })
+        let source = fleet.queue.as_ref()?.source.clone();
+        (at <= now).then(|| QueueQuery { fleet: fleet.name.clone(), source })
     });
     let asked = due.map(async |query| {
         let asking = info_span!("queue", fleet = %query.fleet);

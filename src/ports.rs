@@ -16,8 +16,8 @@ use crate::model::history::InForce;
 use crate::model::instance::{Instance, InstanceId};
 use crate::model::launch::LaunchRequest;
 use crate::model::ledger::{Change, Ledger};
-use crate::model::reading::Depth;
 pub use crate::model::reading::Health;
+use crate::model::reading::{Depth, QueueSource};
 use crate::model::shadow::{Imagined, ShadowChange};
 use crate::model::time::Timestamp;
 use crate::model::volume::Volume;
@@ -79,11 +79,7 @@ pub trait Balancers: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueQuery {
     pub fleet: FleetName,
-    pub url: String,
-    /// A JSON pointer to the number; `None`: the body is the number.
-    pub json: Option<String>,
-    /// Header name, and the name of the secret that holds its value.
-    pub header: Option<(String, String)>,
+    pub source: Arc<QueueSource>,
 }
 
 /// One health check to make.

@@ -1,10 +1,27 @@
-//! What a queue said, and when. A gap is a fact of its own, never a zero.
+//! Where a queue is asked, what it said, and when. A gap is a fact of its own, never a zero.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::instance::InstanceId;
 use super::time::Timestamp;
+
+/// Where a queue's length is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueSource {
+    pub url: String,
+    /// A JSON pointer to the number; `None`: the body is the number.
+    pub json: Option<String>,
+    /// A header whose value is in a file: `{ name: Authorization, secret: NAME }`.
+    pub header: Option<SecretHeader>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretHeader {
+    pub name: String,
+    /// `$CREDENTIALS_DIRECTORY/NAME`, else `/etc/tidegate/secrets/NAME`, else an absolute path.
+    pub secret: String,
+}
 
 /// How much work there is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -366,8 +366,13 @@ impl Server {
     }
 
     /// How it is named to people: its instance id, else its token.
+    pub fn name(&self) -> &str {
+        self.id().map_or_else(|| self.record.token.as_str(), InstanceId::as_str)
+    }
+
+    /// The same, to be kept.
     pub fn label(&self) -> String {
-        self.id().map_or_else(|| self.record.token.to_string(), ToString::to_string)
+        self.name().to_owned()
     }
 }
 

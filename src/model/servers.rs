@@ -2,8 +2,7 @@
 //! runs is asked for at every tick, and a busy day leaves many behind that no longer run.
 
 use std::borrow::Borrow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::Hash;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::fleet::FleetName;
@@ -16,9 +15,9 @@ use super::time::Timestamp;
 #[derive(Debug, Clone, Default)]
 pub struct Servers {
     fleets: BTreeMap<FleetName, OfFleet>,
-    places: HashMap<Token, Place>,
+    places: BTreeMap<Token, Place>,
     /// The token of each instance that is known; of two, the open record's.
-    token_of: HashMap<InstanceId, Token>,
+    token_of: BTreeMap<InstanceId, Token>,
     /// Those that were not launched from these books.
     found: BTreeSet<Token>,
 }
@@ -49,6 +48,15 @@ pub struct OfFleet {
 /// Records in the order in which they were over: of a day's, a tick asks for the last hour's.
 type Ended = BTreeMap<(Timestamp, Token), Arc<ServerRecord>>;
 
+/// What a fleet has before its first launch.
+pub static NONE: OfFleet = OfFleet {
+    open: BTreeMap::new(),
+    proven: Ended::new(),
+    failed: Ended::new(),
+    refused: Ended::new(),
+    last_proven: None,
+};
+
 impl Servers {
     /// Takes in a record, in place of an earlier one with the same token.
     pub fn insert(&mut self, record: Arc<ServerRecord>) {
@@ -74,7 +82,7 @@ impl Servers {
         }
     }
 
-    pub fn get<T: Hash + Ord + ?Sized>(&self, token: &T) -> Option<&ServerRecord>
+    pub fn get<T: Ord + ?Sized>(&self, token: &T) -> Option<&ServerRecord>
     where
         Token: Borrow<T>,
     {

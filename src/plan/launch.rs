@@ -214,10 +214,8 @@ impl<'a> Spread<'a> {
             let mut order: Vec<_> = self.subnets.iter_mut().collect();
             order.sort_by_key(|(_, servers)| *servers);
             for (subnet, servers) in order {
-                let pool = Pool {
-                    instance_type: kind.map(Into::into),
-                    subnet: subnet.map(Into::into),
-                };
+                let pool =
+                    Pool { instance_type: kind.map(Into::into), subnet: subnet.map(Into::into) };
                 if !cold.iter().any(|cold| covers(&cold.scope, &pool)) {
                     *servers = servers.saturating_add(1);
                     return Ok(pool);

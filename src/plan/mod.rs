@@ -43,8 +43,8 @@ pub fn plan(
             continue;
         };
         // What is only told takes nothing from those that act.
-        let mut told = budget.clone();
-        let budget = if fleet.mode == Mode::Act { &mut budget } else { &mut told };
+        let mut told = (fleet.mode == Mode::Observe).then(|| budget.clone());
+        let budget = told.as_mut().unwrap_or(&mut budget);
         let mut draft = Draft::new(view, Some(fleet), roster.clocks());
         draft.finish();
         draft.clear_leftovers(roster);

@@ -27,6 +27,7 @@ use crate::model::balancer::Balancer;
 use crate::model::capacity::{Bounds, Capacity};
 use crate::model::fleet::FleetName;
 use crate::model::launch::Image;
+use crate::model::reading::QueueSource;
 use crate::model::time::{self, Timestamp};
 
 pub use self::calendar::Schedule;
@@ -175,7 +176,7 @@ pub struct HealthPolicy {
 
 #[derive(Debug, Clone)]
 pub struct QueuePolicy {
-    pub source: QueueSource,
+    pub source: Arc<QueueSource>,
     pub every: Duration,
     pub rule: QueueRule,
     pub if_unreadable: IfUnreadable,
@@ -222,23 +223,6 @@ impl Goal {
         let boot = self.boot_takes.unwrap_or(boot);
         every.saturating_add(boot).saturating_sub(self.start_within)
     }
-}
-
-/// Where a queue's length is read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QueueSource {
-    pub url: String,
-    /// A JSON pointer to the number; `None`: the body is the number.
-    pub json: Option<String>,
-    /// A header whose value is in a file: `{ name: Authorization, secret: NAME }`.
-    pub header: Option<SecretHeader>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SecretHeader {
-    pub name: String,
-    /// `$CREDENTIALS_DIRECTORY/NAME`, else `/etc/tidegate/secrets/NAME`, else an absolute path.
-    pub secret: String,
 }
 
 /// Over `above` waiting jobs: launch `add` servers.

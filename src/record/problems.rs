@@ -145,10 +145,12 @@ fn found_again(roster: &Roster) -> Option<Concern> {
         server.record.request.is_none() && launched_by_us && age < FOUND_TOLD
     });
     let n = found.count();
-    let text = format!(
-        "{n} servers of ours were in EC2 and not in the journal: it was lost, or is an old copy; they are counted again, overrides are lost"
-    );
-    (n > 0).then(|| Concern::new("servers-found", None, text))
+    (n > 0).then(|| {
+        let text = format!(
+            "{n} servers of ours were in EC2 and not in the journal: it was lost, or is an old copy; they are counted again, overrides are lost"
+        );
+        Concern::new("servers-found", None, text)
+    })
 }
 
 /// How far the clocks of this host and of EC2 may differ without anybody being suspected.
@@ -250,7 +252,7 @@ fn queue(name: &FleetName, decision: &Decision) -> Option<Concern> {
 
 fn ailing(name: &FleetName, server: &Server, policy: &Policy, now: Timestamp) -> Option<Concern> {
     let grace = policy.fleets.get(name).map_or(PATIENCE, |fleet| fleet.grace);
-    let label = server.label();
+    let label = server.name();
     let age = time::since(now, server.record.planned_at);
     let ailing = server.ailing.as_deref().unwrap_or("no check could be made");
     let (kind, text) = match &server.phase {

@@ -26,7 +26,7 @@ use crate::model::roster::{
     BalancerView, Blind, Cold, FleetView, Leftover, Roster, Server, Stranger,
 };
 use crate::model::server::{GoneHow, ServerRecord};
-use crate::model::servers::OfFleet;
+use crate::model::servers::{self, OfFleet};
 use crate::model::time::{self, Timestamp};
 use crate::policy::{FleetPolicy, Policy, QueuePolicy, Rate};
 
@@ -47,14 +47,13 @@ const CLOCK_WRONG: Duration = Duration::from_mins(5);
 /// Where everything stands, from a ledger that has taken in what [`note()`] found.
 pub fn derive(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Roster {
     let blind = blindness(ledger, seen);
-    let nothing = OfFleet::default();
     let account = breaker::cold_account(ledger, seen.now);
     let unanswered = breaker::unanswered(ledger);
     let desk = Desk { policy, ledger, seen, account, unanswered };
     let mut fleets = BTreeMap::new();
     let mut leftovers = Vec::new();
     for (name, fleet) in &policy.fleets {
-        let records = ledger.servers.of_fleet(name).unwrap_or(&nothing);
+        let records = ledger.servers.of_fleet(name).unwrap_or(&servers::NONE);
         let view = desk.view(Some(fleet), name, records);
         leftovers.extend(left_in_balancer(&view, records, seen));
         fleets.insert(name.clone(), view);

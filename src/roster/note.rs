@@ -224,10 +224,13 @@ impl Note<'_> {
         }
     }
 
-    /// The listed instances that no open record names.
     fn unclaimed<'b>(&'b self, listed: &'b BTreeMap<InstanceId, Instance>) -> Unclaimed<'b> {
         let servers = &self.ledger.servers;
         let unclaimed = listed.values().filter_map(|instance| {
+            // Of one that is ending nothing is asked but what it was launched for.
+            if instance.lifecycle.is_ending() {
+                return Some((instance, None));
+            }
             let record = servers.of_instance(&instance.id);
             if record.is_some_and(ServerRecord::is_open) {
                 return None;
@@ -284,8 +287,8 @@ impl Note<'_> {
     }
 }
 
-/// Listed instances that no open record names, each with the record that knows it by its id or by
-/// its token.
+/// Listed instances that are ending, or that no open record names: these with the record that knows
+/// them by their ids or by their tokens.
 struct Unclaimed<'a>(Vec<(&'a Instance, Option<&'a ServerRecord>)>);
 
 impl Unclaimed<'_> {

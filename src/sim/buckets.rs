@@ -35,11 +35,10 @@ impl Buckets {
             // Load balancers have buckets of their own, of which nothing is published.
             _ => &[],
         };
-        let levels: Vec<_> =
-            needed.iter().map(|figures| (figures.0, self.level(*figures, now))).collect();
-        let enough = levels.iter().all(|(_, level)| *level >= 1.0);
-        if enough {
-            self.levels.extend(levels.into_iter().map(|(name, level)| (name, (level - 1.0, now))));
+        let enough = needed.iter().all(|figures| self.level(*figures, now) >= 1.0);
+        for figures in needed.iter().filter(|_| enough) {
+            let level = self.level(*figures, now);
+            self.levels.insert(figures.0, (level - 1.0, now));
         }
         enough
     }

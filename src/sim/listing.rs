@@ -22,9 +22,7 @@ impl World {
     /// DescribeInstances, filtered by the install tag.
     pub fn instances(&mut self, install: &str) -> Result<Vec<Instance>, Fault> {
         let now = self.now();
-        let ours = |machine: &&Machine| {
-            machine.install() == Some(install)
-        };
+        let ours = |machine: &&Machine| machine.install() == Some(install);
         Ok(self.listing()?.filter(ours).map(|machine| machine.describe(now)).collect())
     }
 

@@ -120,7 +120,8 @@ impl World {
 
     /// Takes the install's tag off, or puts the one on that keeps it.
     fn mislabel(&mut self, id: &InstanceId, back: Timestamp) {
-        let install = self.machine(id).and_then(|machine| machine.tags().get(tag::INSTALL).cloned());
+        let install =
+            self.machine(id).and_then(|machine| machine.tags().get(tag::INSTALL).cloned());
         let amends = match install {
             Some(install) if self.people.whims.chance(0.5) => {
                 self.console_untag(id, tag::INSTALL);

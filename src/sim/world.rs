@@ -205,7 +205,7 @@ impl World {
                 "Request limit exceeded.",
             ));
         }
-        if is_of_balancers(call) && self.balancers_fail() {
+        if self.has(Trouble::DeadBalancer) && is_of_balancers(call) && self.balancers_fail() {
             return Err(Fault::new(
                 FaultKind::Ambiguous,
                 "InternalFailure",
@@ -377,10 +377,10 @@ impl World {
 
     /// The instances that serve, of one fleet.
     pub fn serving(&self, fleet: &FleetName) -> Vec<InstanceId> {
-        let serving = self.machines.values().filter(|machine| {
-            machine.serves(self.now)
-                && machine.fleet() == Some(fleet)
-        });
+        let serving = self
+            .machines
+            .values()
+            .filter(|machine| machine.serves(self.now) && machine.fleet() == Some(fleet));
         serving.map(|machine| machine.id.clone()).collect()
     }
 

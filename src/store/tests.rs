@@ -66,10 +66,7 @@ fn record(token: &str) -> ServerRecord {
     let request = LaunchRequest {
         token: Token::from_stored(token),
         image: Image::Template { name: "web".to_owned(), version: "7".to_owned() },
-        pool: Pool {
-            instance_type: Some("t3.small".into()),
-            subnet: Some("subnet-1".into()),
-        },
+        pool: Pool { instance_type: Some("t3.small".into()), subnet: Some("subnet-1".into()) },
         key_pair: Some("main".to_owned()),
         security_groups: vec!["sg-1".to_owned()],
         instance_profile: None,

@@ -1,5 +1,6 @@
 //! The queue's part of a fleet.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Context;
@@ -8,12 +9,11 @@ use super::goal;
 use super::health::url;
 use super::section::{Section, formed, text, whole};
 use crate::model::capacity::Capacity;
+use crate::model::reading::{QueueSource, SecretHeader};
 use crate::model::time;
 use crate::policy::file::{self, Entry};
 use crate::policy::problem::{Problem, Problems, quote};
-use crate::policy::{
-    IfUnreadable, QueuePolicy, QueueRule, QueueSource, ScaleIn, ScaleOut, SecretHeader,
-};
+use crate::policy::{IfUnreadable, QueuePolicy, QueueRule, ScaleIn, ScaleOut};
 
 /// A queue longer than this is a misreading.
 const JOBS_MAX: u64 = 1_000_000_000;
@@ -55,7 +55,7 @@ pub(super) fn read(
     let if_unreadable =
         section.get("if_unreadable").and_then(|entry| if_unreadable(entry, limits, out));
     Some(QueuePolicy {
-        source: source?,
+        source: Arc::new(source?),
         every,
         rule: rule?,
         if_unreadable: if_unreadable.unwrap_or(IfUnreadable::Hold),

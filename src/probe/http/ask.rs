@@ -8,7 +8,7 @@ use reqwest::header::{HeaderName, HeaderValue};
 use super::{body, cause, guard};
 use crate::custody;
 use crate::model::fault::printable;
-use crate::model::reading::Depth;
+use crate::model::reading::{Depth, SecretHeader};
 use crate::ports::QueueQuery;
 use crate::probe::queue::{BODY_AT_MOST, reading};
 
@@ -20,9 +20,9 @@ pub(super) async fn read(
     secret_dirs: &[PathBuf],
     query: &QueueQuery,
 ) -> Result<Depth, String> {
-    let url = guard::allowed(&query.url)?;
+    let url = guard::allowed(&query.source.url)?;
     let mut request = client.get(url).timeout(LIMIT).header("cache-control", "no-cache");
-    if let Some((name, secret)) = &query.header {
+    if let Some(SecretHeader { name, secret }) = &query.source.header {
         let name: HeaderName =
             name.parse().map_err(|_| "the header's name is no name".to_owned())?;
         request = request.header(name, header(secret_dirs, secret)?);
@@ -36,7 +36,7 @@ pub(super) async fn read(
         return Err(format!("HTTP {}", status.as_u16()));
     }
     let answer = body(response, BODY_AT_MOST).await.map_err(|error| cause(&error, LIMIT))?;
-    reading(&answer, query.json.as_deref())
+    reading(&answer, query.source.json.as_deref())
 }
 
 /// The secret `name` as a header's value.

@@ -100,7 +100,10 @@ impl Form {
         Ok(LaunchRequest {
             token: Token::from_stored(self.get("ClientToken").unwrap_or_default()),
             image: self.image()?,
-            pool: Pool { instance_type: self.get("InstanceType").map(Into::into), subnet: subnet.map(Into::into) },
+            pool: Pool {
+                instance_type: self.get("InstanceType").map(Into::into),
+                subnet: subnet.map(Into::into),
+            },
             key_pair: owned("KeyName"),
             security_groups: security_groups.into_iter().map(str::to_owned).collect(),
             instance_profile: profile,

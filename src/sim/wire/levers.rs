@@ -54,7 +54,7 @@ async fn instances(State(wire): State<WireWorld>) -> Json<Vec<Row>> {
     let rows = state.world.machines().map(|machine| Row {
         id: machine.id.to_string(),
         state: machine.lifecycle(now).as_str(),
-        fleet: machine.fleet().map(|fleet| fleet.to_string()),
+        fleet: machine.fleet().map(ToString::to_string),
         token: machine.request.token.to_string(),
         serves: machine.serves(now),
         address: machine.private_ip.to_string(),
