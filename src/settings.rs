@@ -88,7 +88,8 @@ fn default_state_dir() -> PathBuf {
         return PathBuf::from(dirs.split(':').next().unwrap_or(&dirs));
     }
     let usual = PathBuf::from("/var/lib/tidegate");
-    if usual.is_dir() {
+    // A link whose target this user may not look at is the service's folder all the same.
+    if usual.symlink_metadata().is_ok() {
         return usual;
     }
     let home = path("XDG_STATE_HOME")

@@ -42,6 +42,9 @@ pub struct FleetStatus {
     pub because: Vec<ReasonView>,
     pub reading: Option<ReadingView>,
     pub instances: Vec<InstanceView>,
+    /// Members of its load balancer that are servers of no fleet; they are not counted.
+    #[serde(default)]
+    pub others: Vec<String>,
     /// Since when the last told decision stands.
     #[serde(default)]
     pub since: Option<String>,
@@ -156,6 +159,7 @@ impl FleetStatus {
             because: because.iter().map(reason).collect(),
             reading: view.memory.last_reading().map(ReadingView::of),
             instances: view.servers.iter().map(|s| InstanceView::of(s, &policy.zone)).collect(),
+            others: view.others.iter().map(ToString::to_string).collect(),
             since: view.memory.last_decision.as_ref().map(|last| last.at.to_string()),
             next_reading: next_reading.map(|at| at.to_string()),
             next_look: decision.and_then(|d| d.next_look).map(|at| at.to_string()),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 
 use super::view::{FleetStatus, ReadingView};
+use crate::model::reading::jobs;
 use crate::model::time::{self, Timestamp};
 
 /// An instant of a view.
@@ -60,7 +61,7 @@ impl Teller {
                 let oldest = reading.oldest_seconds.map(std::time::Duration::from_secs);
                 let oldest =
                     oldest.map(|oldest| format!(", the oldest for {}", time::text(oldest)));
-                format!("{waiting} jobs waiting{}{when}", oldest.unwrap_or_default())
+                format!("{} waiting{}{when}", jobs(waiting), oldest.unwrap_or_default())
             }
             (None, why) => {
                 format!("not readable: {}{when}", why.as_deref().unwrap_or("no cause known"))
@@ -75,17 +76,26 @@ impl Teller {
         let look = fleet.next_look.as_deref().and_then(local);
         match (reading, look) {
             (Some(reading), Some(look)) => {
-                format!(
-                    "the queue is read at {reading}; otherwise the answer may differ from {look} on"
-                )
+                format!("the queue is read at {reading}; whatever it says, look again at {look}")
             }
             (Some(reading), None) => format!("the queue is read at {reading}"),
-            (None, Some(look)) => format!("the answer may differ from {look} on"),
+            (None, Some(look)) => format!("nothing changes before {look}"),
             (None, None) => {
                 "nothing is due: only an edit, an order or a lost server changes this".to_owned()
             }
         }
     }
+}
+
+/// Who else is in the fleet's load balancer, and how they are handed over.
+pub fn others(fleet: &FleetStatus) -> Option<String> {
+    let first = fleet.others.first()?;
+    let (n, more) = (fleet.others.len(), if fleet.others.len() > 1 { " …" } else { "" });
+    let (are, them) = if n == 1 { ("is", "it") } else { ("are", "them") };
+    Some(format!(
+        "{n} more in its load balancer {are} not tidegate's: not counted, never touched; `tidegate adopt {} {first}{more}` hands {them} over",
+        fleet.name
+    ))
 }
 
 /// How many servers are in each phase.

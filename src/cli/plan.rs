@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::check::{self, Finding};
+use super::journal::JournalFile;
 use super::out::{counted, say};
 use super::status::text;
 use super::{FINDING, Failure, runtime, world};
@@ -33,7 +34,7 @@ pub(crate) fn run(args: &PlanArgs, settings: &Settings, json: bool) -> Result<()
     let policy = check::usable(&settings.config, settings)?;
     let now = check::now();
     let database = settings.state_dir.join(DATABASE);
-    let known = SqliteStore::peek(&database, now).map_err(anyhow::Error::new)?;
+    let known = JournalFile::of(settings).at(|path| SqliteStore::peek(path, now))?;
     if known.is_none() {
         eprintln!("no journal at {}: planned as by a daemon that starts now", database.display());
     }

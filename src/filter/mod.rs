@@ -169,6 +169,7 @@ impl Filter {
             breaker: Breaker::Closed { failures: 0 },
             cold: Vec::new(),
             failing: None,
+            others: Vec::new(),
         }
     }
 

@@ -63,6 +63,11 @@ pub struct Reading {
     pub depth: Result<Depth, String>,
 }
 
+/// `1 job`, `20 jobs`.
+pub fn jobs(n: u64) -> String {
+    if n == 1 { "1 job".to_owned() } else { format!("{n} jobs") }
+}
+
 impl Reading {
     pub fn known(at: Timestamp, waiting: u64) -> Self {
         Self { at, depth: Ok(Depth::of(waiting)) }

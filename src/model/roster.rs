@@ -145,6 +145,9 @@ pub struct FleetView {
     pub cold: Vec<Cold>,
     /// No launch has succeeded of late, and some have failed.
     pub failing: Option<Failing>,
+    /// Members of its balancer that are servers of no fleet: what ran before, or what a person put
+    /// there. They are told, and never counted or touched.
+    pub others: Vec<InstanceId>,
 }
 
 /// Launches that fail: what happened last, and until when that counts.

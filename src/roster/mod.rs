@@ -131,10 +131,19 @@ impl Desk<'_> {
                 .filter(|_| {
                     memory.decided_by.as_ref().is_some_and(|by| **by != *self.policy.digest)
                 }),
+            others: self.others(&balancer),
             servers,
             memory,
             balancer,
         }
+    }
+
+    /// Who else is in a balancer.
+    fn others(&self, balancer: &BalancerView) -> Vec<InstanceId> {
+        let BalancerView::Readable(balancer) = balancer else { return Vec::new() };
+        let Some(Ok(members)) = self.seen.balancers.get(balancer) else { return Vec::new() };
+        let known = |id: &InstanceId| self.ledger.servers.of_instance(id).is_some();
+        members.keys().filter(|id| !known(id)).cloned().collect()
     }
 }
 

@@ -222,21 +222,34 @@ impl Store for SqliteStore {
 
 /// The file, opened to be read only.
 pub(super) fn looked_at(path: &Path) -> Result<Option<Connection>, StoreFault> {
-    if !path.exists() {
-        return Ok(None);
+    match std::fs::metadata(path) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(closed()),
+        Err(error) => return Err(StoreFault(error.to_string())),
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(|e| fault(&e))?;
+    let unopened = |error: &rusqlite::Error| match error.sqlite_error_code() {
+        // It is there: the file is, or its log and the log's index may not be made.
+        Some(rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::ReadOnly) => closed(),
+        _ => fault(error),
+    };
+    let connection = Connection::open_with_flags(path, flags).map_err(|e| unopened(&e))?;
     connection.busy_timeout(BUSY_FOR).map_err(|e| fault(&e))?;
     let version: u32 = connection
         .pragma_query_value(None, "user_version", |row| row.get(0))
-        .map_err(|e| fault(&e))?;
+        .map_err(|e| unopened(&e))?;
     if usize::try_from(version).unwrap_or(usize::MAX) < MIGRATIONS.len() {
         let why =
             "it was written by an older tidegate: restart the daemon, which brings it up to date";
         return Err(StoreFault(why.to_owned()));
     }
     Ok(Some(connection))
+}
+
+/// The journal belongs to the daemon's user, and to nobody else.
+fn closed() -> StoreFault {
+    StoreFault("the journal is not open to this user: ask as root, with `sudo`".to_owned())
 }
 
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {

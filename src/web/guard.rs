@@ -29,10 +29,11 @@ pub(super) async fn for_us(State(site): State<Site>, request: Request, next: Nex
     if asks_for_us(request.uri(), request.headers(), site.address) {
         return next.run(request).await;
     }
+    let ip = site.address.ip();
+    let own = if ip.is_loopback() { String::new() } else { format!(", {ip}") };
     let told = format!(
-        "this is tidegate, which answers to localhost, 127.0.0.1, [::1] and {} only: a proxy in \
-         front of it has to set the Host header so\n",
-        site.address.ip()
+        "this is tidegate, which answers to localhost, 127.0.0.1, [::1]{own} and to no other name: \
+         a proxy in front of it has to set the Host header so\n"
     );
     (StatusCode::MISDIRECTED_REQUEST, told).into_response()
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::row;
 use crate::admin::view::{FleetStatus, StatusView};
-use crate::admin::words::{Teller, at, servers};
+use crate::admin::words::{Teller, at, others, servers};
 use crate::cli::out::say;
 use crate::cli::{FAILED, Failure, client, runtime};
 use crate::model::fleet::FleetName;
@@ -51,6 +51,9 @@ fn tell(teller: &Teller, fleet: &FleetStatus) -> Result<(), Failure> {
         row("measured", &teller.reading(reading), None)?;
     }
     row("servers", &servers(fleet), None)?;
+    if let Some(others) = others(fleet) {
+        row("beside", &others, None)?;
+    }
     for (n, reason) in fleet.because.iter().enumerate() {
         let line = reason.line.filter(|line| !reason.text.contains(&format!("line {line}")));
         row(if n == 0 { "because" } else { "" }, &reason.text, line)?;

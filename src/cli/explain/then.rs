@@ -10,6 +10,7 @@ use crate::cli::out::say;
 use crate::cli::{Failure, USAGE, check, moment};
 use crate::model::fleet::FleetName;
 use crate::model::history::Decided;
+use crate::model::reading::jobs;
 use crate::model::time::{self, Timestamp};
 use crate::settings::Settings;
 use crate::story::{self, Story, made};
@@ -74,7 +75,7 @@ fn print(story: &Story) -> Result<(), Failure> {
         let said = match &reading.depth {
             Ok(depth) => {
                 let oldest = depth.oldest.map(|o| format!(", the oldest for {}", time::text(o)));
-                format!("{} jobs waiting{}", depth.waiting, oldest.unwrap_or_default())
+                format!("{} waiting{}", jobs(depth.waiting), oldest.unwrap_or_default())
             }
             Err(why) => format!("not readable: {why}"),
         };

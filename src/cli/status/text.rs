@@ -3,6 +3,7 @@
 use jiff::tz::TimeZone;
 
 use crate::admin::view::{FleetStatus, InstanceView, ProblemView, ReadingView, StatusView};
+use crate::admin::words::others;
 use crate::model::time::{self, Timestamp};
 
 /// The zone that its times are told in.
@@ -31,6 +32,7 @@ pub(in crate::cli) fn fleet(fleet: &FleetStatus, zone: &TimeZone) -> Vec<String>
     )];
     lines.extend(fleet.because.iter().map(|reason| format!("  because  {}", reason.text)));
     lines.extend(fleet.reading.as_ref().map(|read| format!("  queue    {}", reading(read, zone))));
+    lines.extend(others(fleet).map(|others| format!("  beside   {others}")));
     lines.extend(fleet.instances.iter().map(|one| format!("  {}", instance(one, zone))));
     lines
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::model::capacity::Capacity;
+use crate::model::reading;
 use crate::model::time;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,16 +111,19 @@ impl GoalReason {
                 time::text(*within)
             ),
             Self::Kept { waiting, within, capacity } => format!(
-                "{waiting} jobs waiting, all start within {} on {capacity} servers",
+                "{} waiting, all start within {} on {capacity} servers",
+                reading::jobs(*waiting),
                 time::text(*within)
             ),
             Self::Spare { waiting, capacity, remove } => {
                 format!(
-                    "{waiting} jobs waiting, nobody is late without {remove} of {capacity} servers"
+                    "{} waiting, nobody is late without {remove} of {capacity} servers",
+                    reading::jobs(*waiting)
                 )
             }
             Self::Doubted { before, waiting } => format!(
-                "{before} jobs waiting before and {waiting} now, faster than servers can have started them: none goes before a second reading says so"
+                "{} waiting before and {waiting} now, faster than servers can have started them: none goes before a second reading says so",
+                reading::jobs(*before)
             ),
             Self::TakenBack { servers } => format!("{servers} draining servers are taken back"),
             Self::Foreseen { jobs, within } => format!(

@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::Reason;
 use crate::model::capacity::Capacity;
+use crate::model::reading::jobs;
 use crate::model::roster::Block;
 use crate::model::time::{self, Timestamp};
 
@@ -32,19 +33,19 @@ impl Reason {
                 format!("{add} more, launched by {owner} until {}", local(until))
             }
             Self::QueueAbove { waiting, above, add } => {
-                format!("{waiting} jobs waiting, over {above}: add {add}")
+                format!("{} waiting, over {above}: add {add}", jobs(*waiting))
             }
             Self::QueueBelow { waiting, below, remove: 0 } => {
-                format!("{waiting} jobs waiting, under {below}: nothing to remove")
+                format!("{} waiting, under {below}: nothing to remove", jobs(*waiting))
             }
             Self::QueueBelow { waiting, below, remove } => {
-                format!("{waiting} jobs waiting, under {below}: remove {remove}")
+                format!("{} waiting, under {below}: remove {remove}", jobs(*waiting))
             }
             Self::QueueBetween { waiting, below, above } => {
-                format!("{waiting} jobs waiting, between {below} and {above}: no change")
+                format!("{} waiting, between {below} and {above}: no change", jobs(*waiting))
             }
             Self::QueueAnswered { waiting, read_at } => {
-                format!("{waiting} jobs waiting at {}: answered with a step", local(read_at))
+                format!("{} waiting at {}: answered with a step", jobs(*waiting), local(read_at))
             }
             Self::QueueUnreadable { why, since, at_least } => {
                 format!("queue unreadable since {} ({why}): {}", local(since), holds(*at_least))

@@ -14,6 +14,7 @@ use super::{document, top};
 use crate::model::fault::printable;
 use crate::model::fleet::FleetName;
 use crate::model::history::{id, of_id};
+use crate::model::reading::jobs;
 use crate::model::time::{self, Timestamp};
 use crate::ports::StoreFault;
 use crate::store;
@@ -83,7 +84,7 @@ fn told(story: &Story, clock: &Clock) -> Markup {
                 dd {
                     @match &reading.depth {
                         Ok(depth) => {
-                            (depth.waiting) " jobs waiting"
+                            (jobs(depth.waiting)) " waiting"
                             @if let Some(oldest) = depth.oldest { ", the oldest for " (time::text(oldest)) }
                         }
                         Err(why) => { "not readable: " (printable(why, 300)) }

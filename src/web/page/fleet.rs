@@ -5,21 +5,21 @@ use maud::{Markup, html};
 use super::charts::{self, Drawings};
 use super::{Facts, Sheet};
 use crate::admin::view::FleetStatus;
-use crate::admin::words::{Teller, servers};
+use crate::admin::words::{Teller, others, servers};
 use crate::model::fault::printable;
 use crate::model::fleet::FleetName;
 
 /// What a person looks for first, in a word and a shape: never by colour alone.
 fn state(sheet: &Sheet<'_>, fleet: &FleetStatus) -> (&'static str, &'static str, &'static str) {
-    let capacity = fleet.capacity;
+    let (capacity, observed) = (fleet.capacity, fleet.mode == "observe");
     if sheet.has_problem(fleet) {
         ("bad", "■", "problem")
     } else if fleet.mode == "unmanaged" {
         ("odd", "◇", "not in the policy")
     } else if fleet.desired.is_some_and(|desired| desired > capacity) {
-        ("busy-state", "▲", "growing")
+        ("busy-state", "▲", if observed { "would grow" } else { "growing" })
     } else if fleet.desired.is_some_and(|desired| desired < capacity) {
-        ("busy-state", "▼", "shrinking")
+        ("busy-state", "▼", if observed { "would shrink" } else { "shrinking" })
     } else if !fleet.left_out.is_empty() {
         ("odd", "◆", "held back")
     } else if fleet.in_service < capacity {
@@ -99,6 +99,7 @@ pub(super) fn now(sheet: &Sheet<'_>, fleet: &FleetStatus) -> Markup {
             p.quiet { (if step.mode == "observe" { "would: " } else { "did: " }) (step.text) }
         }
         (figures(sheet, fleet))
+        @if let Some(others) = others(fleet) { p.quiet { (others) "." } }
         p.quiet { "Servers: " (servers(fleet)) ". Next: " (teller.next(fleet)) "." }
     }
 }
