@@ -147,6 +147,10 @@ where
                 let text = "no AWS credentials were found: set AWS_PROFILE or AWS_ACCESS_KEY_ID, or give the host an instance role";
                 return Fault::new(FaultKind::Credentials, "NoCredentials", text);
             }
+            if failure.is_other() && text.contains("missing signing region") {
+                let text = "no AWS region is known: set `region` in the policy file, AWS_REGION, or the region of the profile";
+                return Fault::new(FaultKind::Config, "NoRegion", text);
+            }
             Fault::new(FaultKind::Ambiguous, "NoConnection", &text)
         }
         SdkError::ResponseError(_) => {

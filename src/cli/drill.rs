@@ -246,13 +246,14 @@ fn stage(policy: &mut Policy, port: u16) -> Vec<String> {
         }
         let to_a_goal = fleet.goal().is_some();
         if let Some(queue) = &mut fleet.queue {
-            queue.source.url = format!("http://127.0.0.1:{port}/queue/{}", fleet.name);
-            queue.source.json = None;
+            let source = Arc::make_mut(&mut queue.source);
+            source.url = format!("http://127.0.0.1:{port}/queue/{}", fleet.name);
+            source.json = None;
             if to_a_goal {
-                queue.source.url.push_str(".json");
-                queue.source.json = Some("/waiting".to_owned());
+                source.url.push_str(".json");
+                source.json = Some("/waiting".to_owned());
             }
-            queue.source.header = None;
+            source.header = None;
             said.push(format!(
                 "drill: the queue of {} is read at {}",
                 fleet.name, queue.source.url

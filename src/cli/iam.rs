@@ -91,9 +91,6 @@ fn least(
         serde_json::from_str(&text).context("failed to read the policy this is made of")?;
     let launches: Vec<&LaunchPolicy> = policy.fleets.values().map(|fleet| &fleet.launch).collect();
     let mut remarks = Vec::new();
-    if place.account == "*" {
-        remarks.push("no --account is given: `*` stands in its place".to_owned());
-    }
     let roles = roles(&launches, args, &mut remarks);
     let (classic, groups) = balancers(policy, place);
     let topics = topics(policy);
@@ -132,6 +129,9 @@ fn least(
             "Action": "ssm:GetParameters",
             "Resource": parameters,
         }));
+    }
+    if place.account == "*" && document.to_string().contains(":*:") {
+        remarks.push("no --account is given: `*` stands in its place".to_owned());
     }
     Ok((document, remarks))
 }

@@ -63,7 +63,8 @@ pub(crate) fn run(args: &PlanArgs, settings: &Settings, json: bool) -> Result<()
 
 fn print(view: &PlanView, policy: &Policy, blind: Option<String>) -> Result<(), Failure> {
     if let Some(blind) = blind {
-        say!("nothing can be planned: {blind}")?;
+        // Nothing is known of any fleet, and figures would be made of that.
+        return say!("nothing can be planned: {blind}");
     }
     for fleet in &view.fleets {
         for line in text::fleet(fleet, &policy.zone) {

@@ -1,7 +1,10 @@
 //! The command line as a person or a script meets it: closed pipes, missing daemons, slips.
 
+use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::Stdio;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use crate::support::binary::Daemon;
 
@@ -34,6 +37,38 @@ fn without_a_daemon_one_is_told_how_to_start_it() {
     let output = daemon.ask(&["--json", "status"]);
     let said: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
     assert!(said["error"].as_str().unwrap().contains("no daemon listens"), "{said}");
+}
+
+/// A user who may not look into the journal is told so, and not that there is none.
+#[test]
+fn a_journal_that_is_not_open_is_not_told_as_absent() {
+    let daemon = Daemon::new(NOWHERE, POLICY);
+    let file = daemon.state().join("state.db");
+    std::fs::create_dir(daemon.state()).unwrap();
+    std::fs::write(&file, "").unwrap();
+    let close = |path: &Path, mode| {
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    };
+    for (path, open) in [(daemon.state(), 0o700), (file, 0o600)] {
+        close(&path, 0);
+        for args in [&["history"][..], &["plan"], &["shadow"], &["explain", "app", "--at", "now"]] {
+            let (said, told) = without_roots_rights(&daemon.command(args));
+            assert!(told.contains("not open to this user: ask as root"), "{args:?}: {told}");
+            assert_eq!(said, "", "{args:?}");
+        }
+        close(&path, open);
+    }
+}
+
+/// What a command says where closed files are closed to root too.
+fn without_roots_rights(command: &Command) -> (String, String) {
+    let mut bound = Command::new("setpriv");
+    bound.args(["--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all", "--"]);
+    bound.arg(command.get_program()).args(command.get_args()).env_clear();
+    bound.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = bound.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
 }
 
 #[test]

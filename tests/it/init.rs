@@ -106,6 +106,11 @@ async fn from_what_runs_to_a_watched_fleet() {
     assert!(fleets.iter().all(|fleet| fleet["wanted"] == fleet["min"]), "{status}");
     let why = daemon.order(&["explain", "web"]);
     assert!(why.contains("in observe mode: nothing is done"), "{why}");
+    // What runs is not its own, and it says where it is and how it would be.
+    let beside = "2 more in its load balancer are not tidegate's: not counted, never touched; \
+                  `tidegate adopt web ";
+    let status = daemon.order(&["status"]);
+    assert!(why.contains(beside) && status.contains(beside), "{why}\n{status}");
     assert_eq!(count(&moto).await, 7, "nothing was launched");
     assert_eq!(daemon.stop(), 0);
 
@@ -128,6 +133,10 @@ async fn where_nothing_could_be_a_fleet_it_says_why_and_writes_nothing() {
     let told = String::from_utf8_lossy(&said.stderr);
     assert!(told.contains("nothing in us-east-1 could be a fleet") && told.contains(&alone[0]));
     assert_eq!(std::fs::read_to_string(daemon.policy()).unwrap(), IDLE);
+    let nowhere = daemon.command(&["init"]).env_remove("AWS_REGION").output().unwrap();
+    let told = String::from_utf8_lossy(&nowhere.stderr);
+    assert!(told.contains("no AWS region is known") && told.contains("--region"), "{told}");
+    assert!(!told.contains("NoConnection"), "{told}");
     let nobody = Daemon::new("http://127.0.0.1:1", IDLE);
     let told = nobody.ask(&["init"]);
     assert_eq!(told.status.code(), Some(1));

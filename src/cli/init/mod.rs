@@ -101,6 +101,8 @@ fn unseen(fault: &Fault) -> anyhow::Error {
         "; `tidegate init --help` has the four rights that it needs"
     } else if fault.kind == FaultKind::Credentials {
         "; it takes them as the AWS command line does"
+    } else if fault.code == "NoRegion" {
+        "; or name it with --region"
     } else {
         "; --region names another region"
     };
