@@ -85,7 +85,7 @@ fn policy_page() -> String {
         }
     }
     roff.control("SH", ["EXAMPLES"]);
-    roff.text([italic("/usr/share/doc/tidegate/policies.md")]);
+    roff.text([italic("/usr/share/doc/tidegate/docs/policies.md")]);
     roff.control("SH", ["SEE ALSO"]);
     roff.text([bold("tidegate"), roman("(1)")]);
     roff.render()

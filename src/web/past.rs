@@ -135,10 +135,12 @@ impl FleetPast {
                 fleet = policy.fleets.get(name);
                 level = Level::default();
             }
-            // What ruled before the record began is not known; the first policy is as good as any.
-            let rules = fleet.or_else(|| rest.peek().and_then(|(_, p)| p.fleets.get(name)));
-            self.bounds.push(rules.map(|fleet| (fleet.bounds.min(), fleet.bounds.max())));
-            self.schedule.push(rules.and_then(|fleet| level.at(fleet, begins)));
+            // What ruled before the record began is not known. Its lines go across, so that they can
+            // be named; what its schedule would have asked for then nobody was asked for.
+            let first = rest.peek().and_then(|(_, p)| p.fleets.get(name));
+            let bounds = fleet.or(first).map(|fleet| (fleet.bounds.min(), fleet.bounds.max()));
+            self.bounds.push(bounds);
+            self.schedule.push(fleet.and_then(|fleet| level.at(fleet, begins)));
         }
     }
 }
@@ -163,5 +165,34 @@ impl Level {
         let until = schedule.next_change(at, Duration::ZERO).map_or(Timestamp::MAX, |(at, _)| at);
         self.stands = Some((capacity, until));
         capacity
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: &str = r"
+version: 1
+timezone: UTC
+fleets:
+  app:
+    launch: { image: ami-0123456789abcdef0, subnets: [subnet-0a1], types: [t3.small] }
+    min: 1
+    max: 3
+    schedule: [{ during: mon-sun 08:00-21:00, capacity: 3 }]
+";
+
+    #[test]
+    fn what_a_schedule_asks_for_begins_with_the_record() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let (from, since) = (at("2026-03-02T10:00:00Z"), at("2026-03-02T11:00:00Z"));
+        let policy = policy::load("policy.yaml", POLICY, from).policy.unwrap();
+        let bins = Bins::ahead(from, Duration::from_hours(2), Duration::from_mins(30));
+        let mut past = FleetPast::default();
+        let name = FleetName::new("app").unwrap();
+        past.rule(&name, &[(since, Arc::new(policy))], &bins);
+        assert_eq!(past.schedule, [None, None, Some(3), Some(3)]);
+        assert_eq!(past.bounds, [Some((1, 3)); 4]);
     }
 }
