@@ -392,8 +392,9 @@ impl FleetView {
         count(self.servers.iter().filter(|server| server.phase == Phase::InService))
     }
 
-    /// How many looked sick when they were last seen, of those that served once and are to stay. One
-    /// that is missing from EC2's list just now is no less sick for it.
+    /// How many looked sick when they were last seen, of those that served once, are to stay and can be
+    /// told. One that is missing from EC2's list just now is no less sick for it; but one that is not
+    /// sick speaks for the network of this host only if it has just been asked and was well.
     pub fn sick_of(&self) -> (Capacity, Capacity) {
         // One that a person ended may take hours to shut down, and is no healthy peer meanwhile.
         let leaves = |server: &Server| {
@@ -404,7 +405,11 @@ impl FleetView {
         let served = |server: &Server| {
             server.record.in_service_at.is_some() || server.record.request.is_none()
         };
-        let stays = |server: &&Server| served(server) && !leaves(server);
+        let told = |server: &Server| {
+            server.record.sick_since.is_some()
+                || (server.instance.is_some() && server.ailing.is_none())
+        };
+        let stays = |server: &&Server| served(server) && !leaves(server) && told(server);
         let of: Vec<&Server> = self.servers.iter().filter(stays).collect();
         let sick = of.iter().filter(|server| server.record.sick_since.is_some());
         (count(sick), count(&of))

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Journal;
+use crate::model::balancer::Membership;
 use crate::model::decision::{Decision, Reason};
 use crate::model::fault::FaultKind;
 use crate::model::fleet::FleetName;
@@ -274,7 +275,13 @@ fn ailing(name: &FleetName, server: &Server, policy: &Policy, now: Timestamp) ->
                 format!("{label} passes its health check, but its load balancer says {said}"),
             )
         }
-        Phase::Registering if age >= grace && server.record.in_service_at.is_none() => {
+        // One that has served is given its time anew, unless its balancer says itself that it asks for
+        // nothing.
+        Phase::Registering
+            if age >= grace
+                && (server.record.in_service_at.is_none()
+                    || matches!(server.membership, Some(Membership::Unused(_)))) =>
+        {
             let said = server.membership.as_ref().map(ToString::to_string);
             let said = said.unwrap_or_else(|| "it is not a member".to_owned());
             ("not-in-service", format!("{label} is healthy, but its load balancer says {said}"))

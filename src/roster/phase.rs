@@ -11,7 +11,7 @@ use crate::model::ledger::{Ledger, OverrideKey};
 use crate::model::observation::Observation;
 use crate::model::roster::{BalancerView, Block, Phase, Server};
 use crate::model::server::{LaunchState, ServerRecord};
-use crate::model::time;
+use crate::model::time::{self, Clocks, Timestamp};
 use crate::policy::{Billing, FleetPolicy};
 
 /// How long a server may be `pending` before it counts as stuck. EC2 takes a minute or two.
@@ -33,8 +33,14 @@ pub(super) struct Standing<'a> {
 }
 
 impl Standing<'_> {
+    /// What time it is for EC2, which says when a server was launched and bills it: a host whose clock
+    /// is ahead makes no server older.
+    fn ec2_now(&self) -> Timestamp {
+        Clocks::new(self.seen.now, self.seen.clock_ahead).ec2
+    }
+
     pub(super) fn server(&self, record: &Arc<ServerRecord>) -> Server {
-        let now = self.seen.now;
+        let now = self.ec2_now();
         let listed = self.seen.instances.as_ref().ok();
         let instance = record.instance().and_then(|id| listed?.get(id)).cloned();
         let membership = record.instance().and_then(|id| self.membership(id));
@@ -80,7 +86,7 @@ impl Standing<'_> {
         instance: Option<&Instance>,
         membership: Option<&Membership>,
     ) -> Phase {
-        let now = self.seen.now;
+        let now = self.ec2_now();
         let asked = record.retirement.as_ref().is_some_and(|r| r.terminate_asks > 0);
         if asked || instance.is_some_and(|instance| instance.lifecycle.is_ending()) {
             return Phase::Terminating;
@@ -165,7 +171,7 @@ impl Standing<'_> {
     }
 
     fn release(&self, server: &Server) -> Result<(), Block> {
-        let now = self.seen.now;
+        let now = self.ec2_now();
         if server.id().is_none() {
             return Err(Block::Unsettled);
         }

@@ -18,6 +18,8 @@ pub struct Members {
 #[derive(Debug)]
 struct Lb {
     drain: Duration,
+    /// Whether a listener forwards to it, where it is a target group.
+    used: bool,
     members: BTreeMap<InstanceId, Member>,
 }
 
@@ -34,12 +36,23 @@ impl Members {
     }
 
     pub(super) fn add(&mut self, balancer: Balancer, drain: Duration) {
-        self.balancers.entry(balancer).or_insert(Lb { drain, members: BTreeMap::new() });
+        self.balancers.entry(balancer).or_insert(Lb {
+            drain,
+            used: true,
+            members: BTreeMap::new(),
+        });
     }
 
     /// A person deletes a balancer.
     pub fn remove(&mut self, balancer: &Balancer) {
         self.balancers.remove(balancer);
+    }
+
+    /// A person takes a target group off its listener, or puts it back.
+    pub fn set_used(&mut self, balancer: &Balancer, used: bool) {
+        if let Some(lb) = self.balancers.get_mut(balancer) {
+            lb.used = used;
+        }
     }
 
     pub(super) fn advance(&mut self, now: Timestamp, serves: impl Fn(&InstanceId) -> bool) {
@@ -60,12 +73,17 @@ impl Members {
     ) -> Result<BTreeMap<InstanceId, Membership>, Fault> {
         let lb = self.balancers.get(balancer).ok_or_else(|| missing(balancer))?;
         let rows = lb.members.iter();
-        Ok(rows.map(|(id, member)| (id.clone(), self.state(member, now))).collect())
+        Ok(rows.map(|(id, member)| (id.clone(), self.state(lb, member, now))).collect())
     }
 
-    fn state(&self, member: &Member, now: Timestamp) -> Membership {
+    fn state(&self, lb: &Lb, member: &Member, now: Timestamp) -> Membership {
         if member.draining_since.is_some() {
             Membership::Draining
+        } else if !lb.used {
+            Membership::Unused(
+                "Target group is not configured to receive traffic from the load balancer"
+                    .to_owned(),
+            )
         } else if time::since(now, member.registered_at) < self.registering {
             Membership::Registering
         } else if member.healthy {
@@ -118,7 +136,8 @@ impl Members {
 
     /// Whether traffic may still reach the instance through any balancer.
     pub fn carries_traffic(&self, id: &InstanceId) -> bool {
-        self.balancers.values().any(|lb| lb.members.get(id).is_some_and(|member| member.healthy))
+        let lbs = || self.balancers.values().filter(|lb| lb.used);
+        lbs().any(|lb| lb.members.get(id).is_some_and(|member| member.healthy))
     }
 
     /// How long the balancer drains.

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tidegate::model::balancer::Balancer;
+use tidegate::model::instance::InstanceId;
 use tidegate::sim::faults::Troubles;
 
 use crate::support::binary::{Daemon, user};
@@ -113,6 +114,33 @@ fn told_to_end_in_mid_drain_it_ends_and_the_next_start_drains_on() {
 
 /// Its log is a pipe: full and never read, or closed at the other end. The loop goes on.
 #[track_caller]
+/// Whom it could not ask for want of a file of its own has not failed a check.
+#[test]
+fn out_of_files_it_takes_no_server_for_sick() {
+    let cloud = Cloud::new(Troubles::new());
+    let mut daemon = Daemon::new(&cloud.endpoint, &cloud.policy("classic", (2, 3)));
+    daemon.start();
+    let both = daemon.wait_in_service("app", 2);
+    let limit = |files: &str| {
+        let nofile = format!("--nofile={files}:");
+        let set = Command::new("prlimit").args(["--pid", &daemon.pid(), &nofile]).status();
+        assert!(set.unwrap().success());
+    };
+    // Connections that are open stay open, and there is no new one.
+    limit("3");
+    let looks = || cloud.front.state().world.calls()["DescribeInstances"];
+    let before = looks();
+    wait_for("several looks", PATIENCE, || (looks() >= before + 6).then_some(()));
+    assert_eq!(daemon.says("fails its health check"), 0, "{}", daemon.log());
+    limit("1024");
+    assert_eq!(daemon.wait_in_service("app", 2), both);
+    assert_eq!(ids(&cloud, "app").len(), 2);
+    // It is asked again, and found out.
+    cloud.front.state().world.set_page(&InstanceId::new(&both[0]), false);
+    daemon.wait_log("fails its health check");
+    assert_eq!(daemon.stop(), 0);
+}
+
 fn goes_on_without_a_log(stderr: impl Into<Stdio>) {
     let (cloud, _proxy, mut daemon) = behind((2, 3));
     daemon.start_logging_to(stderr.into(), &[]);

@@ -63,6 +63,10 @@ struct Cue {
     cure: Option<String>,
     /// A person deletes a classic balancer.
     delete_balancer: Option<String>,
+    /// A person takes a target group off its listener.
+    unlist_group: Option<String>,
+    /// A person puts a target group behind its listener again.
+    list_group: Option<String>,
     /// The daemon is killed, and started again after so long.
     down: Option<String>,
     /// The daemon is killed and started again.
@@ -151,6 +155,14 @@ async fn play(scenario: Scenario) -> String {
     story
 }
 
+fn list(cue: &Cue, world: &mut World) {
+    for (group, used) in [(&cue.unlist_group, false), (&cue.list_group, true)] {
+        if let Some(group) = group.clone().map(Balancer::TargetGroup) {
+            world.members.set_used(&group, used);
+        }
+    }
+}
+
 fn follow(cue: &Cue, simulation: &mut Simulation, text: &mut String) {
     let now = simulation.now();
     {
@@ -183,6 +195,7 @@ fn follow(cue: &Cue, simulation: &mut Simulation, text: &mut String) {
         if let Some(balancer) = &cue.delete_balancer {
             state.world.members.remove(&Balancer::Classic(balancer.clone()));
         }
+        list(cue, &mut state.world);
         if cue.calm {
             state.world.calm();
         }

@@ -1,21 +1,48 @@
 //! One health check: status 200, and the page says what it should.
 
-use std::time::Duration;
+use std::error::Error;
+use std::io;
 
 use super::{body, cause, guard};
 use crate::ports::HealthQuery;
 use crate::probe::health::{SEARCHED, says};
 
-pub(super) async fn check(client: &reqwest::Client, query: &HealthQuery) -> Result<(), String> {
-    let url = guard::allowed(&query.url)?;
-    let limit: Duration = query.timeout;
-    let request = client.get(url).timeout(limit);
-    let response = request.send().await.map_err(|error| cause(&error, limit))?;
+/// `None`: it could not be made, for a reason that lies with this host.
+pub(super) async fn check(
+    client: &reqwest::Client,
+    query: &HealthQuery,
+) -> Option<Result<(), String>> {
+    let url = match guard::allowed(&query.url) {
+        Ok(url) => url,
+        Err(why) => return Some(Err(why)),
+    };
+    match client.get(url).timeout(query.timeout).send().await {
+        Ok(response) => Some(judge(response, query).await),
+        Err(error) if is_out_of_files(&error) => None,
+        Err(error) => Some(Err(cause(&error, query.timeout))),
+    }
+}
+
+async fn judge(response: reqwest::Response, query: &HealthQuery) -> Result<(), String> {
     let status = response.status();
     if status != reqwest::StatusCode::OK {
         return Err(format!("HTTP {}", status.as_u16()));
     }
     let Some(expect) = &query.expect else { return Ok(()) };
-    let page = body(response, SEARCHED).await.map_err(|error| cause(&error, limit))?;
+    let page = body(response, SEARCHED).await.map_err(|error| cause(&error, query.timeout))?;
     says(page.beginning(), expect)
+}
+
+/// This process or this host has no file left for a connection: nobody was asked.
+fn is_out_of_files(error: &reqwest::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    let mut next: Option<&(dyn Error + 'static)> = Some(error);
+    let chain = std::iter::from_fn(|| {
+        let error = next?;
+        next = error.source();
+        Some(error)
+    });
+    let mut codes = chain.filter_map(|error| error.downcast_ref::<io::Error>()?.raw_os_error());
+    codes.any(|code| code == ENFILE || code == EMFILE)
 }

@@ -89,9 +89,13 @@ impl Probe for HttpProbe {
         let checked: Vec<_> = stream::iter(due)
             .map(|query| {
                 let client = self.client.clone();
-                async move { (query.instance.clone(), check::check(&client, &query).await) }
+                async move {
+                    let passed = check::check(&client, &query).await?;
+                    Some((query.instance.clone(), passed))
+                }
             })
             .buffer_unordered(AT_ONCE)
+            .filter_map(std::future::ready)
             .take_until(tokio::time::sleep(ROUND))
             .collect()
             .await;

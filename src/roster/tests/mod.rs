@@ -399,3 +399,41 @@ fn a_second_instance_with_one_of_our_tokens_is_told_of() {
     assert_eq!(roster.strangers.get(&id(7)), Some(&Stranger::SameToken));
     assert_eq!(roster.strangers.len(), 1, "{:?}", roster.strangers);
 }
+
+/// By EC2's clock, whose launch time it is.
+#[test]
+fn a_host_whose_clock_is_ahead_makes_no_server_older() {
+    let lines = WEB.replace("min: 2\n    max: 3", "min: 0\n    max: 3\n    minimum_uptime: 45m");
+    let policy = policy("act", &format!("  app:\n    launch: {{ template: web }}\n{lines}"));
+    let mut scene = Scene::new(vec![record(0, minutes(47))]);
+    let goes = |planned: Vec<String>| planned.iter().any(|step| step.contains("retire"));
+    assert!(goes(scene.planned(&policy)));
+    scene.seen.clock_ahead = Some(jiff::SignedDuration::from_mins(4));
+    assert!(!goes(scene.planned(&policy)), "it is up for 43 minutes");
+    scene.seen.clock_ahead = Some(jiff::SignedDuration::from_mins(2));
+    assert!(goes(scene.planned(&policy)), "to the minute");
+    let server = scene.look(&policy).fleets[&fleet()].servers[0].clone();
+    assert_eq!(server.uptime, Some(minutes(45)));
+}
+
+/// Every page fails, and of the others nobody can tell yet: EC2 has just begun to list them again, or
+/// they have failed once.
+#[test]
+fn who_has_not_been_asked_is_no_witness_for_the_network() {
+    let lines = WEB.replace("min: 2\n    max: 3", "min: 3\n    max: 3");
+    let policy = policy("act", &format!("  app:\n    launch: {{ template: web }}\n{lines}"));
+    let sick = ServerRecord {
+        sick_since: Some(time::before(now(), minutes(30))),
+        ..record(0, minutes(600))
+    };
+    let others = [record(1, minutes(600)), record(2, minutes(600))];
+    let mut scene = Scene::new([&[sick][..], &others].concat());
+    let goes = |scene: &mut Scene| scene.planned(&policy).iter().any(|s| s.contains("retire"));
+    assert!(goes(&mut scene), "two are well");
+    let failed = Health { at: now(), passed: Err("refused".to_owned()), failures: 1 };
+    scene.seen.health.insert(id(1), failed);
+    scene.listed().remove(&id(2));
+    assert!(!goes(&mut scene), "one has failed, and one is not listed");
+    scene.seen.health.clear();
+    assert!(goes(&mut scene), "one is well");
+}

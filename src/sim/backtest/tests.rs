@@ -137,3 +137,38 @@ async fn mornings_like_those_before_are_met_with_servers() {
     let a_morning = |weeks: f64, outcome: &Outcome| outcome.cost_by_second / (weeks * 5.0);
     assert!(a_morning(5.0, five) < a_morning(2.0, two) * 1.2, "{two:?} {five:?}");
 }
+
+/// For two days a job of four minutes every 72 seconds: work for two servers of two places, less a
+/// sixth.
+fn steady() -> Trace {
+    let jobs = (0..2400).map(|n| Job {
+        arrives: time::after(start(), Duration::from_secs(72 * n)),
+        takes: Duration::from_mins(4),
+    });
+    Trace::Jobs(jobs.collect())
+}
+
+/// Whoever grows and shrinks in turn under a load that never changes does so for nothing.
+#[tokio::test]
+async fn under_a_steady_load_nobody_comes_and_goes() {
+    let fleet = FleetName::new("job").unwrap();
+    let trace = steady();
+    let setting = Setting {
+        seed: 1,
+        boot: Duration::from_mins(5),
+        jobs_at_once: 2,
+        tells: true,
+        goal: Duration::from_mins(15),
+    };
+    for billing in ["billing: hour", "billing: second"] {
+        let rule = "start_within: 15m, jobs_at_once: 2, job_takes: 4m";
+        let text = POLICY.replace("RULE", rule).replace("BILLING", billing);
+        let policy = load("test.yaml", &text, start()).policy.expect("the policy is valid");
+        let backtest =
+            Backtest { policy: &policy, fleet: &fleet, trace: &trace, setting: &setting };
+        let outcome = backtest.run(&mut |_| ()).await.unwrap();
+        let turns = (outcome.launches, outcome.reversals);
+        assert!(turns.0 <= 3 && turns.1 <= 1, "{billing}: {turns:?}");
+        assert!(outcome.jobs.unwrap().over_goal <= 1, "{billing}");
+    }
+}

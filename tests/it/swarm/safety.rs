@@ -123,7 +123,8 @@ impl Run {
     /// Scale-in follows from a reading or from the schedule, and takes nobody before its time, nor
     /// one that is needed.
     fn check_scale_in(&self, record: &TickRecord, fleet: &FleetName, label: &str) {
-        let now = record.survey.seen.now;
+        // By the world's clock, whatever the host's says.
+        let now = self.simulation.now();
         let policy = &self.simulation.policy.fleets[fleet];
         let (launched_at, jobs, lie) = {
             let state = self.simulation.front.state();
