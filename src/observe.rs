@@ -142,19 +142,23 @@ async fn health(
 
 /// The check of one instance; `None` while an address that the URL needs is not known.
 fn query(check: &HealthPolicy, record: &ServerRecord, instance: &Instance) -> Option<HealthQuery> {
-    let private_ip = instance.private_ip.as_ref().or(record.private_ip.as_ref());
-    let values = [
-        ("{private_ip}", private_ip),
-        ("{public_ip}", instance.public_ip.as_ref()),
-        ("{private_dns}", instance.private_dns.as_ref()),
-        ("{instance_id}", Some(&instance.id.as_str().into())),
-    ];
-    let mut url = check.url.clone();
-    for (placeholder, value) in values {
-        if url.contains(placeholder) {
-            url = url.replace(placeholder, value?);
-        }
+    let private_ip = instance.private_ip.as_deref().or(record.private_ip.as_deref());
+    let mut url = String::with_capacity(check.url.len().saturating_add(32));
+    let mut rest = check.url.as_str();
+    while let Some((before, from)) = rest.split_once('{') {
+        url.push_str(before);
+        let (value, after) = match from.split_once('}') {
+            Some(("private_ip", after)) => (private_ip?, after),
+            Some(("public_ip", after)) => (instance.public_ip.as_deref()?, after),
+            Some(("private_dns", after)) => (instance.private_dns.as_deref()?, after),
+            Some(("instance_id", after)) => (instance.id.as_str(), after),
+            // A brace of the URL's own.
+            Some(_) | None => ("{", from),
+        };
+        url.push_str(value);
+        rest = after;
     }
+    url.push_str(rest);
     Some(HealthQuery {
         instance: instance.id.clone(),
         url,

@@ -72,28 +72,29 @@ pub(super) fn breaker(records: &OfFleet, now: Timestamp) -> Breaker {
     let healthy = records.open().filter(ours).filter(|record| record.healthy_at.is_some());
     let success = healthy.map(|record| record.planned_at).max().max(records.last_proven());
     let since = records.unproven_since(success.unwrap_or(Timestamp::MIN));
-    let mut launches: Vec<&ServerRecord> =
-        since.filter(ours).filter(|record| Some(record.planned_at) > success).collect();
-    launches.sort_by_key(|record| std::cmp::Reverse(record.planned_at));
+    let launches = since.filter(ours).filter(|record| Some(record.planned_at) > success);
     let mut failures: Capacity = 0;
-    let mut open = false;
-    let mut last: Option<(Why<'_>, Timestamp)> = None;
-    let mut under_way = false;
-    for record in &launches {
+    // The latest that failed, and the latest that is under way.
+    let mut last: Option<(Why<'_>, bool, Timestamp)> = None;
+    let mut under_way: Option<Timestamp> = None;
+    for record in launches {
+        let at = record.planned_at;
         match verdict(record) {
             Verdict::Bad { why, at_once } => {
                 failures = failures.saturating_add(1);
-                open |= at_once && last.is_none();
-                last.get_or_insert((why, record.planned_at));
+                if last.is_none_or(|(_, _, latest)| latest < at) {
+                    last = Some((why, at_once, at));
+                }
             }
-            Verdict::Unsaid => under_way |= record.is_open() && last.is_none(),
+            Verdict::Unsaid if record.is_open() => under_way = under_way.max(Some(at)),
+            Verdict::Unsaid => {}
         }
     }
-    let Some((why, planned_at)) = last else { return Breaker::Closed { failures } };
-    if !open && failures < FAILURES_AT_MOST {
+    let Some((why, at_once, planned_at)) = last else { return Breaker::Closed { failures } };
+    if !at_once && failures < FAILURES_AT_MOST {
         return Breaker::Closed { failures };
     }
-    if under_way {
+    if under_way >= Some(planned_at) {
         return Breaker::Probing { failures, last: why.to_string() };
     }
     let probe_at = time::after(planned_at, PROBE_EVERY).max(now);

@@ -201,11 +201,14 @@ impl Run {
                     new.push((token.clone(), id.clone()));
                 }
             }
+            if !lifecycle.is_alive() {
+                continue;
+            }
             let record = books.get(token);
             // One whose tag somebody took off before any answer or list told of it cannot be found.
             let findable = machine.tags().contains_key(tag::INSTALL)
                 || record.is_some_and(ServerRecord::is_open);
-            if lifecycle.is_alive() && findable {
+            if findable {
                 let fleet = machine.request.tags.get(tag::FLEET).map_or("none", String::as_str);
                 *alive.entry(fleet).or_default() += 1;
                 if exact && record.is_none() {
