@@ -89,7 +89,7 @@ fn default_state_dir() -> PathBuf {
     }
     let usual = PathBuf::from("/var/lib/tidegate");
     // A link whose target this user may not look at is the service's folder all the same.
-    if usual.symlink_metadata().is_ok() {
+    if usual.symlink_metadata().is_ok_and(|found| found.is_dir() || found.is_symlink()) {
         return usual;
     }
     let home = path("XDG_STATE_HOME")

@@ -76,10 +76,10 @@ impl Teller {
         let look = fleet.next_look.as_deref().and_then(local);
         match (reading, look) {
             (Some(reading), Some(look)) => {
-                format!("the queue is read at {reading}; whatever it says, look again at {look}")
+                format!("the queue is read at {reading}; otherwise, by itself, not before {look}")
             }
             (Some(reading), None) => format!("the queue is read at {reading}"),
-            (None, Some(look)) => format!("nothing changes before {look}"),
+            (None, Some(look)) => format!("by itself, not before {look}"),
             (None, None) => {
                 "nothing is due: only an edit, an order or a lost server changes this".to_owned()
             }
@@ -91,11 +91,14 @@ impl Teller {
 pub fn others(fleet: &FleetStatus) -> Option<String> {
     let first = fleet.others.first()?;
     let (n, more) = (fleet.others.len(), if fleet.others.len() > 1 { " …" } else { "" });
-    let (are, them) = if n == 1 { ("is", "it") } else { ("are", "them") };
-    Some(format!(
-        "{n} more in its load balancer {are} not tidegate's: not counted, never touched; `tidegate adopt {} {first}{more}` hands {them} over",
-        fleet.name
-    ))
+    let (are, them) = if n == 1 { ("is no server", "it") } else { ("are no servers", "them") };
+    let told =
+        format!("{n} more in its load balancer {are} of its own: not counted, never touched");
+    // Nothing is handed over to a fleet that is not in the policy.
+    let name = Some(&fleet.name).filter(|_| fleet.mode != "unmanaged");
+    let over =
+        name.map(|name| format!("; `tidegate adopt {name} {first}{more}` hands {them} over"));
+    Some(format!("{told}{}", over.unwrap_or_default()))
 }
 
 /// How many servers are in each phase.

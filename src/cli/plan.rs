@@ -14,6 +14,7 @@ use crate::admin::view::PlanView;
 use crate::aws::{self, Asked, Aws};
 use crate::model::fleet::Pool;
 use crate::model::launch::Token;
+use crate::model::roster::Blind;
 use crate::model::time::Timestamp;
 use crate::plan::frozen_request;
 use crate::policy::Policy;
@@ -52,7 +53,7 @@ pub(crate) fn run(args: &PlanArgs, settings: &Settings, json: bool) -> Result<()
     if json {
         say!("{}", serde_json::to_string(&view).context("failed to write")?)?;
     } else {
-        print(&view, &policy, survey.roster.blind.as_ref().map(ToString::to_string))?;
+        print(&view, &policy, survey.roster.blind.as_ref())?;
     }
     if survey.roster.blind.is_some() {
         return Err(Failure::Told(super::FAILED));
@@ -61,10 +62,13 @@ pub(crate) fn run(args: &PlanArgs, settings: &Settings, json: bool) -> Result<()
     if something && args.exit_code { Err(Failure::Told(FINDING)) } else { Ok(()) }
 }
 
-fn print(view: &PlanView, policy: &Policy, blind: Option<String>) -> Result<(), Failure> {
+fn print(view: &PlanView, policy: &Policy, blind: Option<&Blind>) -> Result<(), Failure> {
     if let Some(blind) = blind {
+        say!("nothing can be planned: {blind}")?;
+    }
+    if matches!(blind, Some(Blind::Unlisted(_))) {
         // Nothing is known of any fleet, and figures would be made of that.
-        return say!("nothing can be planned: {blind}");
+        return Ok(());
     }
     for fleet in &view.fleets {
         for line in text::fleet(fleet, &policy.zone) {

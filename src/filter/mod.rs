@@ -192,6 +192,7 @@ impl Filter {
             instance: Some(instance(seen)),
             membership: None,
             ailing: None,
+            well: false,
             uptime: Some(time::since(now, seen.launched_at)),
             paid_until,
             busy,

@@ -212,6 +212,8 @@ pub struct Server {
     pub membership: Option<Membership>,
     /// Why its last health check failed, if it did.
     pub ailing: Option<String>,
+    /// It passed its last health check.
+    pub well: bool,
     /// By EC2's launch time; `None` when that is not known.
     pub uptime: Option<Duration>,
     /// The end of the hour that is paid already, where hours are billed.
@@ -405,10 +407,7 @@ impl FleetView {
         let served = |server: &Server| {
             server.record.in_service_at.is_some() || server.record.request.is_none()
         };
-        let told = |server: &Server| {
-            server.record.sick_since.is_some()
-                || (server.instance.is_some() && server.ailing.is_none())
-        };
+        let told = |server: &Server| server.record.sick_since.is_some() || server.well;
         let stays = |server: &&Server| served(server) && !leaves(server) && told(server);
         let of: Vec<&Server> = self.servers.iter().filter(stays).collect();
         let sick = of.iter().filter(|server| server.record.sick_since.is_some());

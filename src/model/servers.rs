@@ -25,7 +25,6 @@ pub struct Servers {
 /// Where a record is.
 #[derive(Debug, Clone)]
 struct Place {
-    /// It never changes.
     fleet: FleetName,
     over: Option<Timestamp>,
 }
@@ -74,10 +73,12 @@ impl Servers {
         if !self.fleets.contains_key(&record.fleet) {
             self.fleets.insert(record.fleet.clone(), OfFleet::default());
         }
+        if let Some(known) = known
+            && let Some(fleet) = self.fleets.get_mut(&known.fleet)
+        {
+            fleet.remove(token, known.over);
+        }
         if let Some(fleet) = self.fleets.get_mut(&record.fleet) {
-            if let Some(known) = known {
-                fleet.remove(token, known.over);
-            }
             fleet.insert(record);
         }
     }
@@ -202,7 +203,7 @@ impl OfFleet {
         forgotten
     }
 
-    /// Finds anew what is known of those that have ended.
+    /// Finds anew which launch was the latest that was proven.
     fn look_back(&mut self) {
         self.last_proven = self.proven.values().filter_map(|record| proven(record)).max();
     }
@@ -304,15 +305,19 @@ mod tests {
     use super::*;
     use crate::model::fleet::Pool;
     use crate::model::launch::{Image, LaunchRequest};
-    use crate::model::server::{Gone, GoneHow, LaunchState};
+    use crate::model::server::{Gone, GoneHow, LaunchState, RetireReason, Retirement};
     use crate::model::time;
 
     fn at(minute: u64) -> Timestamp {
         time::after(Timestamp::UNIX_EPOCH, Duration::from_mins(minute))
     }
 
+    /// When it ended, if it has, and when its retirement began: after its end too, where the clock was
+    /// set back.
+    type End = (Option<u64>, Option<u64>);
+
     /// A record by a few numbers; its token says its fleet and when it was planned.
-    fn record(n: u64, instance: bool, healthy: bool, ours: bool, end: Option<u64>) -> ServerRecord {
+    fn record(n: u64, (instance, healthy, ours): (bool, bool, bool), end: End) -> ServerRecord {
         let token = Token::from_stored(&format!("token-{n}"));
         let request = LaunchRequest {
             token: token.clone(),
@@ -328,14 +333,21 @@ mod tests {
         let mut record = ServerRecord::planned(
             Arc::new(request),
             fleet,
-            at([9, 3, 5, 5, 1, 11, 0, 7][usize::try_from(n).unwrap()]),
+            at([9, 3, 5, 5, 1, 50, 0, 40][usize::try_from(n).unwrap()]),
         );
         if instance || healthy {
             record.launch = LaunchState::Launched(InstanceId::new(&format!("i-{n}")));
         }
         record.healthy_at = healthy.then(|| at(20));
         record.request = record.request.filter(|_| ours);
-        record.gone = end.map(|minute| Gone { at: at(minute), how: GoneHow::Retired });
+        record.gone = end.0.map(|minute| Gone { at: at(minute), how: GoneHow::Retired });
+        record.retirement = end.1.map(|minute| Retirement {
+            why: RetireReason::ScaleIn,
+            begun_at: at(minute),
+            deregistered_at: None,
+            terminate_asked_at: None,
+            terminate_asks: 0,
+        });
         record
     }
 
@@ -350,7 +362,11 @@ mod tests {
         #[test]
         fn the_parts_are_those_of_the_whole(
             changes in prop::collection::vec(
-                (0..8_u64, any::<bool>(), any::<bool>(), any::<bool>(), prop::option::of(21..60_u64)),
+                (
+                    0..8_u64,
+                    (any::<bool>(), any::<bool>(), any::<bool>()),
+                    (prop::option::of(21..60_u64), prop::option::of(21..60_u64)),
+                ),
                 1..40,
             ),
             old in 0..60_u64,
@@ -358,17 +374,17 @@ mod tests {
         ) {
             let mut servers = Servers::default();
             let mut whole: BTreeMap<Token, ServerRecord> = BTreeMap::new();
-            for (n, instance, healthy, ours, end) in changes {
+            for (n, (instance, healthy, ours), end) in changes {
                 // Whether it is ours, and which instance it is, never changes.
                 let known = whole.get(format!("token-{n}").as_str());
                 let ours = known.map_or(ours, |known| known.request.is_some());
                 let instance = instance || known.is_some_and(|known| known.instance().is_some());
-                let record = record(n, instance, healthy, ours, end);
+                let record = record(n, (instance, healthy, ours), end);
                 whole.insert(record.token.clone(), record.clone());
                 servers.insert(Arc::new(record));
             }
             servers.forget_ended(at(old));
-            whole.retain(|_, record| record.gone.as_ref().is_none_or(|gone| gone.at > at(old)));
+            whole.retain(|_, record| over(record).is_none_or(|over| over > at(old)));
 
             let all = || whole.values();
             let ended = |record: &&ServerRecord| !record.is_open();

@@ -229,7 +229,8 @@ fn refusal(fault: &Fault) -> Verdict<'_> {
 pub(super) fn cold_pools(records: &OfFleet, now: Timestamp) -> Vec<Cold> {
     let mut refusals: BTreeMap<ColdScope, Vec<(Timestamp, &Fault)>> = BTreeMap::new();
     let long_ago = time::before(now, REFUSALS_COUNTED);
-    for record in records.unproven_since(long_ago) {
+    let asked = records.unproven_since(long_ago).filter(|record| record.planned_at >= long_ago);
+    for record in asked {
         let (LaunchState::Refused(fault), Some(request)) = (&record.launch, &record.request) else {
             continue;
         };

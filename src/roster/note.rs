@@ -257,17 +257,18 @@ impl Note<'_> {
     /// Servers of ours that the journal does not know: it was lost, or restored from an old copy.
     fn found(&self, unclaimed: &Unclaimed<'_>) -> Vec<Change> {
         let now = self.seen.now;
+        let alive = unclaimed.0.iter().map(|(instance, _)| *instance).filter(|instance| {
+            !instance.lifecycle.is_ending()
+                && !instance.tags.auto_scaling_group
+                && is_ours(self.policy, instance)
+        });
+        // One for each token, should EC2 ever give one to two.
+        let by_token: BTreeMap<&str, &Instance> =
+            alive.filter_map(|instance| Some((instance.token.as_deref()?, instance))).collect();
         let mut changes = Vec::new();
-        for (instance, _) in &unclaimed.0 {
-            let (Some(token), Some(fleet)) = (instance.token.as_deref(), &instance.tags.fleet)
-            else {
-                continue;
-            };
-            if instance.lifecycle.is_ending()
-                || instance.tags.auto_scaling_group
-                || !is_ours(self.policy, instance)
-                || self.ledger.servers.get(token).is_some()
-            {
+        for (token, instance) in by_token {
+            let Some(fleet) = &instance.tags.fleet else { continue };
+            if self.ledger.servers.get(token).is_some() {
                 continue;
             }
             let text =

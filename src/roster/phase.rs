@@ -11,7 +11,7 @@ use crate::model::ledger::{Ledger, OverrideKey};
 use crate::model::observation::Observation;
 use crate::model::roster::{BalancerView, Block, Phase, Server};
 use crate::model::server::{LaunchState, ServerRecord};
-use crate::model::time::{self, Clocks, Timestamp};
+use crate::model::time::{self, Timestamp};
 use crate::policy::{Billing, FleetPolicy};
 
 /// How long a server may be `pending` before it counts as stuck. EC2 takes a minute or two.
@@ -33,25 +33,25 @@ pub(super) struct Standing<'a> {
 }
 
 impl Standing<'_> {
-    /// What time it is for EC2, which says when a server was launched and bills it: a host whose clock
-    /// is ahead makes no server older.
-    fn ec2_now(&self) -> Timestamp {
-        Clocks::new(self.seen.now, self.seen.clock_ahead).ec2
+    /// When a server was launched, by this host's clock: EC2 goes by its own, and a host whose clock is
+    /// ahead makes no server older.
+    fn launched_at(&self, record: &ServerRecord) -> Option<Timestamp> {
+        let (at, ahead) = (record.launched_at?, self.seen.clock_ahead.unwrap_or_default());
+        Some(at.checked_add(ahead).unwrap_or(at))
     }
 
     pub(super) fn server(&self, record: &Arc<ServerRecord>) -> Server {
-        let now = self.ec2_now();
+        let now = self.seen.now;
         let listed = self.seen.instances.as_ref().ok();
         let instance = record.instance().and_then(|id| listed?.get(id)).cloned();
         let membership = record.instance().and_then(|id| self.membership(id));
         let phase = self.phase(record, instance.as_ref(), membership.as_ref());
-        let uptime = record.launched_at.filter(|at| *at <= now).map(|at| time::since(now, at));
-        let ailing = record
-            .instance()
-            .and_then(|id| self.seen.health.get(id))
-            .and_then(|health| health.passed.clone().err());
+        let launched_at = self.launched_at(record);
+        let uptime = launched_at.filter(|at| *at <= now).map(|at| time::since(now, at));
+        let health = record.instance().and_then(|id| self.seen.health.get(id));
+        let ailing = health.and_then(|health| health.passed.clone().err());
         let paid_until = match self.fleet.map(|fleet| fleet.billing) {
-            Some(Billing::Hour) => record.launched_at.map(|at| release::paid_until(at, now)),
+            Some(Billing::Hour) => launched_at.map(|at| release::paid_until(at, now)),
             Some(Billing::Second) | None => None,
         };
         let told = |id| self.busy.map(|busy| busy.get(id).copied().unwrap_or(0));
@@ -64,6 +64,7 @@ impl Standing<'_> {
             phase,
             membership,
             ailing,
+            well: health.is_some_and(|health| health.passed.is_ok()),
             uptime,
             paid_until,
             busy,
@@ -86,7 +87,7 @@ impl Standing<'_> {
         instance: Option<&Instance>,
         membership: Option<&Membership>,
     ) -> Phase {
-        let now = self.ec2_now();
+        let now = self.seen.now;
         let asked = record.retirement.as_ref().is_some_and(|r| r.terminate_asks > 0);
         if asked || instance.is_some_and(|instance| instance.lifecycle.is_ending()) {
             return Phase::Terminating;
@@ -98,8 +99,8 @@ impl Standing<'_> {
             LaunchState::Asked(_) | LaunchState::Refused(_) => return Phase::Launching,
             LaunchState::Launched(_) => {}
         }
-        // By EC2's clock for it: a launch that was answered late has had no time yet.
-        let age = time::since(now, record.launched_at.unwrap_or(record.planned_at));
+        // By EC2's word for it: a launch that was answered late has had no time yet.
+        let age = time::since(now, self.launched_at(record).unwrap_or(record.planned_at));
         match instance.map(|instance| instance.lifecycle) {
             None if record.in_service_at.is_none() => Phase::Booting,
             None | Some(Lifecycle::Unknown) => Phase::Unclear,
@@ -171,16 +172,19 @@ impl Standing<'_> {
     }
 
     fn release(&self, server: &Server) -> Result<(), Block> {
-        let now = self.ec2_now();
+        let now = self.seen.now;
         if server.id().is_none() {
             return Err(Block::Unsettled);
         }
         if let Some(kept) = &server.kept {
             return Err(kept.clone());
         }
-        let (Some(fleet), Some(launched_at), Some(_), true) =
-            (self.fleet, server.record.launched_at, server.uptime, server.phase != Phase::Unclear)
-        else {
+        let (Some(fleet), Some(launched_at), Some(_), true) = (
+            self.fleet,
+            self.launched_at(&server.record),
+            server.uptime,
+            server.phase != Phase::Unclear,
+        ) else {
             return Err(Block::Unsettled);
         };
         if matches!(self.balancer, BalancerView::Missing(..) | BalancerView::Unreadable(..)) {

@@ -230,8 +230,10 @@ pub(super) fn looked_at(path: &Path) -> Result<Option<Connection>, StoreFault> {
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let unopened = |error: &rusqlite::Error| match error.sqlite_error_code() {
-        // It is there: the file is, or its log and the log's index may not be made.
-        Some(rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::ReadOnly) => closed(),
+        // Of several causes the usual one: the file, or the log beside it, is the daemon's alone.
+        Some(rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::ReadOnly) => {
+            StoreFault(format!("{error}; if it is not open to this user, ask as root"))
+        }
         _ => fault(error),
     };
     let connection = Connection::open_with_flags(path, flags).map_err(|e| unopened(&e))?;

@@ -47,7 +47,7 @@ fn the_daemon_explains_what_it_did_and_what_it_leaves() {
     assert!(said.starts_with("app stays at 2 since"), "{said}");
     assert!(said.contains("1 more than wanted, 0 may go now"), "{said}");
     assert_eq!(said.matches("  stays     i-").count(), 2, "{said}");
-    assert!(said.contains("next      nothing changes before"), "{said}");
+    assert!(said.contains("next      by itself, not before"), "{said}");
     assert_eq!(cloud.alive("app").len(), 2, "and so it is");
 
     cloud.pin(12);

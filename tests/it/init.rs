@@ -107,7 +107,7 @@ async fn from_what_runs_to_a_watched_fleet() {
     let why = daemon.order(&["explain", "web"]);
     assert!(why.contains("in observe mode: nothing is done"), "{why}");
     // What runs is not its own, and it says where it is and how it would be.
-    let beside = "2 more in its load balancer are not tidegate's: not counted, never touched; \
+    let beside = "2 more in its load balancer are no servers of its own: not counted, never touched; \
                   `tidegate adopt web ";
     let status = daemon.order(&["status"]);
     assert!(why.contains(beside) && status.contains(beside), "{why}\n{status}");

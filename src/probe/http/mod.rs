@@ -89,13 +89,9 @@ impl Probe for HttpProbe {
         let checked: Vec<_> = stream::iter(due)
             .map(|query| {
                 let client = self.client.clone();
-                async move {
-                    let passed = check::check(&client, &query).await?;
-                    Some((query.instance.clone(), passed))
-                }
+                async move { (query.instance.clone(), check::check(&client, &query).await) }
             })
             .buffer_unordered(AT_ONCE)
-            .filter_map(std::future::ready)
             .take_until(tokio::time::sleep(ROUND))
             .collect()
             .await;
@@ -104,6 +100,11 @@ impl Probe for HttpProbe {
             .filter_map(|query| Some((query.instance.clone(), known.get(&query.instance)?.clone())))
             .collect();
         for (instance, passed) in checked {
+            let Some(passed) = passed else {
+                // What was known of it is out of date, and nothing has come in its place.
+                checks.remove(&instance);
+                continue;
+            };
             let before = known.get(&instance).map_or(0, |health| health.failures);
             let failures = if passed.is_ok() { 0 } else { before.saturating_add(1) };
             checks.insert(instance, Health { at: now, passed, failures });

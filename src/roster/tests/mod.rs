@@ -100,7 +100,8 @@ fn retirement(asks: u32) -> Retirement {
     }
 }
 
-/// A world of these servers, all running and members of `web`.
+/// A world of these servers, all running and members of `web`, and well unless their records say
+/// otherwise.
 struct Scene {
     ledger: Ledger,
     seen: Observation,
@@ -122,6 +123,10 @@ impl Scene {
         };
         for record in records {
             let instance = instance(&record);
+            if record.healthy_at.is_some() && record.sick_since.is_none() {
+                let passed = Health { at: now(), passed: Ok(()), failures: 0 };
+                scene.seen.health.insert(instance.id.clone(), passed);
+            }
             scene.ledger.apply(&Change::Server(Arc::new(record)));
             scene.member(&instance.id, Membership::InService);
             scene.listed().insert(instance.id.clone(), instance);
@@ -433,7 +438,11 @@ fn who_has_not_been_asked_is_no_witness_for_the_network() {
     let failed = Health { at: now(), passed: Err("refused".to_owned()), failures: 1 };
     scene.seen.health.insert(id(1), failed);
     scene.listed().remove(&id(2));
+    scene.seen.health.remove(&id(2));
     assert!(!goes(&mut scene), "one has failed, and one is not listed");
     scene.seen.health.clear();
+    assert!(!goes(&mut scene), "nobody was asked");
+    let passed = Health { at: now(), passed: Ok(()), failures: 0 };
+    scene.seen.health.insert(id(1), passed);
     assert!(goes(&mut scene), "one is well");
 }

@@ -9,7 +9,7 @@ use crate::sim::world::World;
 pub(super) fn answer(world: &World, form: &Form, id: &str) -> Result<String, Refusal> {
     match form.need("Action")? {
         "GetCallerIdentity" => Ok(document(Service::Sts, "GetCallerIdentity", id, |xml| {
-            let account = world.account();
+            let account = &world.account().id;
             xml.text("Arn", format!("arn:aws:iam::{account}:user/imagined"))
                 .text("UserId", "AIDAIMAGINED")
                 .text("Account", account);

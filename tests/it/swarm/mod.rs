@@ -12,7 +12,7 @@ mod safety;
 
 use std::time::Duration;
 
-use tidegate::model::roster::Phase;
+use tidegate::model::roster::Server;
 use tidegate::model::time::{self, Timestamp};
 use tidegate::sim::faults::Trouble;
 
@@ -76,7 +76,10 @@ async fn run(seed: u64, among: usize) -> Duration {
         for (fleet, least) in [(name("job"), 1), (name("work"), 0)] {
             // One that was ended late may take EC2 two hours to go.
             let servers = &record.survey.roster.fleets[&fleet].servers;
-            let servers = servers.iter().filter(|one| one.phase != Phase::Terminating).count();
+            let ends = |server: &&Server| {
+                server.instance.as_ref().is_some_and(|one| one.lifecycle.is_ending())
+            };
+            let servers = servers.iter().filter(|server| !ends(server)).count();
             let why = || record.survey.decisions[&fleet].text(&run.simulation.policy.zone);
             demand!(run, servers == least, "{servers} of {fleet} without jobs: {}", why());
         }
