@@ -35,7 +35,7 @@ impl Daemon {
                 (vec![Change::Override(entry)], text)
             }
             Order::Resume { fleet, owner } => {
-                let text = format!("{fleet} follows its rules again, says {owner}");
+                let text = format!("follows its rules again, says {owner}");
                 let keys = [
                     OverrideKey::Hold(fleet.clone()),
                     OverrideKey::Pause(fleet.clone()),
@@ -52,13 +52,15 @@ impl Daemon {
                 self.adopt(&fleet, &instances, &format!("{owner}: {reason}")).await?
             }
         };
-        let event =
-            Event { at: now, kind: EventKind::Override, fleet, instance, text: text.clone() };
+        // The event has its fleet beside it, and whoever asked is told it with the text.
+        let whose = fleet.as_ref().map_or_else(String::new, |fleet| format!("{fleet}: "));
+        let answer = format!("{whose}{text}");
+        let event = Event { at: now, kind: EventKind::Override, fleet, instance, text };
         changes.push(Change::Event(event.clone()));
         self.journal.commit(&changes).map_err(|fault| fault.to_string())?;
         telemetry::log(&event);
         self.telling.note(&event);
-        Ok(text)
+        Ok(answer)
     }
 
     /// Ends whichever of the overrides stand.
@@ -145,39 +147,36 @@ impl Daemon {
             Some(_) | None => String::new(),
         };
         let names: Vec<&str> = asked.iter().map(InstanceId::as_str).collect();
-        let text = format!("{fleet} takes over {}, asked by {by}{but}", names.join(", "));
+        let text = format!("takes over {}, asked by {by}{but}", names.join(", "));
         let changes = records.into_iter().map(|record| Change::Server(Arc::new(record)));
         Ok((changes.collect(), text))
     }
 }
 
+/// What a person asked for, in words that leave the fleet's name to whoever shows them.
 fn told(entry: &Override, policy: &Policy) -> String {
     let Override { key, capacity, owner, reason, until, .. } = entry;
     let until = time::local(*until, &policy.zone);
     match key {
-        OverrideKey::Hold(fleet) => {
-            format!("{fleet} is held at {capacity} by {owner} until {until}: {reason}")
+        OverrideKey::Hold(_) => {
+            format!("held at {capacity} by {owner} until {until}: {reason}")
         }
-        OverrideKey::Pause(fleet) => {
-            format!("{fleet} is paused by {owner} until {until}: {reason}")
-        }
+        OverrideKey::Pause(_) => format!("paused by {owner} until {until}: {reason}"),
         OverrideKey::Launch(fleet) => {
             let max = policy.fleets.get(fleet).map_or(0, |fleet| fleet.bounds.max());
             let but = format!(" (max is {max}: never more than that in all)");
             let but = if *capacity > max { but.as_str() } else { "" };
-            format!("{capacity} more for {fleet}{but} until {until}, asked by {owner}: {reason}")
+            format!("{capacity} more{but} until {until}, asked by {owner}: {reason}")
         }
         OverrideKey::Keep(id) => format!("{id} is kept by {owner} until {until}: {reason}"),
         OverrideKey::Terminate(id) => {
             format!("{id} will be drained and terminated, asked by {owner}: {reason}")
         }
-        OverrideKey::Approve(fleet) => {
-            format!("the policy may shrink {fleet} as it says, approved by {owner}: {reason}")
+        OverrideKey::Approve(_) => {
+            format!("the policy may shrink it as it says, approved by {owner}: {reason}")
         }
-        OverrideKey::Retire(fleet) => {
-            format!(
-                "every server of {fleet} will be drained and terminated, asked by {owner}: {reason}"
-            )
+        OverrideKey::Retire(_) => {
+            format!("every server will be drained and terminated, asked by {owner}: {reason}")
         }
     }
 }

@@ -20,9 +20,9 @@ const BOOT_BUCKETS: [f64; 10] =
     [15.0, 30.0, 60.0, 90.0, 120.0, 180.0, 300.0, 600.0, 1200.0, 2400.0];
 
 #[derive(Debug, Clone, Copy)]
-struct Boots;
+struct BootBuckets;
 
-impl MetricConstructor<Histogram> for Boots {
+impl MetricConstructor<Histogram> for BootBuckets {
     fn new_metric(&self) -> Histogram {
         Histogram::new(BOOT_BUCKETS)
     }
@@ -33,7 +33,7 @@ pub(super) struct Lives {
     known: BTreeMap<Token, Standing>,
     launches: Family<Labels, Counter>,
     terminations: Family<Labels, Counter>,
-    boots: Family<Labels, Histogram, Boots>,
+    boots: Family<Labels, Histogram, BootBuckets>,
 }
 
 /// What has been counted of a server.
@@ -68,7 +68,7 @@ impl Lives {
             "Servers that are gone, by what they went for",
             terminations.clone(),
         );
-        let boots = Family::<Labels, Histogram, Boots>::new_with_constructor(Boots);
+        let boots = Family::<Labels, Histogram, BootBuckets>::new_with_constructor(BootBuckets);
         registry.register(
             "boot_duration_seconds",
             "From a server's start to its being in service",

@@ -394,6 +394,13 @@ impl FleetView {
         count(self.servers.iter().filter(|server| server.phase == Phase::InService))
     }
 
+    /// Those in service that passed their last health check: one that has just failed may be about to
+    /// fall sick with the others.
+    pub fn well_in_service(&self) -> Capacity {
+        let well = |server: &&Server| server.phase == Phase::InService && server.well;
+        count(self.servers.iter().filter(well))
+    }
+
     /// How many looked sick when they were last seen, of those that served once, are to stay and can be
     /// told. One that is missing from EC2's list just now is no less sick for it; but one that is not
     /// sick speaks for the network of this host only if it has just been asked and was well.

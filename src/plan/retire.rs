@@ -165,7 +165,7 @@ fn sick(
     let serves = |server: &&Server| server.membership == Some(Membership::InService);
     let single = draft.fleet.is_some_and(|fleet| fleet.bounds.max() == 1);
     let alone = single && of == 1 && no_room && !sick.iter().any(serves);
-    let replaced = view.in_service() >= decision.desired;
+    let replaced = view.well_in_service() >= decision.desired;
     let idle = sick.iter().all(|server| server.busy.unwrap_or(0) == 0);
     if !(replaced && idle) && (everywhere.is_some() || (mostly_sick(looking_sick, of) && !alone)) {
         let (sick, of) = everywhere.unwrap_or((looking_sick, of));

@@ -57,7 +57,7 @@ pub fn note(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Change>
             let noted = note.record(record, instance);
             if noted.in_service_at.is_some() && record.in_service_at.is_none() {
                 let grace = policy.fleets.get(&noted.fleet).map(|fleet| fleet.grace);
-                Note::boot(&noted, grace.unwrap_or_default(), &mut memories);
+                note.boot(&noted, grace.unwrap_or_default(), &mut memories);
             }
             if noted != *record {
                 changes.extend(story(record, &noted, seen.now).map(Change::Event));
@@ -214,9 +214,10 @@ impl Note<'_> {
     }
 
     /// Launch to in service, for a launch of our own that was watched from the start.
-    fn boot(noted: &ServerRecord, grace: Duration, memories: &mut Memories<'_>) {
+    fn boot(&self, noted: &ServerRecord, grace: Duration, memories: &mut Memories<'_>) {
         if let (Some(at), Some(_)) = (noted.in_service_at, &noted.request) {
-            let took = time::since(at, noted.launched_at.unwrap_or(noted.planned_at));
+            let launched = noted.launched_at.map(|at| self.seen.by_host(at));
+            let took = time::since(at, launched.unwrap_or(noted.planned_at));
             // Longer than any launch is given: the daemon was away, or the balancer, not the boot.
             if took <= grace {
                 memories.change(&noted.fleet).boots.learn(took);

@@ -33,11 +33,8 @@ pub(super) struct Standing<'a> {
 }
 
 impl Standing<'_> {
-    /// When a server was launched, by this host's clock: EC2 goes by its own, and a host whose clock is
-    /// ahead makes no server older.
     fn launched_at(&self, record: &ServerRecord) -> Option<Timestamp> {
-        let (at, ahead) = (record.launched_at?, self.seen.clock_ahead.unwrap_or_default());
-        Some(at.checked_add(ahead).unwrap_or(at))
+        record.launched_at.map(|at| self.seen.by_host(at))
     }
 
     pub(super) fn server(&self, record: &Arc<ServerRecord>) -> Server {

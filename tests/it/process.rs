@@ -262,8 +262,8 @@ fn an_order_is_recorded_with_the_user_who_gave_it() {
     let request = format!("{head}\r\ncontent-length: {length}\r\n\r\n{body}");
     let mut told = String::new();
     say(&daemon, &request).read_to_string(&mut told).unwrap();
-    let signed = format!("app is paused by mallory (user {us}) until ");
-    assert!(told.contains(&signed), "{told}");
+    let signed = format!("paused by mallory (user {us}) until ");
+    assert!(told.contains(&format!("app: {signed}")), "{told}");
     let kept = String::from_utf8(daemon.ask(&["history", "app"]).stdout).unwrap();
     assert!(kept.contains(&signed), "{kept}");
     let paused = format!("paused by mallory (user {us})");

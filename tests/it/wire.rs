@@ -221,7 +221,7 @@ fn a_server_is_handed_over_to_a_fleet_by_its_id() {
     daemon.order(&["pause", "app", "--for", "1h", "the old one joins"]);
     let said = daemon.order(&["adopt", "app", old.as_str(), "--reason", "it ran before"]);
     let told = format!(" asked by ann (user {}): it ran before; it has 3 now and wants 2", user());
-    assert!(said.starts_with(&format!("app takes over {old},{told}")), "{said}");
+    assert!(said.starts_with(&format!("app: takes over {old},{told}")), "{said}");
     let three = daemon.wait_in_service("app", 3);
     assert!(three.contains(&old.to_string()) && own.iter().all(|id| three.contains(id)));
     wait_for("it is a member", PATIENCE, || {

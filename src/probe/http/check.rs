@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::io;
 
+use nix::errno::Errno;
+
 use super::{body, cause, guard};
 use crate::ports::HealthQuery;
 use crate::probe::health::{SEARCHED, says};
@@ -35,8 +37,6 @@ async fn judge(response: reqwest::Response, query: &HealthQuery) -> Result<(), S
 
 /// This process or this host has no file left for a connection: nobody was asked.
 fn is_out_of_files(error: &reqwest::Error) -> bool {
-    const ENFILE: i32 = 23;
-    const EMFILE: i32 = 24;
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     let chain = std::iter::from_fn(|| {
         let error = next?;
@@ -44,5 +44,5 @@ fn is_out_of_files(error: &reqwest::Error) -> bool {
         Some(error)
     });
     let mut codes = chain.filter_map(|error| error.downcast_ref::<io::Error>()?.raw_os_error());
-    codes.any(|code| code == ENFILE || code == EMFILE)
+    codes.any(|code| matches!(Errno::from_raw(code), Errno::ENFILE | Errno::EMFILE))
 }

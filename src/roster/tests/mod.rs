@@ -90,6 +90,12 @@ fn record(n: usize, up: Duration) -> ServerRecord {
     }
 }
 
+/// One that has served for ten hours, and has failed its check for half of one.
+fn sick(n: usize) -> ServerRecord {
+    let since = time::before(now(), minutes(30));
+    ServerRecord { sick_since: Some(since), ..record(n, minutes(600)) }
+}
+
 fn retirement(asks: u32) -> Retirement {
     Retirement {
         why: RetireReason::ScaleIn,
@@ -286,10 +292,7 @@ fn servers_stay_in_the_balancer_they_are_in_when_the_file_names_another() {
 
 #[test]
 fn a_sick_server_is_not_replaced_while_its_balancer_is_gone() {
-    let sick = ServerRecord {
-        sick_since: Some(time::before(now(), minutes(30))),
-        ..record(0, minutes(600))
-    };
+    let sick = sick(0);
     let mut scene = Scene::new(vec![sick, record(1, minutes(600)), record(2, minutes(600))]);
     let before = scene.planned(&web());
     assert!(before.iter().any(|step| step.contains("retire")), "{before:?}");
@@ -302,10 +305,6 @@ fn a_sick_server_is_not_replaced_while_its_balancer_is_gone() {
 
 #[test]
 fn a_kept_server_is_left_alone_in_every_phase() {
-    let sick = |n| ServerRecord {
-        sick_since: Some(time::before(now(), minutes(30))),
-        ..record(n, minutes(600))
-    };
     let draining = ServerRecord { retirement: Some(retirement(0)), ..record(2, minutes(600)) };
     let mut scene =
         Scene::new(vec![sick(0), record(1, minutes(600)), draining, record(3, minutes(600))]);
@@ -366,10 +365,7 @@ fn who_serves_is_not_scaled_in_on_the_strength_of_who_boots() {
 fn the_only_server_of_a_fleet_is_not_replaced_against_its_balancers_word() {
     let lines = WEB.replace("min: 2\n    max: 3", "min: 1\n    max: 1");
     let policy = policy("act", &format!("  app:\n    launch: {{ template: web }}\n{lines}"));
-    let sick = ServerRecord {
-        sick_since: Some(time::before(now(), minutes(30))),
-        ..record(0, minutes(600))
-    };
+    let sick = sick(0);
     let mut scene = Scene::new(vec![sick]);
     assert_eq!(scene.planned(&policy), [""; 0]);
     scene.member(&id(0), Membership::OutOfService("failed".to_owned()));
@@ -381,10 +377,6 @@ fn the_only_server_of_a_fleet_is_not_replaced_against_its_balancers_word() {
 fn when_the_only_servers_of_several_fleets_look_sick_at_once_none_is_replaced() {
     let one = "launch: { template: web }, health: { http: 'http://{private_ip}/' }, min: 1, max: 1";
     let policy = policy("act", &format!("  app: {{ {one} }}\n  job: {{ {one} }}\n"));
-    let sick = |n| ServerRecord {
-        sick_since: Some(time::before(now(), minutes(30))),
-        ..record(n, minutes(600))
-    };
     let other =
         |record: ServerRecord| ServerRecord { fleet: FleetName::new("job").unwrap(), ..record };
     let mut scene = Scene::new(vec![sick(0), other(sick(1))]);
@@ -427,10 +419,7 @@ fn a_host_whose_clock_is_ahead_makes_no_server_older() {
 fn who_has_not_been_asked_is_no_witness_for_the_network() {
     let lines = WEB.replace("min: 2\n    max: 3", "min: 3\n    max: 3");
     let policy = policy("act", &format!("  app:\n    launch: {{ template: web }}\n{lines}"));
-    let sick = ServerRecord {
-        sick_since: Some(time::before(now(), minutes(30))),
-        ..record(0, minutes(600))
-    };
+    let sick = sick(0);
     let others = [record(1, minutes(600)), record(2, minutes(600))];
     let mut scene = Scene::new([&[sick][..], &others].concat());
     let goes = |scene: &mut Scene| scene.planned(&policy).iter().any(|s| s.contains("retire"));

@@ -169,17 +169,13 @@ pub(super) fn timeline(sheet: &Sheet<'_>) -> Markup {
 fn line(sheet: &Sheet<'_>, told: &Told) -> Markup {
     let event = &told.event;
     let text = printable(&event.text, TEXT_AT_MOST);
-    // Some say themselves whom they are about.
-    let named = event.fleet.as_ref().filter(|fleet| {
-        text.strip_prefix(fleet.as_str()).is_none_or(|rest| !rest.starts_with(' '))
-    });
     let story = event.fleet.as_ref().filter(|_| event.kind == EventKind::Decision);
     html! {
         li class=(event.kind.as_str()) {
             span.when { (sheet.clock.at(event.at)) }
             span.kind { span aria-hidden="true" { (sign(event.kind)) } " " (event.kind.as_str()) }
             span.what {
-                @if let Some(fleet) = named { strong { (fleet) } " " }
+                @if let Some(fleet) = &event.fleet { strong { (fleet) } " " }
                 @match story {
                     Some(fleet) => {
                         @let (change, why) = text.split_once(": ").unwrap_or((&text, ""));

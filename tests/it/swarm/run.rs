@@ -42,7 +42,7 @@ pub(super) struct Run {
     pub foreign: InstanceId,
     /// Launches and retirements so far, for the brakes on them.
     pub launched: Vec<Timestamp>,
-    pub retired: Vec<Timestamp>,
+    pub retired: Vec<(String, Timestamp)>,
     /// The instance of each token that was ever seen.
     pub tokens: BTreeMap<Token, InstanceId>,
     /// When the journal last lost something.

@@ -67,7 +67,7 @@ impl Run {
                     demand!(self, !paused, "a launch for {}, which is paused", step.fleet);
                 }
                 Act::Retire { label, why, .. } => {
-                    self.retired.push(now);
+                    self.retired.push((label.clone(), now));
                     match why {
                         RetireReason::ScaleIn => {
                             demand!(self, !paused, "{label} goes from a paused fleet");
@@ -79,16 +79,18 @@ impl Run {
                         | RetireReason::Operator { .. } => {}
                     }
                 }
+                // What is taken back is no end of a server.
+                Act::Reclaim { label, .. } => self.retired.retain(|(other, _)| other != label),
                 Act::Replay { .. }
                 | Act::Register { .. }
-                | Act::Reclaim { .. }
                 | Act::Deregister { .. }
                 | Act::Terminate { .. } => {}
             }
         }
         // By the daemon's clock as it was at each: one that is set back makes no rate of the past.
-        if self.retired.last() == Some(&now) {
-            self.check_rate("retirements", &self.retired, RETIREMENTS, now);
+        let times: Vec<Timestamp> = self.retired.iter().map(|(_, at)| *at).collect();
+        if times.last() == Some(&now) {
+            self.check_rate("retirements", &times, RETIREMENTS, now);
         }
     }
 
