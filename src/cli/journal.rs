@@ -69,11 +69,13 @@ impl JournalFile {
 
     pub(super) fn there<T>(&self, found: Result<Option<T>, StoreFault>) -> Result<T, Failure> {
         let found = found.map_err(|fault| self.failed(&fault.to_string()))?;
-        found.ok_or_else(|| {
-            let shown = self.0.display();
-            let why = anyhow!("there is no journal at {shown}; name its folder with --state-dir");
-            Failure::Error(FAILED, why)
-        })
+        found.ok_or_else(|| self.missing())
+    }
+
+    pub(super) fn missing(&self) -> Failure {
+        let shown = self.0.display();
+        let why = anyhow!("there is no journal at {shown}; name its folder with --state-dir");
+        Failure::Error(FAILED, why)
     }
 }
 

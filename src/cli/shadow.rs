@@ -74,6 +74,9 @@ pub(crate) fn run(args: &Shadow, settings: &Settings, json: bool) -> Result<(), 
     let shown = database.display();
     let failed = |why: String| Failure::Error(FAILED, anyhow!("{shown}: {why}"));
     let record = shadow_record(&database).map_err(|fault| failed(fault.to_string()))?;
+    if record.is_none() && !database.exists() {
+        return Err(JournalFile::of(settings).missing());
+    }
     let record = record.ok_or_else(|| {
         failed("no second policy was ever decided beside the live one; start the daemon with `run --shadow FILE`".to_owned())
     })?;
