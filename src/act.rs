@@ -1,6 +1,7 @@
 //! Carries an intent out. Makes no choice and does not retry: a call that fails is met by the next
 //! tick with fresh eyes.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -23,9 +24,19 @@ const AT_ONCE: usize = 8;
 /// for stuck.
 const TURN: Duration = Duration::from_secs(40);
 
+/// Told to a turn that is under way: no call is begun any more, and those in hand end.
+#[derive(Debug, Default)]
+pub struct Halt(AtomicBool);
+
+impl Halt {
+    pub fn now(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// How each call of the intent ended, in the intent's order.
-pub async fn act(ports: &Ports, intent: &Intent) -> Vec<Outcome> {
-    let begun = ports.clock.now();
+pub async fn act(ports: &Ports, intent: &Intent, halt: &Halt) -> Vec<Outcome> {
+    let turn = Turn { ports, begun: ports.clock.now(), halt };
     let (launches, others): (Vec<_>, Vec<_>) = intent
         .calls()
         .iter()
@@ -33,10 +44,9 @@ pub async fn act(ports: &Ports, intent: &Intent) -> Vec<Outcome> {
         .partition(|(_, call)| matches!(call.what, What::Launch { .. }));
     // Taking out and putting in goes beside launching, which EC2 lets through two a second.
     let (mut done, other) = tokio::join!(
-        launch_in_turn(ports, &launches, begun),
+        turn.launch_one_by_one(&launches),
         stream::iter(others.into_iter().map(async |(at, call)| {
-            let late = is_late(ports, begun);
-            (at, if late { Outcome::Skipped } else { once(ports, call).await })
+            (at, if turn.is_over() { Outcome::Skipped } else { once(ports, call).await })
         }))
         .buffered(AT_ONCE)
         .collect::<Vec<_>>(),
@@ -46,29 +56,36 @@ pub async fn act(ports: &Ports, intent: &Intent) -> Vec<Outcome> {
     done.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
-/// One after the other; the first that is throttled, or refused for its credentials, ends the turn,
-/// as the rest would be too.
-async fn launch_in_turn(
-    ports: &Ports,
-    launches: &[(usize, &Call)],
+/// One turn at acting.
+struct Turn<'a> {
+    ports: &'a Ports,
     begun: Timestamp,
-) -> Vec<(usize, Outcome)> {
-    let mut done = Vec::new();
-    let mut over = false;
-    for (at, call) in launches {
-        over |= is_late(ports, begun);
-        let outcome = if over { Outcome::Skipped } else { once(ports, call).await };
-        over |= matches!(
-            &outcome,
-            Outcome::Failed(Fault { kind: FaultKind::Throttled | FaultKind::Credentials, .. })
-        );
-        done.push((*at, outcome));
-    }
-    done
+    halt: &'a Halt,
 }
 
-fn is_late(ports: &Ports, begun: Timestamp) -> bool {
-    time::since(ports.clock.now(), begun) >= TURN
+impl Turn<'_> {
+    /// Whether no call may be begun any more.
+    fn is_over(&self) -> bool {
+        self.halt.0.load(Ordering::Relaxed)
+            || time::since(self.ports.clock.now(), self.begun) >= TURN
+    }
+
+    /// One after the other; the first that is throttled, or refused for its credentials, ends the
+    /// turn, as the rest would be too.
+    async fn launch_one_by_one(&self, launches: &[(usize, &Call)]) -> Vec<(usize, Outcome)> {
+        let mut done = Vec::new();
+        let mut over = false;
+        for (at, call) in launches {
+            over |= self.is_over();
+            let outcome = if over { Outcome::Skipped } else { once(self.ports, call).await };
+            over |= matches!(
+                &outcome,
+                Outcome::Failed(Fault { kind: FaultKind::Throttled | FaultKind::Credentials, .. })
+            );
+            done.push((*at, outcome));
+        }
+        done
+    }
 }
 
 async fn once(ports: &Ports, call: &Call) -> Outcome {

@@ -2,6 +2,7 @@
 //! cause, and the tick goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use futures_util::future::join_all;
 use tracing::{Instrument as _, info_span};
@@ -20,28 +21,52 @@ use crate::model::time::Timestamp;
 use crate::policy::{HealthPolicy, Policy};
 use crate::ports::{HealthQuery, Ports, QueueQuery};
 
-/// One picture of the world at `now`.
-pub async fn observe(
-    ports: &Ports,
-    policy: &Policy,
-    ledger: &Ledger,
+/// What one tick asks the world. Settled before anybody is asked: the journal is free for others
+/// while the answers are waited for.
+#[derive(Debug)]
+pub struct Questions<'a> {
+    policy: &'a Policy,
+    /// Where our servers were seen last.
+    place: Option<Account>,
+    /// Our servers that are not proven gone.
+    ours: Vec<Arc<ServerRecord>>,
+    balancers: BTreeSet<Balancer>,
+    queues: Vec<QueueQuery>,
     now: Timestamp,
-) -> Observation {
+}
+
+impl<'a> Questions<'a> {
+    pub fn of(policy: &'a Policy, ledger: &Ledger, now: Timestamp) -> Self {
+        let ours = ledger.servers.by_fleet().flat_map(|(_, records)| records.open_shared());
+        Self {
+            policy,
+            place: ledger.account.clone(),
+            ours: ours.cloned().collect(),
+            balancers: balancers(policy, ledger),
+            queues: queues(policy, ledger, now),
+            now,
+        }
+    }
+}
+
+/// One picture of the world.
+pub async fn observe(ports: &Ports, questions: Questions<'_>) -> Observation {
+    let Questions { policy, place, ours, balancers, queues, now } = questions;
     let (account, listed, balancers, readings) = tokio::join!(
         ports.cloud.account(),
         ports.cloud.instances(&policy.install).instrument(info_span!("instances")),
-        members(ports, policy, ledger),
-        queues(ports, policy, ledger, now),
+        members(ports, balancers),
+        depths(ports, queues, now),
     );
     let instances = match listed {
-        Ok(listed) => match (&ledger.account, &account) {
+        Ok(listed) => match (&place, &account) {
             (Some(ours), Some(theirs)) if ours != theirs => Err(elsewhere(ours, theirs)),
-            (_, _) => sought(ports, ledger, listed).await,
+            (_, _) => sought(ports, &ours, listed).await,
         },
         Err(fault) => Err(fault),
     };
     let health = match &instances {
-        Ok(listed) => health(ports, policy, ledger, listed, now).await,
+        Ok(listed) => health(ports, policy, &ours, listed, now).await,
         Err(_) => BTreeMap::new(),
     };
     let clock_ahead = ports.cloud.clock_ahead();
@@ -60,13 +85,12 @@ fn elsewhere(ours: &Account, theirs: &Account) -> Fault {
 /// the tag that the list goes by. Lists lag behind launches, so this is quite usual for a while.
 async fn sought(
     ports: &Ports,
-    ledger: &Ledger,
+    ours: &[Arc<ServerRecord>],
     listed: Vec<Instance>,
 ) -> Result<BTreeMap<InstanceId, Instance>, Fault> {
     let by_id = |instance: Instance| (instance.id.clone(), instance);
     let mut found: BTreeMap<_, _> = listed.into_iter().map(by_id).collect();
-    let open = ledger.servers.open();
-    let ids = open.filter_map(ServerRecord::instance);
+    let ids = ours.iter().filter_map(|record| record.instance());
     let missing: Vec<InstanceId> = ids.filter(|id| !found.contains_key(*id)).cloned().collect();
     if !missing.is_empty() {
         found.extend(ports.cloud.instances_by_id(&missing).await?.into_iter().map(by_id));
@@ -76,11 +100,7 @@ async fn sought(
 
 /// Each balancer once, however many fleets share it; also those that servers were registered with
 /// before the policy changed, as long as there are servers.
-async fn members(
-    ports: &Ports,
-    policy: &Policy,
-    ledger: &Ledger,
-) -> BTreeMap<Balancer, Result<BTreeMap<InstanceId, Membership>, Fault>> {
+fn balancers(policy: &Policy, ledger: &Ledger) -> BTreeSet<Balancer> {
     let named = policy.fleets.values().filter_map(|fleet| fleet.balancer.as_ref());
     let mut balancers: BTreeSet<Balancer> = named.map(|entry| entry.balancer.clone()).collect();
     for (name, _) in ledger.servers.by_fleet().filter(|(_, records)| records.has_open()) {
@@ -88,6 +108,13 @@ async fn members(
             balancers.insert(balancer);
         }
     }
+    balancers
+}
+
+async fn members(
+    ports: &Ports,
+    balancers: BTreeSet<Balancer>,
+) -> BTreeMap<Balancer, Result<BTreeMap<InstanceId, Membership>, Fault>> {
     let asked = balancers.into_iter().map(async |balancer| {
         let asking = info_span!("members", %balancer);
         let members = ports.balancers.members(&balancer).instrument(asking).await;
@@ -96,19 +123,23 @@ async fn members(
     join_all(asked).await.into_iter().collect()
 }
 
-async fn queues(
-    ports: &Ports,
-    policy: &Policy,
-    ledger: &Ledger,
-    now: Timestamp,
-) -> BTreeMap<FleetName, Reading> {
+/// The queues whose time has come.
+fn queues(policy: &Policy, ledger: &Ledger, now: Timestamp) -> Vec<QueueQuery> {
     let due = policy.fleets.values().filter_map(|fleet| {
         let last = ledger.fleets.get(&fleet.name).and_then(|memory| memory.last_reading());
         let at = fleet.poll_due(last.map(|reading| reading.at), now)?;
         let source = fleet.queue.as_ref()?.source.clone();
         (at <= now).then(|| QueueQuery { fleet: fleet.name.clone(), source })
     });
-    let asked = due.map(async |query| {
+    due.collect()
+}
+
+async fn depths(
+    ports: &Ports,
+    queues: Vec<QueueQuery>,
+    now: Timestamp,
+) -> BTreeMap<FleetName, Reading> {
+    let asked = queues.into_iter().map(async |query| {
         let asking = info_span!("queue", fleet = %query.fleet);
         let depth = ports.probe.queue(&query).instrument(asking).await;
         (query.fleet, Reading { at: now, depth })
@@ -119,13 +150,12 @@ async fn queues(
 async fn health(
     ports: &Ports,
     policy: &Policy,
-    ledger: &Ledger,
+    ours: &[Arc<ServerRecord>],
     listed: &BTreeMap<InstanceId, Instance>,
     now: Timestamp,
 ) -> BTreeMap<InstanceId, Health> {
-    let queries: Vec<HealthQuery> = ledger
-        .servers
-        .open()
+    let queries: Vec<HealthQuery> = ours
+        .iter()
         .filter(|record| record.retirement.is_none())
         .filter_map(|record| {
             let check = policy.fleets.get(&record.fleet)?.health.as_ref()?;

@@ -31,14 +31,14 @@ use self::view::{ProblemView, StatusView};
 use crate::door::{self, Limits};
 use crate::model::time::Timestamp;
 
-/// An order waits for the tick in hand, which waits for AWS; nothing here takes longer.
+/// `adopt` waits for EC2 and for the tick in hand, which waits for AWS; nothing here takes longer.
 const LIMITS: Limits = Limits { connections: 32, longest: Duration::from_mins(3) };
 
 /// The largest order names 200 instances.
 const BODY_AT_MOST: usize = 64 << 10;
 
 /// What the socket may ask of the daemon. None of it tells a tick what to do: an order is written
-/// into the journal, and the next tick reads it like everything else.
+/// into the journal, and the next plan reads it like everything else.
 #[derive(Debug)]
 pub enum Command {
     /// Write an override down, or end it.

@@ -26,9 +26,18 @@ const NO_REASON: &str = "a reason is needed, for whoever reads the record";
 /// What one call of EC2 can be asked about.
 const ADOPTED_AT_MOST: usize = 200;
 
-/// An override to begin or to end. When it begins is the daemon's to say.
+/// Something that a person wants.
 #[derive(Debug, Clone)]
 pub enum Order {
+    /// To be written down as it is.
+    Entry(Entry),
+    /// EC2 has to be asked first.
+    Adopt(Adoption),
+}
+
+/// An override to begin or to end. When it begins is the daemon's to say.
+#[derive(Debug, Clone)]
+pub enum Entry {
     Begin {
         key: OverrideKey,
         capacity: Capacity,
@@ -41,13 +50,6 @@ pub enum Order {
         fleet: FleetName,
         owner: String,
     },
-    /// Hands instances that run already over to a fleet.
-    Adopt {
-        fleet: FleetName,
-        instances: BTreeSet<InstanceId>,
-        owner: String,
-        reason: String,
-    },
     /// Ends the keep of an instance.
     Unkeep {
         instance: InstanceId,
@@ -55,25 +57,36 @@ pub enum Order {
     },
 }
 
+/// Instances that run already, to be handed over to a fleet.
+#[derive(Debug, Clone)]
+pub struct Adoption {
+    pub fleet: FleetName,
+    pub instances: BTreeSet<InstanceId>,
+    pub owner: String,
+    pub reason: String,
+}
+
 impl Order {
     /// Who wants it.
     pub fn owner(&self) -> &str {
-        let (Self::Begin { owner, .. }
-        | Self::Resume { owner, .. }
-        | Self::Adopt { owner, .. }
-        | Self::Unkeep { owner, .. }) = self;
+        let (Self::Entry(
+            Entry::Begin { owner, .. } | Entry::Resume { owner, .. } | Entry::Unkeep { owner, .. },
+        )
+        | Self::Adopt(Adoption { owner, .. })) = self;
         owner
     }
 
     pub(super) fn signed(mut self, by: String) -> Self {
-        let (Self::Begin { owner, .. }
-        | Self::Resume { owner, .. }
-        | Self::Adopt { owner, .. }
-        | Self::Unkeep { owner, .. }) = &mut self;
+        let (Self::Entry(
+            Entry::Begin { owner, .. } | Entry::Resume { owner, .. } | Entry::Unkeep { owner, .. },
+        )
+        | Self::Adopt(Adoption { owner, .. })) = &mut self;
         *owner = by;
         self
     }
+}
 
+impl Entry {
     /// The fleet or the instance that it is about.
     pub fn subject(&self) -> (Option<FleetName>, Option<InstanceId>) {
         match self {
@@ -85,7 +98,7 @@ impl Order {
                 | OverrideKey::Approve(fleet) => (Some(fleet.clone()), None),
                 OverrideKey::Keep(id) | OverrideKey::Terminate(id) => (None, Some(id.clone())),
             },
-            Self::Resume { fleet, .. } | Self::Adopt { fleet, .. } => (Some(fleet.clone()), None),
+            Self::Resume { fleet, .. } => (Some(fleet.clone()), None),
             Self::Unkeep { instance, .. } => (None, Some(instance.clone())),
         }
     }
@@ -128,8 +141,10 @@ impl OrderView {
         }
         let (key, ends) = match self.order.as_str() {
             "adopt" => return self.adopt(owner, reason),
-            "resume" => return Ok(Order::Resume { fleet: self.fleet()?, owner }),
-            "unkeep" => return Ok(Order::Unkeep { instance: self.instance()?, owner }),
+            "resume" => return Ok(Order::Entry(Entry::Resume { fleet: self.fleet()?, owner })),
+            "unkeep" => {
+                return Ok(Order::Entry(Entry::Unkeep { instance: self.instance()?, owner }));
+            }
             "hold" => (OverrideKey::Hold(self.fleet()?), true),
             "pause" => (OverrideKey::Pause(self.fleet()?), true),
             "launch" => (OverrideKey::Launch(self.fleet()?), true),
@@ -147,7 +162,7 @@ impl OrderView {
             return Err(NO_REASON.to_owned());
         }
         let lasts = if ends { lasts } else { CARRIED_OUT_WITHIN };
-        Ok(Order::Begin { key, capacity, owner, reason, lasts })
+        Ok(Order::Entry(Entry::Begin { key, capacity, owner, reason, lasts }))
     }
 
     fn adopt(&self, owner: String, reason: String) -> Result<Order, String> {
@@ -163,7 +178,7 @@ impl OrderView {
         if instances.len() > ADOPTED_AT_MOST {
             return Err(format!("{} are more than {ADOPTED_AT_MOST} at once", instances.len()));
         }
-        Ok(Order::Adopt { fleet: self.fleet()?, instances, owner, reason })
+        Ok(Order::Adopt(Adoption { fleet: self.fleet()?, instances, owner, reason }))
     }
 
     fn fleet(&self) -> Result<FleetName, String> {

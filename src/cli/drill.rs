@@ -10,6 +10,7 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::folder::Folder;
 use super::listen::{self, Listen};
@@ -19,7 +20,7 @@ use super::{FAILED, Failure, check, runtime};
 use crate::admin::{self, Handle};
 use crate::aws::Aws;
 use crate::daemon::leftovers::Leftovers;
-use crate::daemon::{Daemon, Herald, Loader, Telling, Wake};
+use crate::daemon::{Daemon, Herald, Loader, Reception, Telling, Wake};
 use crate::metrics::Meter;
 use crate::model::fleet::FleetName;
 use crate::model::time::{self, Timestamp};
@@ -141,15 +142,16 @@ async fn drilled(
     let socket = folder.path().join("tidegate.sock");
     let sockets = admin::bind(&socket)?;
     eprintln!("look at it with: tidegate status --socket {}", socket.display());
+    let wake = Wake::default();
+    let loader = staged(settings.config.clone(), address.port());
+    let reception = Reception::new(orders, wake.reload.clone(), settings.config.clone(), loader);
     let daemon = Daemon {
         ports,
         journal,
         policy: policy.clone(),
-        policy_path: settings.config.clone(),
-        loader: staged(settings.config.clone(), address.port()),
         handle: handle.clone(),
-        orders,
-        wake: Wake::default(),
+        reception,
+        wake,
         herald: Arc::new(Silence),
         meter,
         standing: Vec::new(),
@@ -161,19 +163,29 @@ async fn drilled(
         speed: drill.speed,
     };
     let lasts = drill.lasts / drill.speed;
-    let stop = async move {
-        tokio::select! {
-            () = tokio::time::sleep(lasts) => {}
-            _ = tokio::signal::ctrl_c() => {}
-        }
-    };
     let ended = tokio::select! {
-        () = daemon.run(stop) => Ok(()),
+        () = daemon.run(over(lasts)) => Ok(()),
         ended = admin::serve(sockets, handle) => Err(anyhow!("the socket's server ended: {ended:?}")),
         ended = server => Err(anyhow!("the imagined cloud ended: {ended:?}")),
     };
     ended.map_err(|error| Failure::Error(FAILED, error))?;
     sum_up(drill, &policy, &front, json)
+}
+
+/// Waits for the drill's end, or for somebody who has seen enough.
+async fn over(lasts: Duration) {
+    let mut told = signal(SignalKind::terminate()).ok();
+    let told = async {
+        match &mut told {
+            Some(told) => told.recv().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = tokio::time::sleep(lasts) => {}
+        _ = tokio::signal::ctrl_c() => {}
+        _ = told => {}
+    }
 }
 
 /// The page, if one is wanted, and what fills it.

@@ -3,22 +3,24 @@
 
 pub mod leftovers;
 mod orders;
+mod reception;
 mod telling;
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span, error, info, info_span, warn};
 
 use self::leftovers::Leftovers;
+use self::reception::{Gate, Loaded, Stage};
+use crate::admin::Handle;
 use crate::admin::view::StatusView;
-use crate::admin::{Command, Handle};
 use crate::custody;
 use crate::metrics::{Done, Meter};
 use crate::model::ledger::{Change, Event, EventKind};
@@ -28,8 +30,9 @@ use crate::ports::{Ports, ShadowBook, StoreFault};
 use crate::record::{Concern, Journal};
 use crate::shadow::Shadow;
 use crate::telemetry;
-use crate::tick::{TickRecord, tick};
+use crate::tick::{Attendant as _, TickRecord, attended};
 
+pub use self::reception::{Loader, Reception};
 pub use self::telling::Telling;
 
 /// How long the calls in hand may take to finish once the daemon is told to stop. Every call is
@@ -39,9 +42,6 @@ const FINISH_WITHIN: Duration = Duration::from_secs(15);
 /// Between two ticks at the least, whatever the clock says and however often somebody asks: a storm
 /// of signals is no reason to storm AWS.
 const SHORTEST: Duration = Duration::from_millis(200);
-
-/// Reads the policy file: the new policy, or why it cannot be used.
-pub type Loader = Arc<dyn Fn() -> Result<Policy, String> + Send + Sync>;
 
 /// What tells the daemon to look sooner. A wake-up carries nothing: the tick reads everything anew.
 #[derive(Debug, Clone, Default)]
@@ -68,10 +68,8 @@ pub struct Daemon {
     pub ports: Ports,
     pub journal: Journal,
     pub policy: Policy,
-    pub policy_path: PathBuf,
-    pub loader: Loader,
     pub handle: Handle,
-    pub orders: mpsc::Receiver<Command>,
+    pub reception: Reception,
     pub wake: Wake,
     pub herald: Arc<dyn Herald>,
     pub meter: Arc<Meter>,
@@ -116,7 +114,7 @@ impl Daemon {
                 }
             };
             let Some(next) = done else { break };
-            if !ready {
+            if !ready && !self.reception.gave_up() {
                 self.herald.ready();
                 ready = true;
             }
@@ -136,39 +134,60 @@ impl Daemon {
         self.look_who_is_reached(began);
         let standing: Vec<Concern> =
             self.standing.iter().cloned().chain(self.leftovers.concern()).collect();
-        match tick(&self.ports, &self.policy, &mut self.journal, &standing).await {
-            Ok(record) => {
-                self.tell(&record);
-                self.meter.ticked(&Done {
-                    policy: &self.policy,
-                    ledger: self.journal.ledger(),
-                    record: &record,
-                    at: self.ports.clock.now(),
-                    took: stopwatch.elapsed(),
-                });
-                if let Some((shadow, book)) = &mut self.shadow {
-                    let changes = shadow.beside(&self.policy, &record.survey);
-                    if !changes.is_empty()
-                        && let Err(fault) = book.note(&changes)
-                    {
-                        warn!("what the second policy would have done is not recorded: {fault}");
-                    }
-                }
+        let mut gate = Gate {
+            stage: Stage::Looking,
+            policy: &self.policy,
+            ports: &self.ports,
+            herald: &*self.herald,
+            telling: &mut self.telling,
+            reception: &mut self.reception,
+        };
+        let (policy, journal) = (&self.policy, &mut self.journal);
+        let done = attended(&self.ports, policy, journal, &standing, &mut gate).await;
+        let next = match done {
+            Ok(ControlFlow::Continue(record)) => {
+                self.done(&record, stopwatch.elapsed());
                 record.next
             }
+            // Looked at for a policy that is no longer in force.
+            Ok(ControlFlow::Break(())) => began,
             Err(fault) => {
-                // Without the journal nothing is begun. Told each time: it is rare, and urgent.
-                let text = format!(
-                    "{STORE_PROBLEM}: {fault}; nothing is launched or terminated meanwhile"
-                );
-                error!(kind = "problem", "{text}");
-                Span::current().record("otel.status_code", "ERROR");
-                self.handle.trouble(&text, began);
-                self.telling.stuck(&self.policy, self.journal.ledger(), &text, began);
-                self.meter.stuck();
+                self.stuck(&fault, began);
                 time::after(began, self.policy.tick)
             }
+        };
+        self.settle();
+        if self.catch_up() { began } else { next }
+    }
+
+    fn done(&mut self, record: &TickRecord, took: Duration) {
+        self.reception.fresh_start();
+        self.tell(record);
+        self.meter.ticked(&Done {
+            policy: &self.policy,
+            ledger: self.journal.ledger(),
+            record,
+            at: self.ports.clock.now(),
+            took,
+        });
+        if let Some((shadow, book)) = &mut self.shadow {
+            let changes = shadow.beside(&self.policy, &record.survey);
+            if !changes.is_empty()
+                && let Err(fault) = book.note(&changes)
+            {
+                warn!("what the second policy would have done is not recorded: {fault}");
+            }
         }
+    }
+
+    /// Without the journal nothing is begun. Told each time: it is rare, and urgent.
+    fn stuck(&mut self, fault: &StoreFault, began: Timestamp) {
+        let text = format!("{STORE_PROBLEM}: {fault}; nothing is launched or terminated meanwhile");
+        error!(kind = "problem", "{text}");
+        Span::current().record("otel.status_code", "ERROR");
+        self.handle.trouble(&text, began);
+        self.telling.stuck(&self.policy, self.journal.ledger(), &text, began);
+        self.meter.stuck();
     }
 
     fn look_for_leftovers(&self) {
@@ -178,7 +197,7 @@ impl Daemon {
     /// At every turn: rights change without a word to whoever watches the file.
     fn look_who_may_write(&mut self) {
         self.standing.retain(|concern| concern.key != WRITERS_PROBLEM);
-        let writers = custody::writers(&self.policy_path);
+        let writers = custody::writers(self.reception.policy_path());
         if !writers.is_empty() {
             let text = format!(
                 "{}: whoever writes the policy launches and ends servers",
@@ -196,9 +215,6 @@ impl Daemon {
 
     fn tell(&mut self, record: &TickRecord) {
         self.telling.ticked(&self.policy, self.journal.ledger(), record);
-        for event in &record.events {
-            telemetry::log(event);
-        }
         let status = StatusView::of(&self.policy, self.journal.ledger(), &record.survey);
         let line: Vec<String> = status
             .fleets
@@ -233,23 +249,28 @@ impl Daemon {
         let mut sleep = pin!(sleep);
         let mut rest = pin!(tokio::time::sleep(SHORTEST));
         loop {
+            let mut gate = Gate {
+                stage: Stage::Idle,
+                policy: &self.policy,
+                ports: &self.ports,
+                herald: &*self.herald,
+                telling: &mut self.telling,
+                reception: &mut self.reception,
+            };
             tokio::select! {
                 () = &mut stop => return false,
                 () = &mut sleep => return true,
                 () = self.wake.tick.notified() => break,
-                () = self.wake.reload.notified() => {
-                    // What came of it is in the log, and a refusal is a standing problem.
-                    self.reload().ok();
-                    break;
-                }
                 () = self.wake.housekeeping.notified() => {
                     self.look_for_leftovers();
                     if let Err(fault) = (self.prune)() {
                         warn!("failed to prune the record: {fault}");
                     }
                 }
-                Some(command) = self.orders.recv() => {
-                    self.obey(command).await;
+                visitor = gate.visitor() => {
+                    // Nothing is looked at that could be given up.
+                    let _: ControlFlow<()> = gate.serve(visitor, &mut self.journal);
+                    self.settle();
                     break;
                 }
             }
@@ -260,57 +281,56 @@ impl Daemon {
         }
     }
 
-    /// All or nothing: a file that cannot be used leaves the old policy in force.
-    fn reload(&mut self) -> Result<String, String> {
-        self.herald.reloading();
-        let loaded = (self.loader)();
-        self.herald.reloaded();
-        self.standing.retain(|concern| concern.key != RELOAD_PROBLEM);
-        let shown = self.policy_path.display();
-        match loaded {
-            Ok(policy) if policy.digest == self.policy.digest => {
-                self.meter.reloaded(true, self.ports.clock.now());
-                Ok(format!("{shown} is unchanged"))
-            }
-            Ok(policy) if policy.install != self.policy.install => {
-                Err(self.refuse("`install` cannot change while running: restart the daemon"))
-            }
-            Ok(policy) if policy.region != self.policy.region => {
-                Err(self.refuse("`region` cannot change while running: restart the daemon"))
-            }
-            Ok(policy) => {
-                let text = format!("policy {} -> {}", self.policy.digest, policy.digest);
-                self.policy = policy;
-                self.meter.reloaded(true, self.ports.clock.now());
-                if let Err(fault) = self.journal.in_force(&self.policy, self.ports.clock.now()) {
-                    warn!("the new policy is in force and not in the record: {fault}");
+    /// Serves those who had to wait for the end of the tick; whether there were any.
+    fn catch_up(&mut self) -> bool {
+        let (waiting, hurry) = self.reception.waiting();
+        let any = hurry || !waiting.is_empty();
+        for visitor in waiting {
+            let mut gate = Gate {
+                stage: Stage::Idle,
+                policy: &self.policy,
+                ports: &self.ports,
+                herald: &*self.herald,
+                telling: &mut self.telling,
+                reception: &mut self.reception,
+            };
+            let _: ControlFlow<()> = gate.serve(visitor, &mut self.journal);
+            self.settle();
+        }
+        any
+    }
+
+    /// What was read of the policy file takes effect, all or nothing: a file that cannot be used
+    /// leaves the old policy in force.
+    fn settle(&mut self) {
+        for loaded in self.reception.loaded() {
+            self.standing.retain(|concern| concern.key != RELOAD_PROBLEM);
+            self.meter.reloaded(loaded.is_usable(), self.ports.clock.now());
+            match loaded {
+                Loaded::Unchanged => {}
+                Loaded::Refused(why) => self.refused(&why),
+                Loaded::New(policy) => {
+                    let text = Loaded::text(&self.policy, &policy);
+                    self.policy = *policy;
+                    if let Err(fault) = self.journal.in_force(&self.policy, self.ports.clock.now())
+                    {
+                        warn!("the new policy is in force and not in the record: {fault}");
+                    }
+                    self.note(EventKind::Policy, text);
                 }
-                self.note(EventKind::Policy, text.clone());
-                Ok(text)
             }
-            Err(why) => Err(self.refuse(&why)),
+            self.herald.reloaded();
         }
     }
 
-    fn refuse(&mut self, why: &str) -> String {
+    fn refused(&mut self, why: &str) {
         let first = why.lines().next().unwrap_or_default();
         let text = format!(
             "{} is refused and policy {} stays in force: {first}; `tidegate check` tells all",
-            self.policy_path.display(),
+            self.reception.policy_path().display(),
             self.policy.digest
         );
-        self.meter.reloaded(false, self.ports.clock.now());
         self.standing.push(Concern::new(RELOAD_PROBLEM, None, text));
-        why.to_owned()
-    }
-
-    async fn obey(&mut self, command: Command) {
-        let (result, reply): (_, oneshot::Sender<_>) = match command {
-            Command::Reload(reply) => (self.reload(), reply),
-            Command::Order(order, reply) => (self.order(order).await, reply),
-        };
-        // Whoever asked may have gone; the order stands all the same.
-        reply.send(result).ok();
     }
 
     fn note(&mut self, kind: EventKind, text: String) {

@@ -1,40 +1,43 @@
 //! What a person orders: written into the journal, or refused where it can only be a slip.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::Daemon;
-use crate::admin::order::Order;
+use super::Telling;
+use crate::admin::order::{Adoption, Entry};
 use crate::model::capacity::count;
 use crate::model::fleet::FleetName;
-use crate::model::instance::InstanceId;
+use crate::model::instance::{Instance, InstanceId};
 use crate::model::ledger::{Change, Event, EventKind, Override, OverrideKey};
 use crate::model::server::ServerRecord;
-use crate::model::time;
+use crate::model::time::{self, Timestamp};
 use crate::policy::Policy;
+use crate::record::Journal;
 use crate::roster::{Handover, adopt};
 use crate::telemetry;
 
-/// How long a person waits for EC2's word on what they hand over.
-const ASKED_WITHIN: Duration = Duration::from_secs(20);
+/// Where orders are written, and by what they are judged.
+pub(super) struct Orders<'a> {
+    pub policy: &'a Policy,
+    pub telling: &'a mut Telling,
+    pub journal: &'a mut Journal,
+    pub now: Timestamp,
+}
 
-impl Daemon {
-    /// Writes an order down, to be carried out by the next tick; or says why it is none.
-    pub(super) async fn order(&mut self, order: Order) -> Result<String, String> {
-        let now = self.ports.clock.now();
+impl Orders<'_> {
+    /// Writes an order down, to be carried out by the next plan; or says why it is none.
+    pub(super) fn take(&mut self, order: Entry) -> Result<String, String> {
         let (fleet, instance) = order.subject();
         let known = instance.as_ref().and_then(|id| self.journal.ledger().servers.of_instance(id));
         let fleet = fleet.or_else(|| known.map(|record| record.fleet.clone()));
-        let (mut changes, text) = match order {
-            Order::Begin { key, capacity, owner, reason, lasts } => {
-                let until = time::after(now, lasts);
-                let entry = Override { key, capacity, owner, reason, since: now, until };
+        let (changes, text) = match order {
+            Entry::Begin { key, capacity, owner, reason, lasts } => {
+                let until = time::after(self.now, lasts);
+                let entry = Override { key, capacity, owner, reason, since: self.now, until };
                 self.sensible(&entry)?;
-                let text = told(&entry, &self.policy);
+                let text = told(&entry, self.policy);
                 (vec![Change::Override(entry)], text)
             }
-            Order::Resume { fleet, owner } => {
+            Entry::Resume { fleet, owner } => {
                 let text = format!("follows its rules again, says {owner}");
                 let keys = [
                     OverrideKey::Hold(fleet.clone()),
@@ -44,18 +47,35 @@ impl Daemon {
                 ];
                 (self.end(&keys)?, text)
             }
-            Order::Unkeep { instance, owner } => {
+            Entry::Unkeep { instance, owner } => {
                 let text = format!("{instance} is kept no longer, says {owner}");
                 (self.end(&[OverrideKey::Keep(instance)])?, text)
             }
-            Order::Adopt { fleet, instances, owner, reason } => {
-                self.adopt(&fleet, &instances, &format!("{owner}: {reason}")).await?
-            }
         };
+        self.write(fleet, instance, changes, text)
+    }
+
+    /// Takes instances over by what EC2 said of them.
+    pub(super) fn hand_over(
+        &mut self,
+        adoption: &Adoption,
+        found: &[Instance],
+    ) -> Result<String, String> {
+        let (changes, text) = self.adopt(adoption, found)?;
+        self.write(Some(adoption.fleet.clone()), None, changes, text)
+    }
+
+    fn write(
+        &mut self,
+        fleet: Option<FleetName>,
+        instance: Option<InstanceId>,
+        mut changes: Vec<Change>,
+        text: String,
+    ) -> Result<String, String> {
         // The event has its fleet beside it, and whoever asked is told it with the text.
         let whose = fleet.as_ref().map_or_else(String::new, |fleet| format!("{fleet}: "));
         let answer = format!("{whose}{text}");
-        let event = Event { at: now, kind: EventKind::Override, fleet, instance, text };
+        let event = Event { at: self.now, kind: EventKind::Override, fleet, instance, text };
         changes.push(Change::Event(event.clone()));
         self.journal.commit(&changes).map_err(|fault| fault.to_string())?;
         telemetry::log(&event);
@@ -119,23 +139,15 @@ impl Daemon {
         }
     }
 
-    /// The records of the instances that a fleet takes over, by what EC2 says of them now.
-    async fn adopt(
+    /// The records of the instances that a fleet takes over.
+    fn adopt(
         &self,
-        fleet: &FleetName,
-        asked: &BTreeSet<InstanceId>,
-        by: &str,
+        adoption: &Adoption,
+        found: &[Instance],
     ) -> Result<(Vec<Change>, String), String> {
-        let ids: Vec<InstanceId> = asked.iter().cloned().collect();
-        let answer = tokio::time::timeout(ASKED_WITHIN, self.ports.cloud.instances_by_id(&ids));
-        let found = match answer.await {
-            Ok(found) => found.map_err(|fault| format!("EC2 cannot be asked: {fault}"))?,
-            Err(_) => return Err("EC2 has not answered in time: try again".to_owned()),
-        };
-        let now = self.ports.clock.now();
+        let Adoption { fleet, instances: asked, owner, reason } = adoption;
         let ledger = self.journal.ledger();
-        let handover = Handover { fleet, asked, found: &found };
-        let records = adopt(&self.policy, ledger, handover, now)?;
+        let records = adopt(self.policy, ledger, Handover { fleet, asked, found }, self.now)?;
         let of_fleet = ledger.servers.open().filter(|r| r.fleet == *fleet);
         let all = count(of_fleet).saturating_add(count(&records));
         let wanted = ledger.fleets.get(fleet).and_then(|memory| memory.target);
@@ -147,7 +159,7 @@ impl Daemon {
             Some(_) | None => String::new(),
         };
         let names: Vec<&str> = asked.iter().map(InstanceId::as_str).collect();
-        let text = format!("takes over {}, asked by {by}{but}", names.join(", "));
+        let text = format!("takes over {}, asked by {owner}: {reason}{but}", names.join(", "));
         let changes = records.into_iter().map(|record| Change::Server(Arc::new(record)));
         Ok((changes.collect(), text))
     }

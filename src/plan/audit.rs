@@ -38,6 +38,7 @@ pub fn audit(
             None => vec!["steps for a fleet nobody knows".to_owned()],
             Some(view) => [
                 blind(roster),
+                paused(view, &steps),
                 known_servers(view, &steps),
                 one_voice(&steps),
                 no_kept_server(view, &steps),
@@ -72,6 +73,13 @@ pub fn enforce(plan: &mut Plan, violations: &[Violation]) {
 
 fn blind(roster: &Roster) -> Option<String> {
     roster.blind.as_ref().map(|why| format!("nothing may be done: {why}"))
+}
+
+/// In a pause nothing is launched, a launch that was written down earlier included.
+fn paused(view: &FleetView, steps: &[&Step]) -> Option<String> {
+    let launches = |step: &&Step| matches!(step.act, Act::Launch(_) | Act::Replay { .. });
+    (view.pause.is_some() && steps.iter().any(launches))
+        .then(|| "a launch in a paused fleet".to_owned())
 }
 
 /// Every termination is of a server whose record we hold, by its own instance.

@@ -51,8 +51,11 @@ pub(super) fn reclaim(draft: &mut Draft<'_>, decision: &Decision) {
 }
 
 /// Asks again for launches without a certain answer, as long as they are still wanted. One that is
-/// not is only watched for: asking would launch what nobody needs.
+/// not is only watched for: asking would launch what nobody needs, or expects in a pause.
 pub(super) fn replay(draft: &mut Draft<'_>, decision: &Decision) {
+    if draft.view.pause.is_some() {
+        return;
+    }
     let mut spare = decision.capacity.saturating_sub(decision.wanted);
     for server in &draft.view.servers {
         let LaunchState::Asked(asked) = &server.record.launch else { continue };

@@ -44,7 +44,8 @@ impl Journal {
         &self.failing
     }
 
-    /// Makes sure that what is in memory is what is on disk; called at the start of a tick.
+    /// Makes sure that what is in memory is what is on disk; called before anything is concluded
+    /// from it.
     pub fn refresh(&mut self, now: Timestamp) -> Result<(), StoreFault> {
         if self.ahead || self.unsure {
             self.ledger = self.store.load(now)?;

@@ -39,6 +39,11 @@ impl Intent {
     pub fn calls(&self) -> &[Call] {
         &self.calls
     }
+
+    /// Its calls and events, once all is done.
+    pub fn into_parts(self) -> (Vec<Call>, Vec<Event>) {
+        (self.calls, self.events)
+    }
 }
 
 /// One call to the world, with everything it needs.

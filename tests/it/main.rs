@@ -5,6 +5,8 @@
 #[cfg(feature = "aws")]
 mod ask;
 #[cfg(feature = "aws")]
+mod attended;
+#[cfg(feature = "aws")]
 mod cli;
 #[cfg(feature = "aws")]
 mod disk;

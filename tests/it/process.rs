@@ -112,8 +112,6 @@ fn told_to_end_in_mid_drain_it_ends_and_the_next_start_drains_on() {
     assert_eq!(cloud.launched(), 3);
 }
 
-/// Its log is a pipe: full and never read, or closed at the other end. The loop goes on.
-#[track_caller]
 /// Whom it could not ask for want of a file of its own has not failed a check.
 #[test]
 fn out_of_files_it_takes_no_server_for_sick() {
@@ -141,6 +139,8 @@ fn out_of_files_it_takes_no_server_for_sick() {
     assert_eq!(daemon.stop(), 0);
 }
 
+/// Its log is a pipe: full and never read, or closed at the other end. The loop goes on.
+#[track_caller]
 fn goes_on_without_a_log(stderr: impl Into<Stdio>) {
     let (cloud, _proxy, mut daemon) = behind((2, 3));
     daemon.start_logging_to(stderr.into(), &[]);

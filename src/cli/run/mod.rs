@@ -25,7 +25,7 @@ use super::{FAILED, Failure, check, runtime, world};
 use crate::admin::{self, Handle};
 use crate::custody;
 use crate::daemon::leftovers::Leftovers;
-use crate::daemon::{Daemon, Loader, Telling, Wake};
+use crate::daemon::{Daemon, Loader, Reception, Telling, Wake};
 use crate::metrics::Meter;
 use crate::model::history::InForce;
 use crate::model::time;
@@ -135,10 +135,13 @@ async fn start(
         ports,
         journal,
         policy,
-        policy_path: settings.config.clone(),
-        loader: patient(loader(settings.config.clone()), restless.clone()),
         handle: handle.clone(),
-        orders,
+        reception: Reception::new(
+            orders,
+            wake.reload.clone(),
+            settings.config.clone(),
+            patient(loader(settings.config.clone()), restless.clone()),
+        ),
         wake: wake.clone(),
         herald,
         meter,

@@ -63,7 +63,7 @@ impl Run {
         for step in &record.survey.plan.steps {
             let paused = self.order(&OverrideKey::Pause(step.fleet.clone()));
             match &step.act {
-                Act::Launch(_) => {
+                Act::Launch(_) | Act::Replay { .. } => {
                     demand!(self, !paused, "a launch for {}, which is paused", step.fleet);
                 }
                 Act::Retire { label, why, .. } => {
@@ -81,10 +81,7 @@ impl Run {
                 }
                 // What is taken back is no end of a server.
                 Act::Reclaim { label, .. } => self.retired.retain(|(other, _)| other != label),
-                Act::Replay { .. }
-                | Act::Register { .. }
-                | Act::Deregister { .. }
-                | Act::Terminate { .. } => {}
+                Act::Register { .. } | Act::Deregister { .. } | Act::Terminate { .. } => {}
             }
         }
         // By the daemon's clock as it was at each: one that is set back makes no rate of the past.

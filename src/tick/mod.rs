@@ -1,11 +1,15 @@
 //! The spine: observe, decide, plan, record the intent, act, record the outcome.
 
+mod attend;
+
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use tracing::{Instrument as _, info_span};
 
-use crate::act::act;
+use self::attend::{attending, halting};
+use crate::act::{Halt, act};
 use crate::decide;
 use crate::model::capacity::count;
 use crate::model::decision::Decision;
@@ -15,12 +19,14 @@ use crate::model::observation::Observation;
 use crate::model::plan::{Outcome, Plan};
 use crate::model::roster::Roster;
 use crate::model::time::{self, Clocks, Timestamp};
-use crate::observe::observe;
+use crate::observe::{Questions, observe};
 use crate::plan::{audit, plan};
 use crate::policy::Policy;
 use crate::ports::{Ports, StoreFault};
 use crate::record::{Call, Concern, Findings, Journal, concerns, conclude, intend};
 use crate::roster;
+
+pub use self::attend::{Attendant, Unattended};
 
 /// A picture of the world older than this is taken anew before anything is done on it: the host was
 /// suspended, or the process stopped. Above what the slowest calls may take in good health.
@@ -54,12 +60,102 @@ pub async fn survey(
     policy: &Policy,
     journal: &mut Journal,
 ) -> Result<Survey, StoreFault> {
+    Ok(match look(ports, policy, journal, &mut Unattended).await? {
+        ControlFlow::Continue(survey) => survey,
+        ControlFlow::Break(never) => match never {},
+    })
+}
+
+/// One turn of the loop. `standing`: problems that the driver knows of. An error means that nothing
+/// was begun in the world, or that its outcome will be found again by the next tick.
+pub async fn tick(
+    ports: &Ports,
+    policy: &Policy,
+    journal: &mut Journal,
+    standing: &[Concern],
+) -> Result<TickRecord, StoreFault> {
+    Ok(match attended(ports, policy, journal, standing, &mut Unattended).await? {
+        ControlFlow::Continue(record) => record,
+        ControlFlow::Break(never) => match never {},
+    })
+}
+
+/// The same, in the presence of somebody who serves visitors. `Break`: one of them made the look
+/// useless before anything was begun.
+pub async fn attended<A: Attendant>(
+    ports: &Ports,
+    policy: &Policy,
+    journal: &mut Journal,
+    standing: &[Concern],
+    attendant: &mut A,
+) -> Result<ControlFlow<A::Interrupt, TickRecord>, StoreFault> {
+    let mut survey = match fresh(ports, policy, journal, attendant).await? {
+        ControlFlow::Continue(survey) => survey,
+        ControlFlow::Break(interrupt) => return Ok(ControlFlow::Break(interrupt)),
+    };
+    let Survey { roster, decisions, plan, .. } = &survey;
+    let mut concerns = concerns(journal, policy, roster, decisions, plan);
+    concerns.extend_from_slice(standing);
+    let findings = Findings {
+        policy,
+        noted: std::mem::take(&mut survey.noted),
+        roster: &survey.roster,
+        decisions: &survey.decisions,
+        plan: &survey.plan,
+        concerns,
+    };
+    let intent = info_span!("record", what = "intent").in_scope(|| intend(journal, findings))?;
+    attendant.written(&intent.events);
+    let acting = info_span!("act", calls = i64::from(count(intent.calls())));
+    let halt = Halt::default();
+    let acting = act(ports, &intent, &halt).instrument(acting);
+    let outcomes = halting(attendant, journal, acting, || halt.now()).await;
+    let clocks = Clocks::new(ports.clock.now(), ports.cloud.clock_ahead());
+    let recording = info_span!("record", what = "outcome");
+    let came_of_it = recording.in_scope(|| conclude(journal, &intent, &outcomes, clocks))?;
+    attendant.written(&came_of_it);
+    let (calls, mut events) = intent.into_parts();
+    events.extend(came_of_it);
+    let next = next_look(policy, &survey, !calls.is_empty());
+    Ok(ControlFlow::Continue(TickRecord { survey, calls, outcomes, events, next }))
+}
+
+/// A look at the world that is not old when it is done.
+async fn fresh<A: Attendant>(
+    ports: &Ports,
+    policy: &Policy,
+    journal: &mut Journal,
+    attendant: &mut A,
+) -> Result<ControlFlow<A::Interrupt, Survey>, StoreFault> {
+    let looked = look(ports, policy, journal, attendant).await?;
+    match looked {
+        ControlFlow::Continue(survey)
+            if time::since(ports.clock.now(), survey.seen.now) > FRESH =>
+        {
+            look(ports, policy, journal, attendant).await
+        }
+        ControlFlow::Continue(_) | ControlFlow::Break(_) => Ok(looked),
+    }
+}
+
+async fn look<A: Attendant>(
+    ports: &Ports,
+    policy: &Policy,
+    journal: &mut Journal,
+    attendant: &mut A,
+) -> Result<ControlFlow<A::Interrupt, Survey>, StoreFault> {
     let now = ports.clock.now();
     journal.refresh(now)?;
-    let seen =
-        observe(ports, policy, journal.ledger(), now).instrument(info_span!("observe")).await;
+    let questions = Questions::of(policy, journal.ledger(), now);
+    let looking = observe(ports, questions).instrument(info_span!("observe"));
+    let seen = match attending(attendant, journal, looking).await {
+        ControlFlow::Continue(seen) => seen,
+        ControlFlow::Break(interrupt) => return Ok(ControlFlow::Break(interrupt)),
+    };
+    // An order that could not be written leaves the picture in memory unsure.
+    journal.refresh(now)?;
     // One span for all that is pure: none of it asks anybody, so none of it is waited for.
-    Ok(info_span!("decide").in_scope(|| consider(policy, journal, seen)))
+    Ok(ControlFlow::Continue(info_span!("decide").in_scope(|| consider(policy, journal, seen))))
 }
 
 /// What is true by this picture, how many there should be, and exactly which.
@@ -73,42 +169,6 @@ fn consider(policy: &Policy, journal: &mut Journal, seen: Observation) -> Survey
     debug_assert!(violations.is_empty(), "a plan broke a rule: {violations:?}");
     audit::enforce(&mut plan, &violations);
     Survey { seen, noted, roster, decisions, plan }
-}
-
-/// One turn of the loop. `standing`: problems that the driver knows of. An error means that nothing
-/// was begun in the world, or that its outcome will be found again by the next tick.
-pub async fn tick(
-    ports: &Ports,
-    policy: &Policy,
-    journal: &mut Journal,
-    standing: &[Concern],
-) -> Result<TickRecord, StoreFault> {
-    let mut looked = survey(ports, policy, journal).await?;
-    if time::since(ports.clock.now(), looked.seen.now) > FRESH {
-        looked = survey(ports, policy, journal).await?;
-    }
-    let mut survey = looked;
-    let Survey { roster, decisions, plan, .. } = &survey;
-    let mut concerns = concerns(journal, policy, roster, decisions, plan);
-    concerns.extend_from_slice(standing);
-    let findings = Findings {
-        policy,
-        noted: std::mem::take(&mut survey.noted),
-        roster: &survey.roster,
-        decisions: &survey.decisions,
-        plan: &survey.plan,
-        concerns,
-    };
-    let intent = info_span!("record", what = "intent").in_scope(|| intend(journal, findings))?;
-    let acting = info_span!("act", calls = i64::from(count(intent.calls())));
-    let outcomes = act(ports, &intent).instrument(acting).await;
-    let mut events = intent.events.clone();
-    let clocks = Clocks::new(ports.clock.now(), ports.cloud.clock_ahead());
-    let recording = info_span!("record", what = "outcome");
-    events.extend(recording.in_scope(|| conclude(journal, &intent, &outcomes, clocks))?);
-    let calls = intent.calls().to_vec();
-    let next = next_look(policy, &survey, !calls.is_empty());
-    Ok(TickRecord { survey, calls, outcomes, events, next })
 }
 
 /// The next tick comes after `tick` at the latest, earlier where something is known to change.

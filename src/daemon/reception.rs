@@ -1,0 +1,269 @@
+//! Where people and signals come in: orders by the socket, reloads, and EC2's word on servers that are
+//! to be handed over. All are served at once, in the midst of a tick too, since a tick waits for AWS
+//! and a person who sees an outage must not.
+
+use std::future::Future;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::orders::Orders;
+use super::{Herald, Telling};
+use crate::admin::Command;
+use crate::admin::order::{Adoption, Order};
+use crate::model::instance::{Instance, InstanceId};
+use crate::model::ledger::Event;
+use crate::policy::Policy;
+use crate::ports::Ports;
+use crate::record::Journal;
+use crate::telemetry;
+use crate::tick::Attendant;
+
+/// Reads the policy file: the new policy, or why it cannot be used.
+pub type Loader = Arc<dyn Fn() -> Result<Policy, String> + Send + Sync>;
+
+/// How long a person waits for EC2's word on what they hand over.
+const ASKED_WITHIN: Duration = Duration::from_secs(20);
+
+type Reply = oneshot::Sender<Result<String, String>>;
+
+/// Who comes.
+pub(super) enum Visitor {
+    Order(Order, Reply),
+    /// Nobody waits for the answer to a signal or to an edit.
+    Reload(Option<Reply>),
+    /// EC2 has said what it knows of the servers that are handed over.
+    Answered(Answered),
+}
+
+pub(super) struct Answered {
+    adoption: Adoption,
+    /// What it knows, or why it says nothing.
+    found: Result<Vec<Instance>, String>,
+    reply: Reply,
+}
+
+/// What came of reading the policy file.
+pub(super) enum Loaded {
+    Unchanged,
+    New(Box<Policy>),
+    Refused(String),
+}
+
+impl Loaded {
+    pub(super) fn is_usable(&self) -> bool {
+        !matches!(self, Self::Refused(_))
+    }
+
+    /// How a change of the policy is told.
+    pub(super) fn text(old: &Policy, new: &Policy) -> String {
+        format!("policy {} -> {}", old.digest, new.digest)
+    }
+}
+
+/// Those who are here, and those who have to wait.
+pub struct Reception {
+    orders: mpsc::Receiver<Command>,
+    reload: Arc<Notify>,
+    policy_path: PathBuf,
+    loader: Loader,
+    /// Questions to EC2 that orders wait for.
+    asked: JoinSet<Answered>,
+    /// What was read of the policy file and is not in force yet.
+    loaded: Vec<Loaded>,
+    waiting: Vec<Visitor>,
+    /// Somebody stopped a turn at acting: what is left of it is for the next tick, at once.
+    hurry: bool,
+    /// A look was given up since the last tick that came to its end. Only one is, or a file that
+    /// changes without end would stop the ticks.
+    gave_up: bool,
+}
+
+impl Reception {
+    pub fn new(
+        orders: mpsc::Receiver<Command>,
+        reload: Arc<Notify>,
+        policy_path: PathBuf,
+        loader: Loader,
+    ) -> Self {
+        Self {
+            orders,
+            reload,
+            policy_path,
+            loader,
+            asked: JoinSet::new(),
+            loaded: Vec::new(),
+            waiting: Vec::new(),
+            hurry: false,
+            gave_up: false,
+        }
+    }
+
+    pub(super) fn policy_path(&self) -> &Path {
+        &self.policy_path
+    }
+
+    /// Whether a look was given up since the last tick that came to its end.
+    pub(super) fn gave_up(&self) -> bool {
+        self.gave_up
+    }
+
+    /// A tick came to its end.
+    pub(super) fn fresh_start(&mut self) {
+        self.gave_up = false;
+    }
+
+    /// What was read of the policy file since it was last asked for.
+    pub(super) fn loaded(&mut self) -> Vec<Loaded> {
+        std::mem::take(&mut self.loaded)
+    }
+
+    /// Those who had to wait for the end of the tick, and whether the next is to come at once.
+    pub(super) fn waiting(&mut self) -> (Vec<Visitor>, bool) {
+        (std::mem::take(&mut self.waiting), std::mem::take(&mut self.hurry))
+    }
+
+    fn load(&self, policy: &Policy) -> Loaded {
+        let to_come = self.loaded.iter().rev().find_map(|loaded| match loaded {
+            Loaded::New(policy) => Some(&**policy),
+            Loaded::Unchanged | Loaded::Refused(_) => None,
+        });
+        let policy = to_come.unwrap_or(policy);
+        match (self.loader)() {
+            Ok(read) if read.digest == policy.digest => Loaded::Unchanged,
+            Ok(read) if read.install != policy.install => Loaded::Refused(
+                "`install` cannot change while running: restart the daemon".to_owned(),
+            ),
+            Ok(read) if read.region != policy.region => Loaded::Refused(
+                "`region` cannot change while running: restart the daemon".to_owned(),
+            ),
+            Ok(read) => Loaded::New(Box::new(read)),
+            Err(why) => Loaded::Refused(why),
+        }
+    }
+
+    /// Asks EC2 in the background.
+    fn ask(&mut self, ports: &Ports, adoption: Adoption, reply: Reply) {
+        let cloud = ports.cloud.clone();
+        self.asked.spawn(async move {
+            let ids: Vec<InstanceId> = adoption.instances.iter().cloned().collect();
+            let answer = tokio::time::timeout(ASKED_WITHIN, cloud.instances_by_id(&ids)).await;
+            let found = match answer {
+                Ok(found) => found.map_err(|fault| format!("EC2 cannot be asked: {fault}")),
+                Err(_) => Err("EC2 has not answered in time: try again".to_owned()),
+            };
+            Answered { adoption, found, reply }
+        });
+    }
+}
+
+impl std::fmt::Debug for Reception {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reception").field("policy", &self.policy_path).finish_non_exhaustive()
+    }
+}
+
+/// What the daemon does when somebody comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It waits for the next tick.
+    Idle,
+    Looking,
+    Acting,
+}
+
+/// The reception as it is open now, with all that is needed to serve.
+pub(super) struct Gate<'a> {
+    pub stage: Stage,
+    pub policy: &'a Policy,
+    pub ports: &'a Ports,
+    pub herald: &'a dyn Herald,
+    pub telling: &'a mut Telling,
+    pub reception: &'a mut Reception,
+}
+
+impl Attendant for Gate<'_> {
+    type Visitor = Visitor;
+    type Interrupt = ();
+
+    fn visitor(&mut self) -> impl Future<Output = Visitor> + Send {
+        let Reception { orders, reload, asked, .. } = &mut *self.reception;
+        async move {
+            tokio::select! {
+                Some(command) = orders.recv() => match command {
+                    Command::Order(order, reply) => Visitor::Order(order, reply),
+                    Command::Reload(reply) => Visitor::Reload(Some(reply)),
+                },
+                () = reload.notified() => Visitor::Reload(None),
+                Some(Ok(answered)) = asked.join_next() => Visitor::Answered(answered),
+                else => std::future::pending().await,
+            }
+        }
+    }
+
+    fn serve(&mut self, visitor: Visitor, journal: &mut Journal) -> ControlFlow<()> {
+        self.reception.hurry |= self.stage == Stage::Acting;
+        match visitor {
+            Visitor::Order(Order::Entry(order), reply) => {
+                // Whoever asked may have gone; the order stands all the same.
+                reply.send(self.orders(journal).take(order)).ok();
+                ControlFlow::Continue(())
+            }
+            Visitor::Order(Order::Adopt(adoption), reply) => {
+                self.reception.ask(self.ports, adoption, reply);
+                ControlFlow::Continue(())
+            }
+            // A look or a call under way knows nothing of a server that joins now.
+            Visitor::Answered(_) if self.stage != Stage::Idle => {
+                self.reception.waiting.push(visitor);
+                ControlFlow::Continue(())
+            }
+            Visitor::Answered(Answered { adoption, found, reply }) => {
+                let mut orders = self.orders(journal);
+                reply.send(found.and_then(|found| orders.hand_over(&adoption, &found))).ok();
+                ControlFlow::Continue(())
+            }
+            Visitor::Reload(reply) => self.reload(reply),
+        }
+    }
+
+    fn written(&mut self, events: &[Event]) {
+        self.stage = Stage::Acting;
+        events.iter().for_each(telemetry::log);
+    }
+}
+
+impl Gate<'_> {
+    fn orders<'a>(&'a mut self, journal: &'a mut Journal) -> Orders<'a> {
+        let now = self.ports.clock.now();
+        Orders { policy: self.policy, telling: self.telling, journal, now }
+    }
+
+    fn reload(&mut self, reply: Option<Reply>) -> ControlFlow<()> {
+        let looking = self.stage == Stage::Looking;
+        if looking && self.reception.gave_up {
+            self.reception.waiting.push(Visitor::Reload(reply));
+            return ControlFlow::Continue(());
+        }
+        self.herald.reloading();
+        let loaded = self.reception.load(self.policy);
+        let answer = match &loaded {
+            Loaded::Unchanged => {
+                Ok(format!("{} is unchanged", self.reception.policy_path.display()))
+            }
+            Loaded::New(policy) => Ok(Loaded::text(self.policy, policy)),
+            Loaded::Refused(why) => Err(why.clone()),
+        };
+        if let Some(reply) = reply {
+            reply.send(answer).ok();
+        }
+        let give_up = looking && matches!(loaded, Loaded::New(_));
+        self.reception.loaded.push(loaded);
+        self.reception.gave_up |= give_up;
+        if give_up { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}

@@ -1,0 +1,90 @@
+//! Orders to the built binary while a tick waits for AWS. Each call of AWS is held until the test lets
+//! it go, so an order that is answered before has not waited for it.
+
+use std::time::Duration;
+
+use tidegate::sim::faults::Troubles;
+
+use crate::support::binary::Daemon;
+use crate::support::cloud::Cloud;
+use crate::support::proxy::{Proxy, Trick};
+use crate::support::wait_for;
+
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Several ticks.
+const A_WHILE: Duration = Duration::from_secs(4);
+
+/// More than are made while the test looks.
+const ALL: u32 = 100;
+
+/// One call is waited for without end.
+fn stuck(daemon: &Daemon, proxy: &Proxy, call: &str) {
+    proxy.on(call, Trick::Held, ALL);
+    let asked = proxy.seen(call);
+    wait_for("it asks", PATIENCE, || (proxy.seen(call) > asked).then_some(()));
+    assert!(daemon.ask(&["status"]).status.success());
+}
+
+fn behind(app: (u32, u32)) -> (Cloud, Proxy, Daemon, String) {
+    let cloud = Cloud::new(Troubles::new());
+    let proxy = Proxy::new(&cloud.endpoint, 1);
+    let policy = cloud.policy("classic", app);
+    let daemon = Daemon::new(&proxy.endpoint, &policy);
+    (cloud, proxy, daemon, policy)
+}
+
+/// What is ordered while it looks is obeyed by the plan of the same tick.
+#[test]
+fn an_order_in_the_midst_of_an_outage_is_answered_and_obeyed() {
+    let (cloud, proxy, mut daemon, _) = behind((2, 4));
+    daemon.start();
+    daemon.wait_in_service("app", 2);
+    stuck(&daemon, &proxy, "DescribeInstances");
+    daemon.order(&["hold", "app", "4", "--for", "1h", "launch day"]);
+    daemon.order(&["pause", "app", "--for", "1h", "not now"]);
+    proxy.release();
+    std::thread::sleep(A_WHILE);
+    assert_eq!(cloud.launched(), 2, "paused before the list came: {}", daemon.log());
+    daemon.order(&["resume", "app"]);
+    daemon.order(&["hold", "app", "3", "--for", "1h", "launch day"]);
+    daemon.wait_in_service("app", 3);
+}
+
+/// The look under way is for a policy that is no longer in force: it is given up.
+#[test]
+fn a_reload_in_the_midst_of_an_outage_is_answered_and_in_force() {
+    let (cloud, proxy, mut daemon, policy) = behind((3, 4));
+    daemon.start();
+    let three = daemon.wait_in_service("app", 3);
+    stuck(&daemon, &proxy, "DescribeInstances");
+    daemon.write_policy(&policy.replace("min: 3", "min: 2"));
+    let said = daemon.order(&["reload"]);
+    assert!(said.contains("policy ") || said.contains("unchanged"), "{said}");
+    daemon.wait_log(" -> ");
+    proxy.release();
+    wait_for("one goes", PATIENCE, || (cloud.alive("app").len() == 2).then_some(()));
+    let left = daemon.wait_in_service("app", 2);
+    assert!(left.iter().all(|id| three.contains(id)));
+    assert_eq!(cloud.launched(), 3);
+}
+
+/// What is ordered while it acts: the call in hand ends, and none is begun after it.
+#[test]
+fn an_order_in_the_midst_of_acting_ends_the_turn() {
+    let (cloud, proxy, mut daemon, _) = behind((1, 5));
+    daemon.start();
+    daemon.wait_in_service("app", 1);
+    proxy.on("RunInstances", Trick::Held, ALL);
+    daemon.order(&["hold", "app", "5", "--for", "1h", "launch day"]);
+    wait_for("one is launched", PATIENCE, || (cloud.launched() == 2).then_some(()));
+    daemon.order(&["pause", "app", "--for", "1h", "not now"]);
+    proxy.release();
+    daemon.wait_in_service("app", 2);
+    std::thread::sleep(A_WHILE);
+    assert_eq!(cloud.launched(), 2, "{}", daemon.log());
+    daemon.order(&["resume", "app"]);
+    daemon.order(&["hold", "app", "5", "--for", "1h", "launch day"]);
+    daemon.wait_in_service("app", 5);
+    assert_eq!(cloud.launched(), 5, "one for each, and none for what was not begun");
+}
