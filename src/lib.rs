@@ -7,6 +7,7 @@
 pub mod model;
 pub mod policy;
 pub mod roster;
+pub mod defect;
 pub mod decide;
 pub mod plan;
 pub mod filter;

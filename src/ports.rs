@@ -99,7 +99,8 @@ pub trait Probe: Send + Sync {
     async fn queue(&self, query: &QueueQuery) -> Result<Depth, String>;
 
     /// Checks each instance at most once per its `every`; otherwise answers what the last check
-    /// found. An instance that could not be checked yet is left out: unknown, not sick.
+    /// found. An instance that could not be checked yet is left out: unknown, not sick. So is one
+    /// that had passed and keeps the next check waiting: unknown, not well.
     async fn health(&self, queries: &[HealthQuery], now: Timestamp)
     -> BTreeMap<InstanceId, Health>;
 }

@@ -23,7 +23,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ec2::config::Credentials;
 
 use crate::model::balancer::{Balancer, Membership};
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, FaultKind};
 use crate::model::instance::InstanceId;
 use crate::ports::{Balancers, Tally};
 
@@ -39,6 +39,9 @@ use self::whole::Whole;
 const CONNECT: Duration = Duration::from_secs(3);
 const ATTEMPT: Duration = Duration::from_secs(20);
 const OPERATION: Duration = Duration::from_secs(45);
+/// What one load balancer may cost the fleets of others: as long as ticks are apart, unless the
+/// policy says otherwise.
+const MEMBERS_WITHIN: Duration = Duration::from_secs(15);
 
 /// EC2 and both kinds of load balancing in one account and region, and SNS.
 #[derive(Debug)]
@@ -132,10 +135,15 @@ impl Balancers for Aws {
         &self,
         balancer: &Balancer,
     ) -> Result<BTreeMap<InstanceId, Membership>, Fault> {
-        match balancer {
-            Balancer::Classic(name) => self.classic_members(name).await,
-            Balancer::TargetGroup(name) => self.group_members(name).await,
-        }
+        let members = async {
+            match balancer {
+                Balancer::Classic(name) => self.classic_members(name).await,
+                Balancer::TargetGroup(name) => self.group_members(name).await,
+            }
+        };
+        tokio::time::timeout(MEMBERS_WITHIN, members).await.unwrap_or_else(|_| {
+            Err(Fault::new(FaultKind::Ambiguous, "Timeout", "no answer within 15s"))
+        })
     }
 
     async fn register(&self, balancer: &Balancer, id: &InstanceId) -> Result<(), Fault> {

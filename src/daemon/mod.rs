@@ -43,6 +43,9 @@ const FINISH_WITHIN: Duration = Duration::from_secs(15);
 /// of signals is no reason to storm AWS.
 const SHORTEST: Duration = Duration::from_millis(200);
 
+/// A tick that takes longer is told: whoever waits for servers waits for it.
+const SLOW: Duration = Duration::from_secs(30);
+
 /// What tells the daemon to look sooner. A wake-up carries nothing: the tick reads everything anew.
 #[derive(Debug, Clone, Default)]
 pub struct Wake {
@@ -89,6 +92,7 @@ pub struct Daemon {
 const RELOAD_PROBLEM: &str = "policy-refused";
 const WRITERS_PROBLEM: &str = "policy-writable";
 const NOTIFY_PROBLEM: &str = "notify";
+const SLOW_PROBLEM: &str = "slow";
 const STORE_PROBLEM: &str = "state database";
 
 impl Daemon {
@@ -156,8 +160,21 @@ impl Daemon {
                 time::after(began, self.policy.tick)
             }
         };
+        self.look_how_long(stopwatch.elapsed());
         self.settle();
         if self.catch_up() { began } else { next }
+    }
+
+    fn look_how_long(&mut self, took: Duration) {
+        self.standing.retain(|concern| concern.key != SLOW_PROBLEM);
+        if took > SLOW {
+            let text = format!(
+                "the last tick took {}, and they are due every {}: AWS or the disk is slow",
+                time::text(Duration::from_secs(took.as_secs())),
+                time::text(self.policy.tick)
+            );
+            self.standing.push(Concern::new(SLOW_PROBLEM, None, text));
+        }
     }
 
     fn done(&mut self, record: &TickRecord, took: Duration) {

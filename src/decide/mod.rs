@@ -13,6 +13,7 @@ mod settle;
 
 use std::collections::BTreeMap;
 
+use crate::defect::contained;
 use crate::model::capacity::Capacity;
 use crate::model::decision::{Decision, Reason};
 use crate::model::fleet::FleetName;
@@ -69,13 +70,31 @@ impl Proposal {
 
 /// One decision for each fleet of the policy.
 pub fn all(policy: &Policy, roster: &Roster) -> BTreeMap<FleetName, Decision> {
+    each(policy, roster, |fleet, view| {
+        contained(|| decide(fleet, view, roster.blind.as_ref(), roster.now))
+    })
+}
+
+/// A fleet that cannot be decided stays as it is, and tells why.
+fn each(
+    policy: &Policy,
+    roster: &Roster,
+    decide: impl Fn(&FleetPolicy, &FleetView) -> Result<Decision, String>,
+) -> BTreeMap<FleetName, Decision> {
     let views = roster.fleets.iter();
     views
         .filter_map(|(name, view)| {
             let fleet = policy.fleets.get(name)?;
-            Some((name.clone(), decide(fleet, view, roster.blind.as_ref(), roster.now)))
+            let decided = decide(fleet, view);
+            Some((name.clone(), decided.unwrap_or_else(|why| frozen(fleet, view, why))))
         })
         .collect()
+}
+
+/// The fleet stays as it is.
+fn frozen(fleet: &FleetPolicy, view: &FleetView, why: String) -> Decision {
+    let capacity = view.capacity();
+    conclude(fleet, view, Proposal::new(capacity, Reason::Frozen { why }), capacity)
 }
 
 /// How many servers `fleet` should have at `now`, and why.
@@ -85,11 +104,10 @@ pub fn decide(
     blind: Option<&Blind>,
     now: Timestamp,
 ) -> Decision {
-    let capacity = view.capacity();
     if let Some(blind) = blind {
-        let proposal = Proposal::new(capacity, Reason::Frozen { why: blind.to_string() });
-        return conclude(fleet, view, proposal, capacity);
+        return frozen(fleet, view, blind.to_string());
     }
+    let capacity = view.capacity();
     if let Some(pause) = &view.pause {
         let mut proposal = Proposal::new(
             capacity,

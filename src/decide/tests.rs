@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::decide;
+use super::{decide, each};
+use crate::defect::caught;
 use crate::model::balancer::Balancer;
 use crate::model::decision::{Decision, Reason};
 use crate::model::fault::{Fault, FaultKind};
@@ -407,4 +408,25 @@ mod laws {
             prop_assert!(high.desired >= low.desired, "{low:?} {high:?}");
         }
     }
+}
+
+/// A defect in the rules of one fleet: it stays as it is and says why, and the other is decided.
+#[test]
+fn what_falls_over_in_one_fleet_costs_no_other_its_decision() {
+    let scene = Scene::new(
+        policy("    min: 2\n    max: 3\n  g: { launch: { template: web }, min: 1, max: 1 }\n"),
+        &[60],
+    );
+    let roster = roster::derive(&scene.policy, &scene.ledger, &scene.seen);
+    let decisions = each(&scene.policy, &roster, |of, view| {
+        caught(|| {
+            assert!(of.name == fleet(), "no such thing");
+            decide(of, view, None, noon())
+        })
+    });
+    assert_eq!(decisions[&fleet()].desired, 2);
+    let other = &decisions[&FleetName::new("g").unwrap()];
+    assert_eq!((other.capacity, other.desired), (0, 0));
+    let why = other.because[0].text(&scene.policy.zone);
+    assert!(why.contains("a defect of tidegate") && why.contains("no such thing"), "{why}");
 }

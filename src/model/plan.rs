@@ -136,7 +136,7 @@ impl Limit {
             Self::Unlaunchable { why } => {
                 format!("launches fail, so it could not be replaced: {why}")
             }
-            Self::Audit(rule) => format!("the plan broke a rule and was dropped: {rule}"),
+            Self::Audit(rule) => format!("the plan was dropped: {rule}"),
         }
     }
 }

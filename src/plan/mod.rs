@@ -14,11 +14,12 @@ use std::collections::BTreeMap;
 
 use self::budget::Budget;
 pub use self::launch::frozen_request;
+use crate::defect::contained;
 use crate::model::decision::Decision;
 use crate::model::fleet::FleetName;
 use crate::model::instance::InstanceId;
 use crate::model::ledger::{Override, OverrideKey};
-use crate::model::plan::{Act, LeftOut, Plan, Step};
+use crate::model::plan::{Act, LeftOut, Limit, Plan, Step};
 use crate::model::roster::{BalancerView, FleetView, Phase, Roster};
 use crate::model::time::Clocks;
 use crate::policy::{FleetPolicy, Mode, Policy};
@@ -45,17 +46,27 @@ pub fn plan(
         // What is only told takes nothing from those that act.
         let mut told = (fleet.mode == Mode::Observe).then(|| budget.clone());
         let budget = told.as_mut().unwrap_or(&mut budget);
-        let mut draft = Draft::new(view, Some(fleet), roster.clocks());
-        draft.finish();
-        draft.clear_leftovers(roster);
-        retire::by_hand(&mut draft, budget, asked);
-        retire::broken(&mut draft, budget, decision, roster.mostly_sick);
-        retire::surplus(&mut draft, budget, decision);
-        draft.register();
-        launch::reclaim(&mut draft, decision);
-        launch::replay(&mut draft, decision);
-        launch::launch(&mut draft, budget, policy, decision);
-        draft.conclude(fleet.mode, &mut plan);
+        // A draft that fell over is gone, and what it took from the budget stays taken.
+        let drafted = contained(|| {
+            let mut draft = Draft::new(view, Some(fleet), roster.clocks());
+            draft.finish();
+            draft.clear_leftovers(roster);
+            retire::by_hand(&mut draft, budget, asked);
+            retire::broken(&mut draft, budget, decision, roster.mostly_sick);
+            retire::surplus(&mut draft, budget, decision);
+            draft.register();
+            launch::reclaim(&mut draft, decision);
+            launch::replay(&mut draft, decision);
+            launch::launch(&mut draft, budget, policy, decision);
+            draft
+        });
+        match drafted {
+            Ok(draft) => draft.conclude(fleet.mode, &mut plan),
+            Err(why) => {
+                let why = Limit::Audit(why);
+                plan.left_out.push(LeftOut { fleet: name.clone(), count: 0, why });
+            }
+        }
     }
     for view in roster.unmanaged.values() {
         // In the mode it had in the file, so that a retirement under way comes to its end.

@@ -71,6 +71,10 @@ pub fn concerns(
         found.extend(breaker(view));
         found.extend(decisions.get(name).and_then(|decision| queue(name, decision)));
         found.extend(decisions.get(name).and_then(|decision| approval(name, decision, policy)));
+        if roster.blind.is_none() {
+            found
+                .extend(decisions.get(name).and_then(|decision| undecided(name, decision, policy)));
+        }
         for server in &view.servers {
             found.extend(ailing(name, server, policy, roster.now));
             found.extend(retagged(name, server));
@@ -198,6 +202,12 @@ fn limit_key(limit: &Limit) -> Option<&'static str> {
 fn approval(name: &FleetName, decision: &Decision, policy: &Policy) -> Option<Concern> {
     let awaits = decision.because.iter().find(|reason| reason.rule() == "awaits_approval")?;
     Some(Concern::new(format!("approval:{name}"), Some(name), awaits.text(&policy.zone)))
+}
+
+/// Where EC2 is seen, only a defect of ours keeps a fleet from being decided.
+fn undecided(name: &FleetName, decision: &Decision, policy: &Policy) -> Option<Concern> {
+    let frozen = decision.because.iter().find(|reason| reason.rule() == "frozen")?;
+    Some(Concern::new(format!("audit:{name}"), Some(name), frozen.text(&policy.zone)))
 }
 
 fn breaker(view: &FleetView) -> Option<Concern> {

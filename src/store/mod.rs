@@ -4,6 +4,7 @@
 //! proof. A damaged database is set aside, never deleted, and a new one begun: EC2's tags and client
 //! tokens say which servers are ours, so losing the file loses no server.
 
+mod ground;
 mod history;
 mod load;
 pub mod memory;
@@ -59,6 +60,7 @@ impl StateDir {
             .mode(0o700)
             .create(path)
             .map_err(|error| failed("failed to make", error))?;
+        ground::firm(path).map_err(StoreFault)?;
         let mut lock = OpenOptions::new()
             .read(true)
             .write(true)

@@ -88,3 +88,16 @@ fn an_order_in_the_midst_of_acting_ends_the_turn() {
     daemon.wait_in_service("app", 5);
     assert_eq!(cloud.launched(), 5, "one for each, and none for what was not begun");
 }
+
+/// What makes others wait for half a minute is told, and once it is over, that too.
+#[test]
+fn a_slow_tick_is_told() {
+    let (_cloud, proxy, mut daemon, _) = behind((1, 2));
+    daemon.start();
+    daemon.wait_in_service("app", 1);
+    stuck(&daemon, &proxy, "DescribeInstances");
+    std::thread::sleep(Duration::from_secs(31));
+    proxy.release();
+    daemon.wait_log("the last tick took 3");
+    daemon.wait_log("over after");
+}

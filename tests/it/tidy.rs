@@ -12,16 +12,17 @@ use std::path::{Path, PathBuf};
 
 /// Which modules a module may import. Arrows point inward only. Only `cli` joins everything, and
 /// tests may build what they need with anything.
-pub(crate) const MAY_IMPORT: [(&str, &[&str]); 28] = [
+pub(crate) const MAY_IMPORT: [(&str, &[&str]); 29] = [
     ("model", &[]),
     ("policy", &["model"]),
     ("roster", &["model", "policy"]),
-    ("decide", &["model", "policy"]),
-    ("plan", &["model", "policy", "roster"]),
+    ("decide", &["defect", "model", "policy"]),
+    ("plan", &["defect", "model", "policy", "roster"]),
     ("filter", &["model", "policy", "roster", "decide"]),
     ("ports", &["model"]),
     ("observe", &["model", "policy", "ports"]),
     ("record", &["model", "policy", "ports"]),
+    ("defect", &["model"]),
     ("act", &["model", "ports", "record"]),
     ("tick", &["model", "policy", "roster", "decide", "plan", "ports", "observe", "record", "act"]),
     ("aws", &["model", "ports"]),

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tracing::{Instrument as _, info, info_span, warn};
 
 use self::herald::Systemd;
@@ -248,9 +248,12 @@ async fn serve(
             wake.reload.notify_one();
         }
     };
+    // A task of its own: it answers while the loop waits for its disk.
+    let mut door = JoinSet::new();
+    door.spawn(admin::serve(listener, handle));
     tokio::select! {
         () = daemon.run(stop) => Ok(()),
-        () = admin::serve(listener, handle) => {
+        _ = door.join_next() => {
             Err(Failure::Error(FAILED, anyhow!("the socket's server ended")))
         }
         () = reload => Err(Failure::Error(FAILED, anyhow!("the signal handler ended"))),

@@ -3,17 +3,21 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::header::{AGE, HeaderMap, HeaderName, HeaderValue};
 
 use super::{body, cause, guard};
 use crate::custody;
 use crate::model::fault::printable;
 use crate::model::reading::{Depth, SecretHeader};
+use crate::model::time;
 use crate::ports::QueueQuery;
 use crate::probe::queue::{BODY_AT_MOST, reading};
 
 /// For the whole exchange.
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// From this age on an answer says what the queue was, and not what it is.
+const STALE: Duration = Duration::from_mins(1);
 
 pub(super) async fn read(
     client: &reqwest::Client,
@@ -35,8 +39,16 @@ pub(super) async fn read(
     if status != reqwest::StatusCode::OK {
         return Err(format!("HTTP {}", status.as_u16()));
     }
+    if let Some(age) = age(response.headers()).filter(|age| *age >= STALE) {
+        return Err(format!("an answer that a cache has kept for {}", time::text(age)));
+    }
     let answer = body(response, BODY_AT_MOST).await.map_err(|error| cause(&error, LIMIT))?;
     reading(&answer, query.source.json.as_deref())
+}
+
+/// How long ago the answer was made, as a cache on the way tells it (RFC 9111, section 5.1).
+fn age(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(AGE)?.to_str().ok()?.trim().parse().map(Duration::from_secs).ok()
 }
 
 /// The secret `name` as a header's value.
@@ -46,4 +58,40 @@ fn header(dirs: &[PathBuf], name: &str) -> Result<HeaderValue, String> {
         .map_err(|_| format!("secret {}: not a header's value", printable(name, 60)))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::fleet::FleetName;
+    use crate::model::reading::QueueSource;
+
+    /// What is read of a queue whose answer has these headers.
+    async fn answered_with(headers: &'static str) -> Result<Depth, String> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            let (mut stream, mut asked) = (listener.accept().unwrap().0, [0; 1024]);
+            assert_ne!(stream.read(&mut asked).unwrap(), 0);
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n{headers}\r\n7");
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        let url = format!("http://127.0.0.1:{port}/");
+        let source = Arc::new(QueueSource { url, json: None, header: None });
+        let query = QueueQuery { fleet: FleetName::new("job").unwrap(), source };
+        read(&super::super::client().unwrap(), &[], &query).await
+    }
+
+    #[tokio::test]
+    async fn what_a_cache_has_kept_is_no_reading() {
+        assert_eq!(answered_with("").await, Ok(Depth::of(7)));
+        assert_eq!(answered_with("age: 59\r\n").await, Ok(Depth::of(7)));
+        assert_eq!(answered_with("age: soon\r\n").await, Ok(Depth::of(7)));
+        let why = answered_with("Age: 600\r\n").await.unwrap_err();
+        assert_eq!(why, "an answer that a cache has kept for 10m");
+    }
 }

@@ -4,17 +4,18 @@
 mod ask;
 mod check;
 mod guard;
+mod rounds;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::StreamExt as _;
-use futures_util::stream;
 use reqwest::redirect::Policy as Redirects;
+use tokio::sync::Mutex;
 
+use self::rounds::Rounds;
 use crate::model::instance::InstanceId;
 use crate::model::reading::{Depth, Health};
 use crate::model::time::{self, Timestamp};
@@ -25,12 +26,9 @@ pub use self::guard::{addresses, allowed};
 
 const CONNECT: Duration = Duration::from_secs(3);
 
-/// Health checks under way at once.
-const AT_ONCE: usize = 64;
-
-/// How long one round of health checks may take, however many pages hang: a tick has other things to
-/// do. Longer than any one check is given.
-const ROUND: Duration = Duration::from_secs(40);
+/// How long a tick waits for health checks: as long as ticks are apart, unless the policy says
+/// otherwise. A check that needs longer goes on beside the ticks.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Probes over HTTP.
 #[derive(Debug)]
@@ -38,13 +36,12 @@ pub struct HttpProbe {
     client: reqwest::Client,
     /// Where secrets are looked for, in order.
     secret_dirs: Vec<PathBuf>,
-    /// The last check of each instance that is still asked about.
-    checks: Mutex<BTreeMap<InstanceId, Health>>,
+    rounds: Mutex<Rounds>,
 }
 
 impl HttpProbe {
     pub fn new(secret_dirs: Vec<PathBuf>) -> Result<Self, reqwest::Error> {
-        Ok(Self { client: client()?, secret_dirs, checks: Mutex::default() })
+        Ok(Self { client: client()?, secret_dirs, rounds: Mutex::default() })
     }
 }
 
@@ -73,44 +70,7 @@ impl Probe for HttpProbe {
         queries: &[HealthQuery],
         now: Timestamp,
     ) -> BTreeMap<InstanceId, Health> {
-        let known = self.checks.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        // Collected first: a stream over borrowed queries is too much for the compiler's view of
-        // lifetimes across threads.
-        let mut due: Vec<HealthQuery> = queries
-            .iter()
-            .filter(|query| {
-                let last = known.get(&query.instance);
-                last.is_none_or(|last| time::since(now, last.at) >= query.every || last.at > now)
-            })
-            .cloned()
-            .collect();
-        // Those that have waited longest first: what the time does not suffice for is next.
-        due.sort_by_key(|query| known.get(&query.instance).map(|last| last.at));
-        let checked: Vec<_> = stream::iter(due)
-            .map(|query| {
-                let client = self.client.clone();
-                async move { (query.instance.clone(), check::check(&client, &query).await) }
-            })
-            .buffer_unordered(AT_ONCE)
-            .take_until(tokio::time::sleep(ROUND))
-            .collect()
-            .await;
-        let mut checks: BTreeMap<InstanceId, Health> = queries
-            .iter()
-            .filter_map(|query| Some((query.instance.clone(), known.get(&query.instance)?.clone())))
-            .collect();
-        for (instance, passed) in checked {
-            let Some(passed) = passed else {
-                // What was known of it is out of date, and nothing has come in its place.
-                checks.remove(&instance);
-                continue;
-            };
-            let before = known.get(&instance).map_or(0, |health| health.failures);
-            let failures = if passed.is_ok() { 0 } else { before.saturating_add(1) };
-            checks.insert(instance, Health { at: now, passed, failures });
-        }
-        self.checks.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&checks);
-        checks
+        self.rounds.lock().await.go_on(&self.client, queries, now, PATIENCE).await
     }
 }
 

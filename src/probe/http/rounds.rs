@@ -1,0 +1,176 @@
+//! Health checks beside the ticks: a page that hangs is waited for in the background, and who has
+//! answered is told meanwhile. No server keeps the news of another from its fleet.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::check::check;
+use crate::model::instance::InstanceId;
+use crate::model::reading::Health;
+use crate::model::time::{self, Timestamp};
+use crate::ports::HealthQuery;
+
+/// Checks under way at once.
+const AT_ONCE: usize = 64;
+
+/// What the last check of each instance found, and the checks that are under way.
+#[derive(Debug, Default)]
+pub(super) struct Rounds {
+    known: BTreeMap<InstanceId, Health>,
+    /// When each was begun.
+    under_way: BTreeMap<InstanceId, Timestamp>,
+    checks: JoinSet<(InstanceId, Option<Result<(), String>>)>,
+}
+
+impl Rounds {
+    /// Begins the checks that are due, waits for answers as long as `patience` lasts, and tells what
+    /// is known of those that are asked about. Dropped in the midst of waiting, it loses nothing.
+    pub(super) async fn go_on(
+        &mut self,
+        client: &reqwest::Client,
+        queries: &[HealthQuery],
+        now: Timestamp,
+        patience: Duration,
+    ) -> BTreeMap<InstanceId, Health> {
+        let asked: BTreeSet<&InstanceId> = queries.iter().map(|query| &query.instance).collect();
+        self.known.retain(|id, _| asked.contains(id));
+        let mut due = self.due(queries, now);
+        let deadline = tokio::time::Instant::now() + patience;
+        loop {
+            while self.checks.len() < AT_ONCE
+                && let Some(query) = due.pop_front()
+            {
+                self.begin(client, query.clone(), now);
+            }
+            match tokio::time::timeout_at(deadline, self.checks.join_next()).await {
+                Ok(Some(Ok((instance, passed)))) => self.found(instance, passed),
+                // A check that fell over said nothing; it is begun anew when it is due.
+                Ok(Some(Err(_))) => {}
+                Ok(None) => {
+                    self.under_way.clear();
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        let late: BTreeSet<&InstanceId> = due.iter().map(|query| &query.instance).collect();
+        let told = |query: &HealthQuery| {
+            let health = self.known.get(&query.instance)?;
+            let unanswered =
+                late.contains(&query.instance) || self.under_way.contains_key(&query.instance);
+            // Who is asked again and has not answered vouches for nobody any more.
+            (!unanswered || health.passed.is_err())
+                .then(|| (query.instance.clone(), health.clone()))
+        };
+        queries.iter().filter_map(told).collect()
+    }
+
+    /// Those whose time has come, who has waited longest first: what the time does not suffice for is
+    /// next.
+    fn due<'a>(&self, queries: &'a [HealthQuery], now: Timestamp) -> VecDeque<&'a HealthQuery> {
+        let is_due = |query: &&HealthQuery| {
+            let last = self.known.get(&query.instance);
+            !self.under_way.contains_key(&query.instance)
+                && last.is_none_or(|l| time::since(now, l.at) >= query.every || l.at > now)
+        };
+        let mut due: Vec<&HealthQuery> = queries.iter().filter(is_due).collect();
+        due.sort_by_key(|query| self.known.get(&query.instance).map(|last| last.at));
+        due.into()
+    }
+
+    fn begin(&mut self, client: &reqwest::Client, query: HealthQuery, now: Timestamp) {
+        let client = client.clone();
+        self.under_way.insert(query.instance.clone(), now);
+        self.checks.spawn(async move {
+            let passed = check(&client, &query).await;
+            (query.instance, passed)
+        });
+    }
+
+    fn found(&mut self, instance: InstanceId, passed: Option<Result<(), String>>) {
+        let Some(at) = self.under_way.remove(&instance) else { return };
+        let Some(passed) = passed else {
+            // What was known of it is out of date, and nothing has come in its place.
+            self.known.remove(&instance);
+            return;
+        };
+        let before = self.known.get(&instance).map_or(0, |health| health.failures);
+        let failures = if passed.is_ok() { 0 } else { before.saturating_add(1) };
+        self.known.insert(instance, Health { at, passed, failures });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::sync::mpsc;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_millis(200);
+
+    /// A page that answers each request when it is let go, with the status that it is given.
+    fn page() -> (HealthQuery, mpsc::Sender<u16>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (let_go, go) = mpsc::channel::<u16>();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (mut stream, mut asked) = (stream.unwrap(), [0; 1024]);
+                assert_ne!(stream.read(&mut asked).unwrap(), 0);
+                let Ok(status) = go.recv() else { break };
+                let head = format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n");
+                stream.write_all(head.as_bytes()).unwrap();
+            }
+        });
+        let query = HealthQuery {
+            instance: InstanceId::new(&format!("i-{port:08x}")),
+            url: format!("http://127.0.0.1:{port}/"),
+            expect: None,
+            timeout: Duration::from_mins(1),
+            every: Duration::from_secs(1),
+        };
+        (query, let_go)
+    }
+
+    fn at(second: u64) -> Timestamp {
+        time::after("2026-03-02T08:00:00Z".parse().unwrap(), Duration::from_secs(second))
+    }
+
+    #[tokio::test]
+    async fn a_page_that_hangs_keeps_nobody_waiting_and_its_answer_is_not_lost() {
+        let client = crate::probe::http::client().unwrap();
+        let (quick, answer) = page();
+        let (slow, let_go) = page();
+        let queries = [quick.clone(), slow.clone()];
+        let mut rounds = Rounds::default();
+        answer.send(200).unwrap();
+        let found = rounds.go_on(&client, &queries, at(0), PATIENCE).await;
+        assert_eq!(found[&quick.instance].passed, Ok(()));
+        assert!(!found.contains_key(&slow.instance), "unknown, and not sick");
+        // The one that hangs is asked once, and what it says is of the time when it was asked.
+        answer.send(500).unwrap();
+        let found = rounds.go_on(&client, &queries, at(5), PATIENCE).await;
+        assert_eq!(found[&quick.instance].failures, 1);
+        let_go.send(200).unwrap();
+        answer.send(200).unwrap();
+        let found = rounds.go_on(&client, &queries, at(10), Duration::from_mins(1)).await;
+        assert_eq!(found[&quick.instance].failures, 0);
+        assert_eq!(found[&slow.instance], Health { at: at(0), passed: Ok(()), failures: 0 });
+        // It was well, and hangs again: no witness, though its last word was good.
+        answer.send(200).unwrap();
+        let found = rounds.go_on(&client, &queries, at(15), PATIENCE).await;
+        assert!(!found.contains_key(&slow.instance));
+        // A failure stands until there is better news.
+        let_go.send(500).unwrap();
+        answer.send(200).unwrap();
+        let found = rounds.go_on(&client, &queries, at(20), Duration::from_mins(1)).await;
+        assert_eq!(found[&slow.instance].failures, 1);
+        answer.send(200).unwrap();
+        let found = rounds.go_on(&client, &queries, at(25), PATIENCE).await;
+        assert_eq!(found[&slow.instance].failures, 1);
+    }
+}
