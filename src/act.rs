@@ -155,6 +155,7 @@ mod tests {
     use crate::model::launch::LaunchRequest;
     use crate::model::server::LaunchState;
     use crate::model::volume::Volume;
+    use crate::model::warning::Warning;
     use crate::ports::{Clock, Cloud};
     use crate::sim::front::Front;
     use crate::sim::world::{Settings, World};
@@ -191,6 +192,10 @@ mod tests {
 
         async fn free_volumes(&self, install: &str) -> Result<Vec<Volume>, Fault> {
             self.front.free_volumes(install).await
+        }
+
+        async fn warnings(&self) -> Result<Vec<Warning>, Fault> {
+            self.front.warnings().await
         }
 
         async fn terminate(&self, id: &InstanceId) -> Result<(), Fault> {

@@ -21,6 +21,7 @@ use crate::model::reading::{Depth, QueueSource};
 use crate::model::shadow::{Imagined, ShadowChange};
 use crate::model::time::Timestamp;
 use crate::model::volume::Volume;
+use crate::model::warning::Warning;
 
 /// EC2.
 #[async_trait]
@@ -49,6 +50,10 @@ pub trait Cloud: Send + Sync {
     /// Volumes with the tag of this install that no instance uses.
     async fn free_volumes(&self, install: &str) -> Result<Vec<Volume>, Fault>;
 
+    /// What EC2 says of the instances of this account that run, beside their state: those of which
+    /// there is anything to say.
+    async fn warnings(&self) -> Result<Vec<Warning>, Fault>;
+
     /// TerminateInstances of one id, once.
     async fn terminate(&self, id: &InstanceId) -> Result<(), Fault>;
 }
@@ -67,6 +72,9 @@ pub trait Balancers: Send + Sync {
     /// map is not a member.
     async fn members(&self, balancer: &Balancer)
     -> Result<BTreeMap<InstanceId, Membership>, Fault>;
+
+    /// How long the balancer leaves connections to a member that is taken out; `None`: it cuts them.
+    async fn drain(&self, balancer: &Balancer) -> Result<Option<Duration>, Fault>;
 
     /// Asks for registration; the balancer takes its time. Registering a member again is fine.
     async fn register(&self, balancer: &Balancer, id: &InstanceId) -> Result<(), Fault>;

@@ -11,6 +11,7 @@ use base64::Engine as _;
 use jiff::SignedDuration;
 
 use super::fault::fault;
+use super::warnings;
 use super::{Aws, once};
 use crate::model::account::Account;
 use crate::model::fault::{Fault, FaultKind};
@@ -19,6 +20,7 @@ use crate::model::instance::{Instance, InstanceId, Lifecycle, OurTags};
 use crate::model::launch::{Image, LaunchRequest, tag};
 use crate::model::time::Timestamp;
 use crate::model::volume::Volume;
+use crate::model::warning::Warning;
 use crate::ports::Cloud;
 
 /// The largest page EC2 gives.
@@ -82,6 +84,18 @@ impl Cloud for Aws {
             let Some(page) = pages.next().await else { break };
             let page = page.map_err(|error| fault(&error))?;
             found.extend(page.volumes().iter().filter_map(volume));
+        }
+        Ok(found)
+    }
+
+    async fn warnings(&self) -> Result<Vec<Warning>, Fault> {
+        let pages = self.ec2.describe_instance_status().into_paginator().page_size(PAGE);
+        let mut pages = pages.send();
+        let mut found = Vec::new();
+        for _ in 0..PAGES_AT_MOST {
+            let Some(page) = pages.next().await else { break };
+            let page = page.map_err(|error| fault(&error))?;
+            page.instance_statuses().iter().for_each(|row| warnings::of(row, &mut found));
         }
         Ok(found)
     }

@@ -1,9 +1,10 @@
 //! Classic load balancers.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use aws_sdk_elasticloadbalancing::config::Config;
-use aws_sdk_elasticloadbalancing::types;
+use aws_sdk_elasticloadbalancing::types::{self, ConnectionDraining};
 
 use super::fault::fault;
 use super::{Aws, once};
@@ -27,6 +28,15 @@ impl Aws {
         Ok(states
             .filter_map(|state| Some((InstanceId::new(state.instance_id()?), membership(state)?)))
             .collect())
+    }
+
+    pub(super) async fn classic_drain(&self, name: &str) -> Result<Option<Duration>, Fault> {
+        let call = self.elb.describe_load_balancer_attributes().load_balancer_name(name);
+        let answer = call.send().await.map_err(|error| fault(&error))?;
+        let draining = answer.load_balancer_attributes().and_then(|all| all.connection_draining());
+        let seconds =
+            draining.filter(|draining| draining.enabled()).and_then(ConnectionDraining::timeout);
+        Ok(seconds.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs))
     }
 
     pub(super) async fn classic_register(&self, name: &str, id: &InstanceId) -> Result<(), Fault> {

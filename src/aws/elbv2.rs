@@ -1,6 +1,7 @@
 //! Target groups of application and network load balancers.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use aws_sdk_elasticloadbalancingv2::config::Config;
 use aws_sdk_elasticloadbalancingv2::types::{
@@ -13,6 +14,9 @@ use super::{Aws, once};
 use crate::model::balancer::Membership;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::instance::InstanceId;
+
+/// The attribute that says how long connections are left to a target that is taken out.
+const DRAIN: &str = "deregistration_delay.timeout_seconds";
 
 impl Aws {
     /// The ARN of a group given by name or ARN.
@@ -56,6 +60,15 @@ impl Aws {
             }
         }
         Ok(members)
+    }
+
+    pub(super) async fn group_drain(&self, name: &str) -> Result<Option<Duration>, Fault> {
+        let arn = self.group_arn(name).await?;
+        let answer = self.elbv2.describe_target_group_attributes().target_group_arn(arn).send();
+        let answer = answer.await.map_err(|error| fault(&error))?;
+        let delay = answer.attributes().iter().find(|one| one.key() == Some(DRAIN));
+        let seconds: Option<u64> = delay.and_then(|delay| delay.value()?.parse().ok());
+        Ok(seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs))
     }
 
     async fn health(&self, name: &str) -> Result<Vec<TargetHealthDescription>, Fault> {

@@ -10,6 +10,7 @@ mod identity;
 mod inventory;
 mod preflight;
 mod sns;
+mod warnings;
 mod whole;
 
 use std::collections::BTreeMap;
@@ -144,6 +145,13 @@ impl Balancers for Aws {
         tokio::time::timeout(MEMBERS_WITHIN, members).await.unwrap_or_else(|_| {
             Err(Fault::new(FaultKind::Ambiguous, "Timeout", "no answer within 15s"))
         })
+    }
+
+    async fn drain(&self, balancer: &Balancer) -> Result<Option<Duration>, Fault> {
+        match balancer {
+            Balancer::Classic(name) => self.classic_drain(name).await,
+            Balancer::TargetGroup(name) => self.group_drain(name).await,
+        }
     }
 
     async fn register(&self, balancer: &Balancer, id: &InstanceId) -> Result<(), Fault> {

@@ -19,7 +19,7 @@ use super::run::loader;
 use super::{FAILED, Failure, check, runtime};
 use crate::admin::{self, Handle};
 use crate::aws::Aws;
-use crate::daemon::leftovers::Leftovers;
+use crate::daemon::patrol::Patrol;
 use crate::daemon::{Daemon, Herald, Loader, Reception, Telling, Wake};
 use crate::metrics::Meter;
 use crate::model::fleet::FleetName;
@@ -155,7 +155,7 @@ async fn drilled(
         herald: Arc::new(Silence),
         meter,
         standing: Vec::new(),
-        leftovers: Leftovers::default(),
+        patrol: Patrol::default(),
         prune: Arc::new(|| Ok(())),
         shadow: None,
         // An imagined trouble wakes nobody.

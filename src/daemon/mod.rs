@@ -1,8 +1,8 @@
 //! The driver over the real world: ticks, wake-ups, reloads, orders, and an end in good order. It
 //! is handed its ports and knows nothing of AWS or SQL.
 
-pub mod leftovers;
 mod orders;
+pub mod patrol;
 mod reception;
 mod telling;
 
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span, error, info, info_span, warn};
 
-use self::leftovers::Leftovers;
+use self::patrol::Patrol;
 use self::reception::{Gate, Loaded, Stage};
 use crate::admin::Handle;
 use crate::admin::view::StatusView;
@@ -78,7 +78,7 @@ pub struct Daemon {
     pub meter: Arc<Meter>,
     /// Problems that no tick can see: a rebuilt state, a refused policy file.
     pub standing: Vec<Concern>,
-    pub leftovers: Leftovers,
+    pub patrol: Patrol,
     /// Removes what is older than the record is kept.
     pub prune: Arc<dyn Fn() -> Result<(), StoreFault> + Send + Sync>,
     /// A second policy, and where it is noted what it would have done.
@@ -100,7 +100,7 @@ impl Daemon {
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         let mut ready = false;
-        self.look_for_leftovers();
+        self.patrol.daily(&self.ports, &self.policy);
         self.meter.begin(&self.policy, self.journal.ledger(), self.ports.clock.now());
         loop {
             let done = {
@@ -136,8 +136,9 @@ impl Daemon {
         let stopwatch = Instant::now();
         self.look_who_may_write();
         self.look_who_is_reached(began);
-        let standing: Vec<Concern> =
-            self.standing.iter().cloned().chain(self.leftovers.concern()).collect();
+        self.patrol.go_on(&self.ports);
+        let mut standing = self.standing.clone();
+        standing.extend(self.patrol.concerns(self.journal.ledger()));
         let mut gate = Gate {
             stage: Stage::Looking,
             policy: &self.policy,
@@ -205,10 +206,6 @@ impl Daemon {
         self.handle.trouble(&text, began);
         self.telling.stuck(&self.policy, self.journal.ledger(), &text, began);
         self.meter.stuck();
-    }
-
-    fn look_for_leftovers(&self) {
-        self.leftovers.look(self.ports.cloud.clone(), self.policy.install.clone());
     }
 
     /// At every turn: rights change without a word to whoever watches the file.
@@ -279,7 +276,7 @@ impl Daemon {
                 () = &mut sleep => return true,
                 () = self.wake.tick.notified() => break,
                 () = self.wake.housekeeping.notified() => {
-                    self.look_for_leftovers();
+                    self.patrol.daily(&self.ports, &self.policy);
                     if let Err(fault) = (self.prune)() {
                         warn!("failed to prune the record: {fault}");
                     }
@@ -334,6 +331,7 @@ impl Daemon {
                         warn!("the new policy is in force and not in the record: {fault}");
                     }
                     self.note(EventKind::Policy, text);
+                    self.patrol.drains(&self.ports, &self.policy);
                 }
             }
             self.herald.reloaded();

@@ -23,4 +23,5 @@ pub mod servers;
 pub mod shadow;
 pub mod time;
 pub mod volume;
+pub mod warning;
 pub mod work;

@@ -356,7 +356,8 @@ fn retagged(name: &FleetName, server: &Server) -> Option<Concern> {
     Some(Concern::new(format!("retagged:{label}"), Some(name), text))
 }
 
-/// What begins and what ends, against the problems that were open.
+/// What begins and what ends, against the problems that were open. One that stands is told once, and
+/// kept in the words of now.
 pub(super) fn diff(
     open: &BTreeMap<String, OpenProblem>,
     standing: Vec<Concern>,
@@ -368,14 +369,17 @@ pub(super) fn diff(
     };
     let mut seen = std::collections::BTreeSet::new();
     for concern in standing {
-        if seen.insert(concern.key.clone()) && !open.contains_key(&concern.key) {
+        if !seen.insert(concern.key.clone()) {
+            continue;
+        }
+        let known = open.get(&concern.key);
+        if known.is_none() {
             changes.push(told(EventKind::Problem, &concern.fleet, concern.text.clone()));
-            changes.push(Change::Problem(OpenProblem {
-                key: concern.key,
-                fleet: concern.fleet,
-                since: now,
-                text: concern.text,
-            }));
+        }
+        if known.is_none_or(|known| known.text != concern.text) {
+            let Concern { key, fleet, text } = concern;
+            let since = known.map_or(now, |known| known.since);
+            changes.push(Change::Problem(OpenProblem { key, fleet, since, text }));
         }
     }
     for problem in open.values().filter(|problem| !seen.contains(&problem.key)) {

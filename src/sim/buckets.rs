@@ -28,6 +28,7 @@ impl Buckets {
             "RunInstances" => &[RUN, RUN_RESOURCES],
             "TerminateInstances" => &[TERMINATE, TERMINATE_RESOURCES],
             "DescribeInstances"
+            | "DescribeInstanceStatus"
             | "DescribeSubnets"
             | "DescribeImages"
             | "DescribeVolumes"

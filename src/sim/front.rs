@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 
 use super::faults::Trouble;
 use super::load::Queue;
+use super::members::missing;
 use super::world::World;
 use crate::model::account::Account;
 use crate::model::balancer::{Balancer, Membership};
@@ -20,6 +21,7 @@ use crate::model::launch::LaunchRequest;
 use crate::model::reading::{Depth, Health, Work};
 use crate::model::time::{self, Timestamp};
 use crate::model::volume::Volume;
+use crate::model::warning::Warning;
 use crate::ports::{Balancers, Clock, Cloud, HealthQuery, Probe, QueueQuery};
 
 /// The world and its work, shared by all ports of one simulation.
@@ -187,6 +189,12 @@ impl Cloud for Front {
         Ok(state.world.free_volumes(install))
     }
 
+    async fn warnings(&self) -> Result<Vec<Warning>, Fault> {
+        let mut state = self.state();
+        state.world.admit("DescribeInstanceStatus")?;
+        Ok(state.world.warnings.clone())
+    }
+
     async fn terminate(&self, id: &InstanceId) -> Result<(), Fault> {
         self.state().world.terminate(id)
     }
@@ -202,6 +210,13 @@ impl Balancers for Front {
         state.world.admit("DescribeInstanceHealth")?;
         let now = state.world.now();
         state.world.members.describe(balancer, now)
+    }
+
+    async fn drain(&self, balancer: &Balancer) -> Result<Option<Duration>, Fault> {
+        let mut state = self.state();
+        state.world.admit("DescribeLoadBalancerAttributes")?;
+        let drain = state.world.members.drain(balancer).ok_or_else(|| missing(balancer))?;
+        Ok(Some(drain).filter(|drain| !drain.is_zero()))
     }
 
     async fn register(&self, balancer: &Balancer, id: &InstanceId) -> Result<(), Fault> {

@@ -48,6 +48,13 @@ impl Members {
         self.balancers.remove(balancer);
     }
 
+    /// A person changes how long it drains; not at all, with zero.
+    pub fn set_drain(&mut self, balancer: &Balancer, drain: Duration) {
+        if let Some(lb) = self.balancers.get_mut(balancer) {
+            lb.drain = drain;
+        }
+    }
+
     /// A person takes a target group off its listener, or puts it back.
     pub fn set_used(&mut self, balancer: &Balancer, used: bool) {
         if let Some(lb) = self.balancers.get_mut(balancer) {

@@ -21,6 +21,7 @@ use crate::model::fleet::FleetName;
 use crate::model::instance::{Instance, InstanceId};
 use crate::model::launch::{LaunchRequest, Token};
 use crate::model::time::{self, Timestamp};
+use crate::model::warning::Warning;
 
 /// How the imagined cloud behaves.
 #[derive(Debug, Clone)]
@@ -65,6 +66,8 @@ pub struct World {
     /// Zonal: the same token in another subnet is another launch.
     tokens: BTreeMap<(Token, Option<Arc<str>>), InstanceId>,
     pub members: Members,
+    /// What EC2 says of instances beside their state.
+    pub warnings: Vec<Warning>,
     calls: BTreeMap<&'static str, u64>,
     buckets: Buckets,
     boots: Rng,
@@ -93,6 +96,7 @@ impl World {
             forgotten: BTreeMap::new(),
             tokens: BTreeMap::new(),
             members,
+            warnings: Vec::new(),
             calls: BTreeMap::new(),
             buckets: Buckets::default(),
             boots,

@@ -15,6 +15,7 @@ use tidegate::model::launch::LaunchRequest;
 use tidegate::model::ledger::{Change, Ledger};
 use tidegate::model::time::{self, Timestamp};
 use tidegate::model::volume::Volume;
+use tidegate::model::warning::Warning;
 use tidegate::policy::{Policy, load};
 use tidegate::ports::{Balancers, Cloud, Ports, Store, StoreFault};
 use tidegate::record::Journal;
@@ -137,6 +138,11 @@ impl Cloud for Mortal {
         self.front.free_volumes(install).await
     }
 
+    async fn warnings(&self) -> Result<Vec<Warning>, Fault> {
+        self.alive()?;
+        self.front.warnings().await
+    }
+
     async fn terminate(&self, id: &InstanceId) -> Result<(), Fault> {
         let (happens, heard) = self.fuse().next();
         if happens && self.front.state().world.members.carries_traffic(id) {
@@ -155,6 +161,11 @@ impl Balancers for Mortal {
     ) -> Result<BTreeMap<InstanceId, Membership>, Fault> {
         self.alive()?;
         self.front.members(balancer).await
+    }
+
+    async fn drain(&self, balancer: &Balancer) -> Result<Option<Duration>, Fault> {
+        self.alive()?;
+        self.front.drain(balancer).await
     }
 
     async fn register(&self, balancer: &Balancer, id: &InstanceId) -> Result<(), Fault> {

@@ -30,6 +30,8 @@ mod notices;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod page;
+#[cfg(feature = "aws")]
+mod patrol;
 mod policy_tests;
 mod recorded;
 mod browser;

@@ -309,7 +309,11 @@ fn problem_kinds() -> Vec<(String, String)> {
     };
     find("src/record/problems.rs", &|_| true);
     find("src/cli/run/mod.rs", &|line| line.contains("Concern::new("));
-    find("src/daemon/leftovers.rs", &|line| line.contains("Concern::new("));
+    for look in ["drains", "volumes", "warnings"] {
+        find(&format!("src/daemon/patrol/{look}.rs"), &|line| {
+            line.contains("Concern::new(") || line.contains("format!(\"")
+        });
+    }
     find("src/daemon/mod.rs", &|line| line.contains("_PROBLEM: &str"));
     kinds
 }

@@ -406,28 +406,3 @@ fn in_another_account_nothing_is_launched_anew() {
     wait_for("it is replaced at home", PATIENCE, || (cloud.launched() == 3).then_some(()));
     assert_eq!(daemon.stop(), 0);
 }
-
-/// The bill is all that would tell of it: told, and not touched.
-#[test]
-fn a_volume_that_a_server_left_behind_is_told() {
-    let cloud = Cloud::new([Trouble::KeptVolumes].into());
-    let mut daemon = Daemon::new(&cloud.endpoint, &cloud.policy("classic", (1, 1)));
-    daemon.start();
-    let server = daemon.wait_in_service("app", 1).pop().unwrap();
-    assert_eq!(daemon.stop(), 0);
-    cloud.console_terminate(&server);
-    let free = || {
-        let mut state = cloud.front.state();
-        // Nobody asks the cloud anything meanwhile, and time goes on all the same.
-        state.advance(Timestamp::now());
-        state.world.free_volumes("main")
-    };
-    wait_for("its end", PATIENCE, || (!free().is_empty()).then_some(()));
-    daemon.start();
-    daemon.wait_log("1 left behind (20 GiB)");
-    let left = free();
-    assert_eq!(left.len(), 1);
-    let status = daemon.order(&["status"]);
-    assert!(status.contains(&format!("{} of app", left[0].id)), "{status}");
-    assert_eq!(daemon.stop(), 0);
-}

@@ -24,7 +24,7 @@ use super::world::World;
 use super::{FAILED, Failure, check, runtime, world};
 use crate::admin::{self, Handle};
 use crate::custody;
-use crate::daemon::leftovers::Leftovers;
+use crate::daemon::patrol::Patrol;
 use crate::daemon::{Daemon, Loader, Reception, Telling, Wake};
 use crate::metrics::Meter;
 use crate::model::history::InForce;
@@ -146,7 +146,7 @@ async fn start(
         herald,
         meter,
         standing,
-        leftovers: Leftovers::default(),
+        patrol: Patrol::default(),
         prune: prune(database),
         shadow,
         telling: Telling::over(desk),

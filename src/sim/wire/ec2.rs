@@ -8,6 +8,7 @@ use super::xml::Xml;
 use crate::model::instance::{InstanceId, Lifecycle};
 use crate::model::launch::{Image, tag};
 use crate::model::time::Timestamp;
+use crate::model::warning::{Part, Sign};
 use crate::sim::machine::Machine;
 use crate::sim::world::{self, World};
 
@@ -22,6 +23,7 @@ pub(super) fn answer(world: &mut World, form: &Form, id: &str) -> Result<String,
         "RunInstances" => run(world, form, id),
         "DescribeInstances" => describe(world, form, id),
         "TerminateInstances" => terminate(world, form, id),
+        "DescribeInstanceStatus" => statuses(world, id),
         "DescribeVolumes" => volumes(world, form, id),
         "DescribeSubnets" => {
             world.admit("DescribeSubnets")?;
@@ -121,6 +123,52 @@ fn terminate(world: &mut World, form: &Form, id: &str) -> Result<String, Refusal
             xml.text("instanceId", id);
             state(xml, "currentState", after);
             state(xml, "previousState", before);
+        });
+    }))
+}
+
+/// Every instance that runs, in one page.
+fn statuses(world: &mut World, id: &str) -> Result<String, Refusal> {
+    world.admit("DescribeInstanceStatus")?;
+    let now = world.now();
+    let running = world.machines().filter(|m| m.lifecycle(now) == Lifecycle::Running);
+    Ok(document("DescribeInstanceStatus", id, |xml| {
+        xml.list(("instanceStatusSet", "item"), running, |xml, machine| {
+            let signs = || {
+                let ours = world.warnings.iter().filter(|warning| warning.instance == machine.id);
+                ours.map(|warning| &warning.sign)
+            };
+            let events = signs().filter_map(|sign| match sign {
+                Sign::Event { code, not_before } => Some((code, not_before)),
+                Sign::Impaired { .. } => None,
+            });
+            xml.text("instanceId", &machine.id).list(
+                ("eventsSet", "item"),
+                events,
+                |xml, (code, not_before)| {
+                    xml.text("code", code)
+                        .text("description", "The instance is running on degraded hardware")
+                        .maybe("notBefore", not_before.as_ref());
+                },
+            );
+            state(xml, "instanceState", Lifecycle::Running);
+            for (name, which) in
+                [("systemStatus", Part::System), ("instanceStatus", Part::Instance)]
+            {
+                let impaired = signs().find_map(|sign| match sign {
+                    Sign::Impaired { part, since } if *part == which => Some(since),
+                    Sign::Impaired { .. } | Sign::Event { .. } => None,
+                });
+                xml.element(name, |xml| {
+                    let (status, reachability) =
+                        impaired.map_or(("ok", "passed"), |_| ("impaired", "failed"));
+                    xml.text("status", status).list(("details", "item"), [()], |xml, ()| {
+                        xml.text("name", "reachability")
+                            .text("status", reachability)
+                            .maybe("impairedSince", impaired.and_then(Option::as_ref));
+                    });
+                });
+            }
         });
     }))
 }

@@ -5,12 +5,14 @@ use super::refusal::{Refusal, Service};
 use super::xml::Xml;
 use crate::model::balancer::{Balancer, Membership};
 use crate::model::instance::{InstanceId, Lifecycle};
+use crate::sim::members::missing;
 use crate::sim::world::World;
 
 /// Answers one call: the whole document.
 pub(super) fn answer(world: &mut World, form: &Form, id: &str) -> Result<String, Refusal> {
     match form.need("Action")? {
         "DescribeInstanceHealth" => health(world, form, id),
+        "DescribeLoadBalancerAttributes" => attributes(world, form, id),
         "RegisterInstancesWithLoadBalancer" => {
             world.admit("RegisterInstancesWithLoadBalancer")?;
             change(world, form, true)?;
@@ -63,6 +65,20 @@ fn balancer(form: &Form) -> Result<Balancer, Refusal> {
 fn instances(form: &Form) -> Vec<InstanceId> {
     let named = |group: String| form.get(&format!("{group}.InstanceId")).map(InstanceId::new);
     form.groups("Instances.member").filter_map(named).collect()
+}
+
+/// Of its attributes, how it drains.
+fn attributes(world: &mut World, form: &Form, id: &str) -> Result<String, Refusal> {
+    world.admit("DescribeLoadBalancerAttributes")?;
+    let balancer = balancer(form)?;
+    let drain = world.members.drain(&balancer).ok_or_else(|| missing(&balancer))?;
+    Ok(document(Service::Elb, "DescribeLoadBalancerAttributes", id, |xml| {
+        xml.element("LoadBalancerAttributes", |xml| {
+            xml.element("ConnectionDraining", |xml| {
+                xml.text("Enabled", !drain.is_zero()).text("Timeout", drain.as_secs().max(1));
+            });
+        });
+    }))
 }
 
 fn health(world: &mut World, form: &Form, id: &str) -> Result<String, Refusal> {

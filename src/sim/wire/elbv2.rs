@@ -13,6 +13,7 @@ pub(super) fn answer(world: &mut World, form: &Form, id: &str) -> Result<String,
     match form.need("Action")? {
         "DescribeTargetGroups" => describe(world, form, id),
         "DescribeTargetHealth" => health(world, form, id),
+        "DescribeTargetGroupAttributes" => attributes(world, form, id),
         "RegisterTargets" => {
             world.admit("RegisterTargets")?;
             register(world, form)?;
@@ -89,6 +90,18 @@ fn register(world: &mut World, form: &Form) -> Result<(), Refusal> {
         world.register(&group, id)?;
     }
     Ok(())
+}
+
+/// Of its attributes, how it drains.
+fn attributes(world: &mut World, form: &Form, id: &str) -> Result<String, Refusal> {
+    world.admit("DescribeTargetGroupAttributes")?;
+    let group = group(world, form.need("TargetGroupArn")?)?;
+    let drain = world.members.drain(&group).ok_or_else(|| missing(&group))?;
+    Ok(document(Service::ElbV2, "DescribeTargetGroupAttributes", id, |xml| {
+        xml.list(("Attributes", "member"), [drain], |xml, drain| {
+            xml.text("Key", "deregistration_delay.timeout_seconds").text("Value", drain.as_secs());
+        });
+    }))
 }
 
 fn health(world: &mut World, form: &Form, id: &str) -> Result<String, Refusal> {

@@ -1,13 +1,11 @@
 //! Volumes that servers left behind. Whether a volume ends with its server is in the image or the
-//! launch template, and nobody notices one that does not, but for the bill. They are looked for at the
-//! start and once a day, beside the ticks, which wait for none of it.
+//! launch template, and nobody notices one that does not, but for the bill.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::warn;
-
+use crate::model::fault::Fault;
 use crate::model::volume::Volume;
 use crate::ports::Cloud;
 use crate::record::Concern;
@@ -18,34 +16,13 @@ const AGAIN_AFTER: Duration = Duration::from_secs(30);
 /// So many are told by name.
 const NAMED: usize = 5;
 
-/// What the last look found.
-#[derive(Debug, Clone, Default)]
-pub struct Leftovers(Arc<Mutex<Option<Concern>>>);
-
-impl Leftovers {
-    pub(super) fn concern(&self) -> Option<Concern> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Looks in the background. A look that fails leaves what was known.
-    pub(super) fn look(&self, cloud: Arc<dyn Cloud>, install: String) {
-        let found = self.0.clone();
-        tokio::spawn(async move {
-            match left_behind(&*cloud, &install).await {
-                Ok(volumes) => {
-                    *found.lock().unwrap_or_else(PoisonError::into_inner) = told(&volumes);
-                }
-                Err(fault) => warn!("failed to look for volumes that servers left behind: {fault}"),
-            }
-        });
-    }
+/// What there is to tell.
+pub(super) async fn look(cloud: Arc<dyn Cloud>, install: String) -> Result<Option<Concern>, Fault> {
+    left_behind(&*cloud, &install).await.map(|volumes| told(&volumes))
 }
 
 /// Those that are free at two looks.
-async fn left_behind(
-    cloud: &dyn Cloud,
-    install: &str,
-) -> Result<Vec<Volume>, crate::model::fault::Fault> {
+async fn left_behind(cloud: &dyn Cloud, install: &str) -> Result<Vec<Volume>, Fault> {
     let first = cloud.free_volumes(install).await?;
     if first.is_empty() {
         return Ok(first);
