@@ -16,7 +16,7 @@ use crate::model::decision::Decision;
 use crate::model::instance::{Instance, InstanceId, Lifecycle, OurTags};
 use crate::model::launch::Token;
 use crate::model::ledger::{Change, FleetMemory, Ledger};
-use crate::model::reading::Reading;
+use crate::model::reading::{Reading, Recent};
 use crate::model::roster::{BalancerView, Block, Breaker, FleetView, Phase, Server};
 use crate::model::server::{LaunchState, RetireReason, Retirement, ServerRecord};
 use crate::model::time::{self, Timestamp};
@@ -193,6 +193,7 @@ impl Filter {
             membership: None,
             ailing: None,
             well: false,
+            checks: Recent::default(),
             uptime: Some(time::since(now, seen.launched_at)),
             paid_until,
             busy,

@@ -84,6 +84,74 @@ pub struct Health {
     pub at: Timestamp,
     /// `Err`: why it failed, in words.
     pub passed: Result<(), String>,
-    /// How many checks have failed in a row, this one included.
-    pub failures: u32,
+    /// How it went of late, this check included.
+    pub recent: Recent,
+}
+
+impl Health {
+    /// How many checks have failed in a row.
+    pub fn failures(&self) -> u32 {
+        self.recent.failures()
+    }
+}
+
+/// How the last checks of a server went, 32 at most.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recent {
+    /// A bit for each, the latest the lowest: whether it failed.
+    failed: u32,
+    checks: u32,
+}
+
+impl Recent {
+    /// So many checks make a picture.
+    const ENOUGH: u32 = 16;
+    /// One in so many fails.
+    const OFTEN: u32 = 8;
+    /// Turned so often from well to failing or back, it is no one bad time.
+    const TURNS: u32 = 6;
+
+    /// With one more check.
+    #[must_use]
+    pub fn then(self, passed: bool) -> Self {
+        let failed = self.failed.wrapping_shl(1) | u32::from(!passed);
+        Self { failed, checks: self.checks.saturating_add(1).min(u32::BITS) }
+    }
+
+    /// How many have failed in a row, up to the latest.
+    pub fn failures(self) -> u32 {
+        self.failed.trailing_ones()
+    }
+
+    /// How many have failed, and of how many, where it comes and goes.
+    pub fn flaps(self) -> Option<(u32, u32)> {
+        let (failed, checks) = (self.failed.count_ones(), self.checks);
+        let before = u32::MAX.checked_shr(u32::BITS.saturating_sub(checks).saturating_add(1));
+        let turned = (self.failed ^ self.failed.wrapping_shr(1)) & before.unwrap_or(0);
+        let often = failed.saturating_mul(Self::OFTEN) >= checks;
+        (checks >= Self::ENOUGH && often && turned.count_ones() >= Self::TURNS)
+            .then_some((failed, checks))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_bad_time_is_no_flapping_and_one_in_three_is() {
+        let after = |checks: &str| {
+            checks.chars().fold(Recent::default(), |recent, check| recent.then(check == '.'))
+        };
+        assert_eq!(after("").failures(), 0);
+        assert_eq!(after(".FF").failures(), 2);
+        assert_eq!(after("FF.").failures(), 0);
+        assert_eq!(after(&"F".repeat(40)).failures(), 32);
+        assert_eq!(after(&".".repeat(40)).flaps(), None);
+        assert_eq!(after(&"F".repeat(40)).flaps(), None, "that is sick");
+        assert_eq!(after(&".FF".repeat(5)).flaps(), None, "not enough of them");
+        assert_eq!(after(&".FF".repeat(6)).flaps(), Some((12, 18)));
+        assert_eq!(after(&(".".repeat(20) + "FFFFFFFFFF..")).flaps(), None, "one bad time");
+        assert_eq!(after(&(".FF".repeat(6) + &".".repeat(40))).flaps(), None, "long ago");
+    }
 }

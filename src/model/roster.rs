@@ -16,6 +16,7 @@ use super::fleet::{FleetName, Pool};
 use super::instance::{Instance, InstanceId, Lifecycle};
 use super::launch::Token;
 use super::ledger::{FleetMemory, Override};
+use super::reading::Recent;
 use super::server::ServerRecord;
 use super::time::{self, Clocks, Timestamp};
 
@@ -214,6 +215,8 @@ pub struct Server {
     pub ailing: Option<String>,
     /// It passed its last health check.
     pub well: bool,
+    /// How its health checks went of late.
+    pub checks: Recent,
     /// By EC2's launch time; `None` when that is not known.
     pub uptime: Option<Duration>,
     /// The end of the hour that is paid already, where hours are billed.

@@ -77,6 +77,7 @@ pub fn concerns(
         }
         for server in &view.servers {
             found.extend(ailing(name, server, policy, roster.now));
+            found.extend(flapping(name, server));
             found.extend(retagged(name, server));
         }
     }
@@ -261,6 +262,17 @@ fn queue(name: &FleetName, decision: &Decision) -> Option<Concern> {
     })
 }
 
+/// It serves, and its check fails ever so often: never so long that it counts as sick.
+fn flapping(name: &FleetName, server: &Server) -> Option<Concern> {
+    let serves = matches!(server.phase, Phase::InService | Phase::Disputed);
+    let (failed, checks) = server.checks.flaps().filter(|_| serves)?;
+    let label = server.name();
+    // Rounded, so that not each check is news.
+    let one_in = checks.saturating_add(failed.div_euclid(2)).checked_div(failed)?;
+    let text = format!("{label} comes and goes: one in {one_in} of its health checks fails");
+    Some(Concern::new(format!("flapping:{label}"), Some(name), text))
+}
+
 fn ailing(name: &FleetName, server: &Server, policy: &Policy, now: Timestamp) -> Option<Concern> {
     let grace = policy.fleets.get(name).map_or(PATIENCE, |fleet| fleet.grace);
     let label = server.name();
@@ -277,8 +289,9 @@ fn ailing(name: &FleetName, server: &Server, policy: &Policy, now: Timestamp) ->
                 time::local(*since, &policy.zone)
             ),
         ),
-        // While our own check fails too, the two are about to agree.
-        Phase::Disputed if server.ailing.is_none() => {
+        // While our own check fails too, the two are about to agree; and where it fails ever so often,
+        // that is the news.
+        Phase::Disputed if server.ailing.is_none() && server.checks.flaps().is_none() => {
             let said = server.membership.as_ref().map(ToString::to_string).unwrap_or_default();
             (
                 "disputed",

@@ -186,7 +186,7 @@ impl Note<'_> {
         let passed = match (&fleet.health, self.seen.health.get(&instance.id)) {
             (None, _) => Some(true),
             (Some(_), Some(health)) if health.passed.is_ok() => Some(true),
-            (Some(_), Some(health)) if health.failures >= SICK_AFTER_FAILURES => Some(false),
+            (Some(_), Some(health)) if health.failures() >= SICK_AFTER_FAILURES => Some(false),
             (Some(_), _) => None,
         };
         match passed {

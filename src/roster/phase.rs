@@ -9,6 +9,7 @@ use crate::model::balancer::Membership;
 use crate::model::instance::{Instance, InstanceId, Lifecycle};
 use crate::model::ledger::{Ledger, OverrideKey};
 use crate::model::observation::Observation;
+use crate::model::reading::Recent;
 use crate::model::roster::{BalancerView, Block, Phase, Server};
 use crate::model::server::{LaunchState, ServerRecord};
 use crate::model::time::{self, Timestamp};
@@ -62,6 +63,7 @@ impl Standing<'_> {
             membership,
             ailing,
             well: health.is_some_and(|health| health.passed.is_ok()),
+            checks: health.map_or_else(Recent::default, |health| health.recent),
             uptime,
             paid_until,
             busy,

@@ -18,7 +18,7 @@ use crate::model::fault::Fault;
 use crate::model::fleet::FleetName;
 use crate::model::instance::{Instance, InstanceId};
 use crate::model::launch::LaunchRequest;
-use crate::model::reading::{Depth, Health, Work};
+use crate::model::reading::{Depth, Health, Recent, Work};
 use crate::model::time::{self, Timestamp};
 use crate::model::volume::Volume;
 use crate::model::warning::Warning;
@@ -35,7 +35,7 @@ pub struct State {
     /// Depths set by hand, and since when; they stand above what the queue itself would say.
     /// `None`: unreadable.
     pinned: BTreeMap<FleetName, (Option<u64>, Timestamp)>,
-    failures: BTreeMap<InstanceId, u32>,
+    checks: BTreeMap<InstanceId, Recent>,
     /// What a queue said when it began to say the same.
     frozen: BTreeMap<FleetName, Depth>,
 }
@@ -143,8 +143,8 @@ impl State {
 
 impl Front {
     pub fn new(world: World, queues: BTreeMap<FleetName, Queue>) -> Self {
-        let (pinned, failures, frozen) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self(Arc::new(Mutex::new(State { world, queues, pinned, failures, frozen })))
+        let (pinned, checks, frozen) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self(Arc::new(Mutex::new(State { world, queues, pinned, checks, frozen })))
     }
 
     /// The world itself, for whoever drives it or looks at it.
@@ -252,12 +252,12 @@ impl Probe for Front {
             } else {
                 Err("connection refused".to_owned())
             };
-            let failures = state.failures.entry(query.instance.clone()).or_default();
-            *failures = if passed.is_ok() { 0 } else { failures.saturating_add(1) };
-            let failures = *failures;
-            found.insert(query.instance.clone(), Health { at: now, passed, failures });
+            let recent = state.checks.entry(query.instance.clone()).or_default();
+            *recent = recent.then(passed.is_ok());
+            let recent = *recent;
+            found.insert(query.instance.clone(), Health { at: now, passed, recent });
         }
-        state.failures.retain(|id, _| found.contains_key(id));
+        state.checks.retain(|id, _| found.contains_key(id));
         found
     }
 }

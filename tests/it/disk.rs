@@ -123,6 +123,24 @@ fn on_a_full_disk_it_holds_still_and_goes_on_when_there_is_room() {
     holds_still_while_the_disk_fails(world, "the disk is full", fill, free);
 }
 
+/// A disk that takes what it is given and cannot say that it has it.
+#[test]
+fn on_a_disk_that_cannot_be_synced_it_holds_still_and_goes_on_when_it_can() {
+    let mut world = behind((2, 3));
+    let folder = world.2.policy().parent().unwrap().to_owned();
+    let (shim, flag) = (folder.join("unsynced.so"), folder.join("unsynced"));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/support/unsynced.c");
+    let built =
+        Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&shim).arg(&source).status();
+    assert!(built.unwrap().success(), "the linker of Rust's toolchain also compiles C");
+    let env = [("LD_PRELOAD", &shim), ("UNSYNCED_WHILE", &flag)];
+    world.2.env.extend(env.map(|(name, path)| (name, path.to_str().unwrap().to_owned())));
+    world.2.start();
+    let fail = |_: &Daemon| drop(fs::File::create(&flag).unwrap());
+    let mend = |_: &Daemon| fs::remove_file(&flag).unwrap();
+    holds_still_while_the_disk_fails(world, "the disk failed", fail, mend);
+}
+
 /// A disk that takes no more than it has fails otherwise than a full one: with an error of its own.
 #[test]
 fn on_a_failing_disk_it_holds_still_and_goes_on_when_it_works() {

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::check::check;
 use crate::model::instance::InstanceId;
-use crate::model::reading::Health;
+use crate::model::reading::{Health, Recent};
 use crate::model::time::{self, Timestamp};
 use crate::ports::HealthQuery;
 
@@ -96,9 +96,9 @@ impl Rounds {
             self.known.remove(&instance);
             return;
         };
-        let before = self.known.get(&instance).map_or(0, |health| health.failures);
-        let failures = if passed.is_ok() { 0 } else { before.saturating_add(1) };
-        self.known.insert(instance, Health { at, passed, failures });
+        let before = self.known.get(&instance).map_or_else(Recent::default, |h| h.recent);
+        let recent = before.then(passed.is_ok());
+        self.known.insert(instance, Health { at, passed, recent });
     }
 }
 
@@ -154,12 +154,15 @@ mod tests {
         // The one that hangs is asked once, and what it says is of the time when it was asked.
         answer.send(500).unwrap();
         let found = rounds.go_on(&client, &queries, at(5), PATIENCE).await;
-        assert_eq!(found[&quick.instance].failures, 1);
+        assert_eq!(found[&quick.instance].failures(), 1);
         let_go.send(200).unwrap();
         answer.send(200).unwrap();
         let found = rounds.go_on(&client, &queries, at(10), Duration::from_mins(1)).await;
-        assert_eq!(found[&quick.instance].failures, 0);
-        assert_eq!(found[&slow.instance], Health { at: at(0), passed: Ok(()), failures: 0 });
+        assert_eq!(found[&quick.instance].failures(), 0);
+        assert_eq!(
+            found[&slow.instance],
+            Health { at: at(0), passed: Ok(()), recent: Recent::default().then(true) }
+        );
         // It was well, and hangs again: no witness, though its last word was good.
         answer.send(200).unwrap();
         let found = rounds.go_on(&client, &queries, at(15), PATIENCE).await;
@@ -168,9 +171,9 @@ mod tests {
         let_go.send(500).unwrap();
         answer.send(200).unwrap();
         let found = rounds.go_on(&client, &queries, at(20), Duration::from_mins(1)).await;
-        assert_eq!(found[&slow.instance].failures, 1);
+        assert_eq!(found[&slow.instance].failures(), 1);
         answer.send(200).unwrap();
         let found = rounds.go_on(&client, &queries, at(25), PATIENCE).await;
-        assert_eq!(found[&slow.instance].failures, 1);
+        assert_eq!(found[&slow.instance].failures(), 1);
     }
 }

@@ -56,7 +56,8 @@ fn while_launches_fail_nobody_is_scaled_in_and_no_full_fleet_loses_its_sick() {
             hold.capacity = 3;
         }
         scene.ledger.apply(&Change::Server(Arc::new(refused(ago))));
-        let sick = Health { at: now(), passed: Err("HTTP 500".to_owned()), failures: 3 };
+        let sick =
+            Health { at: now(), passed: Err("HTTP 500".to_owned()), recent: thrice_failed() };
         scene.seen.health.insert(id(0), sick.clone());
         scene.look(&web());
         scene.later(minutes(4));

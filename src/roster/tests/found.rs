@@ -15,7 +15,7 @@ fn found(scene: &mut Scene, n: usize, found_ago: u64, age: u64) {
     };
     scene.listed().insert(id(n), instance(&record));
     scene.member(&id(n), Membership::OutOfService("Instance".to_owned()));
-    let failing = Health { at: now(), passed: Err("HTTP 500".to_owned()), failures: 3 };
+    let failing = Health { at: now(), passed: Err("HTTP 500".to_owned()), recent: thrice_failed() };
     scene.seen.health.insert(id(n), failing);
     scene.ledger.apply(&Change::Server(Arc::new(record)));
 }
@@ -71,12 +71,13 @@ fn what_nobody_wants_is_not_kept_for_being_sick() {
         let healthy = (2..2 + others).map(|n| record(n, minutes(600)));
         let servers = [record(0, minutes(600)), record(1, minutes(600)), record(8, minutes(600))];
         let mut scene = Scene::new(servers.into_iter().chain(healthy).collect());
-        let failing = Health { at: now(), passed: Err("HTTP 500".to_owned()), failures: 3 };
+        let failing =
+            Health { at: now(), passed: Err("HTTP 500".to_owned()), recent: thrice_failed() };
         for n in [0, 1, 8] {
             scene.seen.health.insert(id(n), failing.clone());
         }
         for n in 2..2 + others {
-            let well = Health { at: now(), passed: Ok(()), failures: 0 };
+            let well = Health { at: now(), passed: Ok(()), recent: Recent::default().then(true) };
             scene.seen.health.insert(id(n), well);
         }
         scene.look(&wanted);

@@ -20,7 +20,7 @@ use crate::model::instance::{Instance, InstanceId, Lifecycle, OurTags};
 use crate::model::launch::{Image, LaunchRequest, Token};
 use crate::model::ledger::{Change, FleetMemory, Ledger, Override, OverrideKey};
 use crate::model::observation::Observation;
-use crate::model::reading::Health;
+use crate::model::reading::{Health, Recent};
 use crate::model::roster::{BalancerView, Phase, Roster, Stranger};
 use crate::model::server::{LaunchState, RetireReason, Retirement, ServerRecord};
 use crate::model::time::{self, Timestamp};
@@ -130,7 +130,8 @@ impl Scene {
         for record in records {
             let instance = instance(&record);
             if record.healthy_at.is_some() && record.sick_since.is_none() {
-                let passed = Health { at: now(), passed: Ok(()), failures: 0 };
+                let passed =
+                    Health { at: now(), passed: Ok(()), recent: Recent::default().then(true) };
                 scene.seen.health.insert(instance.id.clone(), passed);
             }
             scene.ledger.apply(&Change::Server(Arc::new(record)));
@@ -213,6 +214,11 @@ fn instance(record: &ServerRecord) -> Instance {
     }
 }
 
+/// How the checks of a sick server went.
+fn thrice_failed() -> Recent {
+    Recent::default().then(false).then(false).then(false)
+}
+
 #[test]
 fn a_server_that_was_taken_as_gone_and_appears_again_is_back_in_the_books() {
     let mut scene = Scene::new(vec![record(0, minutes(600)), record(1, minutes(600))]);
@@ -252,7 +258,11 @@ fn a_launch_that_was_answered_late_has_its_time_from_then_on() {
     (late.healthy_at, late.in_service_at) = (None, None);
     late.launched_at = Some(time::before(now(), minutes(1)));
     let mut scene = Scene::new(vec![late]);
-    let failed = Health { at: now(), passed: Err("refused".to_owned()), failures: 1 };
+    let failed = Health {
+        at: now(),
+        passed: Err("refused".to_owned()),
+        recent: Recent::default().then(false),
+    };
     scene.seen.health.insert(id(0), failed);
     scene.member(&id(0), Membership::OutOfService("not yet".to_owned()));
     let roster = scene.look(&web());
@@ -424,14 +434,18 @@ fn who_has_not_been_asked_is_no_witness_for_the_network() {
     let mut scene = Scene::new([&[sick][..], &others].concat());
     let goes = |scene: &mut Scene| scene.planned(&policy).iter().any(|s| s.contains("retire"));
     assert!(goes(&mut scene), "two are well");
-    let failed = Health { at: now(), passed: Err("refused".to_owned()), failures: 1 };
+    let failed = Health {
+        at: now(),
+        passed: Err("refused".to_owned()),
+        recent: Recent::default().then(false),
+    };
     scene.seen.health.insert(id(1), failed);
     scene.listed().remove(&id(2));
     scene.seen.health.remove(&id(2));
     assert!(!goes(&mut scene), "one has failed, and one is not listed");
     scene.seen.health.clear();
     assert!(!goes(&mut scene), "nobody was asked");
-    let passed = Health { at: now(), passed: Ok(()), failures: 0 };
+    let passed = Health { at: now(), passed: Ok(()), recent: Recent::default().then(true) };
     scene.seen.health.insert(id(1), passed);
     assert!(goes(&mut scene), "one is well");
 }
