@@ -366,6 +366,14 @@ impl Server {
         self.record.instance()
     }
 
+    /// It has served, somebody keeps it, and it is in its balancer no more: whoever keeps it took it
+    /// out, and looks at it.
+    pub fn is_kept_out(&self) -> bool {
+        let served = self.record.in_service_at.is_some();
+        let out = self.phase == Phase::Registering && self.membership.is_none();
+        served && out && self.kept.is_some()
+    }
+
     /// Draining for no other reason than scale-in: it can be taken back.
     pub fn may_be_reclaimed(&self) -> bool {
         let running = self.instance.as_ref().is_some_and(|i| i.lifecycle == Lifecycle::Running);

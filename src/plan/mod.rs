@@ -117,13 +117,15 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Puts healthy servers that stay into the balancer that does not list them.
+    /// Puts healthy servers that stay into the balancer that does not list them. One that served, that
+    /// somebody keeps and that is not listed any more was taken out by whoever keeps it.
     fn register(&mut self) {
         let BalancerView::Readable(balancer) = &self.view.balancer else { return };
         for server in &self.view.servers {
             if let (Phase::Registering, None, Some(id)) =
                 (&server.phase, &server.membership, server.id())
                 && !self.retires(id)
+                && !server.is_kept_out()
             {
                 self.acts.push(Act::Register { instance: id.clone(), balancer: balancer.clone() });
             }

@@ -78,6 +78,7 @@ pub fn concerns(
         for server in &view.servers {
             found.extend(ailing(name, server, policy, roster.now));
             found.extend(flapping(name, server));
+            found.extend(taken_out(name, server));
             found.extend(retagged(name, server));
         }
     }
@@ -260,6 +261,15 @@ fn queue(name: &FleetName, decision: &Decision) -> Option<Concern> {
         let text = format!("the queue cannot be read: {why}");
         Some(Concern::new(format!("queue:{name}"), Some(name), text))
     })
+}
+
+/// A person looks at it.
+fn taken_out(name: &FleetName, server: &Server) -> Option<Concern> {
+    let label = server.name();
+    let text = format!(
+        "{label} is kept and was taken out of its load balancer: it stays out until the keep ends"
+    );
+    server.is_kept_out().then(|| Concern::new(format!("taken-out:{label}"), Some(name), text))
 }
 
 /// It serves, and its check fails ever so often: never so long that it counts as sick.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tidegate::model::balancer::Balancer;
+use tidegate::model::instance::InstanceId;
 use tidegate::model::time::Timestamp;
 use tidegate::sim::faults::{Trouble, Troubles};
 use tidegate::sim::front::State;
@@ -158,6 +159,34 @@ fn a_server_killed_behind_our_back_is_replaced_and_deregistered() {
         (!cloud.members(&classic()).contains(&before[0])).then_some(())
     });
     assert_eq!(daemon.says(&format!("{} was terminated, not by us", before[0])), 1);
+}
+
+/// To look at a server in peace: keep it, and take it out. Without the keep it is put back.
+#[test]
+fn a_kept_server_that_is_taken_out_of_its_load_balancer_stays_out() {
+    let cloud = Cloud::new(Troubles::new());
+    let mut daemon = Daemon::new(&cloud.endpoint, &cloud.policy("classic", (2, 3)));
+    daemon.start();
+    let two = daemon.wait_in_service("app", 2);
+    let take_out = || {
+        let mut state = cloud.front.state();
+        state.world.members.deregister(&classic(), &InstanceId::new(&two[0]), Timestamp::now())
+    };
+    let is_member = || cloud.members(&classic()).contains(&two[0]);
+    daemon.order(&["keep", &two[0], "--for", "1h", "looking at a core dump"]);
+    take_out().unwrap();
+    daemon.wait_log(&format!("{} is kept and was taken out of its load balancer", two[0]));
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(!is_member(), "{}", daemon.log());
+    daemon.order(&["unkeep", &two[0]]);
+    assert_eq!(daemon.wait_in_service("app", 2), two);
+    assert!(is_member());
+    let registered = || daemon.says(&format!("registered {} with", two[0]));
+    let before = registered();
+    take_out().unwrap();
+    wait_for("it is put back", PATIENCE, || (registered() > before).then_some(()));
+    assert_eq!(daemon.wait_in_service("app", 2), two);
+    assert_eq!(cloud.launched(), 2);
 }
 
 #[test]
