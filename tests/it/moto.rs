@@ -127,6 +127,8 @@ async fn check_launch(moto: &Moto, id: &str) {
 trait Front {
     fn policy(&self) -> String;
     async fn members(&self) -> BTreeSet<String>;
+    /// What is told of how it drains, as moto makes it.
+    fn drains(&self) -> &'static str;
     async fn delete(&self);
 
     /// Until the balancer has just these.
@@ -158,6 +160,9 @@ async fn a_life(moto: &Moto, front: &impl Front) {
     for id in &first {
         check_launch(moto, id).await;
     }
+    // Its looks beside the ticks are understood: either balancer drains otherwise than the policy says.
+    daemon.wait_log(front.drains());
+    assert_eq!(daemon.says("failed to look"), 0, "{}", daemon.log());
     pages.waiting.store(25, Ordering::Relaxed);
     daemon.wait_in_service("job", 1);
     pages.waiting.store(2, Ordering::Relaxed);
@@ -246,6 +251,10 @@ impl Front for Classic<'_> {
         "classic: smallpayroll-http".to_owned()
     }
 
+    fn drains(&self) -> &'static str {
+        "connection draining of load balancer smallpayroll-http is off"
+    }
+
     async fn members(&self) -> BTreeSet<String> {
         let answer =
             self.0.elb.describe_instance_health().load_balancer_name("smallpayroll-http").send();
@@ -268,6 +277,10 @@ struct Group<'a> {
 impl Front for Group<'_> {
     fn policy(&self) -> String {
         "target_group: web-http".to_owned()
+    }
+
+    fn drains(&self) -> &'static str {
+        "target group web-http leaves connections 5m, and `drain` is 1s"
     }
 
     async fn members(&self) -> BTreeSet<String> {
