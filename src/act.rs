@@ -46,7 +46,13 @@ pub async fn act(ports: &Ports, intent: &Intent, halt: &Halt) -> Vec<Outcome> {
     let (mut done, other) = tokio::join!(
         turn.launch_one_by_one(&launches),
         stream::iter(others.into_iter().map(async |(at, call)| {
-            (at, if turn.is_over() { Outcome::Skipped } else { once(ports, call).await })
+            (
+                at,
+                match turn.over() {
+                    Some(untried) => untried,
+                    None => once(ports, call).await,
+                },
+            )
         }))
         .buffered(AT_ONCE)
         .collect::<Vec<_>>(),
@@ -64,21 +70,27 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Whether no call may be begun any more.
-    fn is_over(&self) -> bool {
-        self.halt.0.load(Ordering::Relaxed)
-            || time::since(self.ports.clock.now(), self.begun) >= TURN
+    /// What becomes of a call where none may be begun any more.
+    fn over(&self) -> Option<Outcome> {
+        if self.halt.0.load(Ordering::Relaxed) {
+            return Some(Outcome::Halted);
+        }
+        let late = time::since(self.ports.clock.now(), self.begun) >= TURN;
+        late.then_some(Outcome::Skipped)
     }
 
     /// One after the other; the first that is throttled, or refused for its credentials, ends the
     /// turn, as the rest would be too.
     async fn launch_one_by_one(&self, launches: &[(usize, &Call)]) -> Vec<(usize, Outcome)> {
         let mut done = Vec::new();
-        let mut over = false;
+        let mut refused = false;
         for (at, call) in launches {
-            over |= self.is_over();
-            let outcome = if over { Outcome::Skipped } else { once(self.ports, call).await };
-            over |= matches!(
+            let untried = self.over().or(refused.then_some(Outcome::Skipped));
+            let outcome = match untried {
+                Some(untried) => untried,
+                None => once(self.ports, call).await,
+            };
+            refused |= matches!(
                 &outcome,
                 Outcome::Failed(Fault { kind: FaultKind::Throttled | FaultKind::Credentials, .. })
             );
@@ -99,7 +111,7 @@ async fn once(ports: &Ports, call: &Call) -> Outcome {
             span.record("otel.status_code", "ERROR");
             span.record("otel.status_description", display(fault));
         }
-        Outcome::Done(None) | Outcome::Skipped => {}
+        Outcome::Done(None) | Outcome::Skipped | Outcome::Halted => {}
     }
     outcome
 }

@@ -6,14 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::model::fault::printable;
 
-/// Does a part of the work that is of one fleet alone. What it borrows must be of no more use when
-/// it falls over, or only be read. `Err`: it fell over, and why. While tidegate is developed a
-/// defect is to be seen, and is not caught.
+/// Does a part of the work that is of one fleet alone. `Err`: it fell over, and why. What it borrows
+/// for writing may be counters that only grow, since they are used on.
 pub(crate) fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    if cfg!(debug_assertions) { Ok(work()) } else { caught(work) }
-}
-
-pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|payload| words(&*payload))
 }
 

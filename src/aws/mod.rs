@@ -40,9 +40,8 @@ use self::whole::Whole;
 const CONNECT: Duration = Duration::from_secs(3);
 const ATTEMPT: Duration = Duration::from_secs(20);
 const OPERATION: Duration = Duration::from_secs(45);
-/// What one load balancer may cost the fleets of others: as long as ticks are apart, unless the
-/// policy says otherwise.
-const MEMBERS_WITHIN: Duration = Duration::from_secs(15);
+/// How long one load balancer is waited for, since the fleets of others wait too.
+const MEMBERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// EC2 and both kinds of load balancing in one account and region, and SNS.
 #[derive(Debug)]
@@ -143,7 +142,7 @@ impl Balancers for Aws {
             }
         };
         tokio::time::timeout(MEMBERS_WITHIN, members).await.unwrap_or_else(|_| {
-            Err(Fault::new(FaultKind::Ambiguous, "Timeout", "no answer within 15s"))
+            Err(Fault::new(FaultKind::Ambiguous, "Timeout", "no answer within 10s"))
         })
     }
 

@@ -8,7 +8,7 @@ use anyhow::{Context as _, anyhow};
 
 use super::{FAILED, Failure, UNREACHABLE};
 
-/// `adopt` waits for EC2 and for the tick in hand, which wait for AWS at most so long.
+/// `adopt` waits for EC2, and for the tick in hand, which waits for AWS: so long at most, as a rule.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The host of the URL means nothing on a unix socket, but HTTP wants one.

@@ -42,7 +42,7 @@ pub(crate) fn run(args: &PlanArgs, settings: &Settings, json: bool) -> Result<()
     // The journal is looked at, and the plan made on a copy of it.
     let store = Arc::new(MemoryStore::holding(known.unwrap_or_default()));
     let survey = runtime()?.block_on(async {
-        let ports = world::world(settings, &policy, store.clone(), None).await?.ports;
+        let ports = world::world(settings, &policy, store.clone(), None, true).await?.ports;
         let mut journal = Journal::open(store, now).map_err(anyhow::Error::new)?;
         survey(&ports, &policy, &mut journal)
             .await

@@ -26,15 +26,17 @@ pub(super) struct World {
     pub topics: Arc<dyn Topics>,
 }
 
-/// The real world, with a journal.
+/// The real world, with a journal; `once`: for one tick alone.
 pub(super) async fn world(
     settings: &Settings,
     policy: &Policy,
     store: Arc<dyn Store>,
     tally: Option<Arc<dyn Tally>>,
+    once: bool,
 ) -> Result<World, Failure> {
     let aws = Arc::new(Aws::connect(policy.region.as_deref(), tally).await);
     let probe = HttpProbe::new(settings.secret_dirs.clone()).context("failed to prepare HTTP")?;
+    let probe = if once { probe.once() } else { probe };
     let ports = Ports {
         cloud: aws.clone(),
         balancers: aws.clone(),

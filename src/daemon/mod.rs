@@ -100,9 +100,9 @@ impl Daemon {
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         let mut ready = false;
-        self.patrol.daily(&self.ports, &self.policy);
         self.meter.begin(&self.policy, self.journal.ledger(), self.ports.clock.now());
         loop {
+            let last = self.reception.stop();
             let done = {
                 let span = info_span!("tick", otel.status_code = Empty);
                 let turn = self.turn().instrument(span);
@@ -110,6 +110,7 @@ impl Daemon {
                 tokio::select! {
                     next = &mut turn => Some(next),
                     () = &mut stop => {
+                        last.notify_one();
                         if tokio::time::timeout(FINISH_WITHIN, turn).await.is_err() {
                             warn!("stopped before the last calls were answered; the next start finds them again");
                         }
@@ -118,7 +119,7 @@ impl Daemon {
                 }
             };
             let Some(next) = done else { break };
-            if !ready && !self.reception.gave_up() {
+            if !ready && self.reception.is_open() {
                 self.herald.ready();
                 ready = true;
             }
@@ -136,7 +137,7 @@ impl Daemon {
         let stopwatch = Instant::now();
         self.look_who_may_write();
         self.look_who_is_reached(began);
-        self.patrol.go_on(&self.ports);
+        self.patrol.go_on(&self.ports, &self.policy, self.journal.ledger());
         let mut standing = self.standing.clone();
         standing.extend(self.patrol.concerns(self.journal.ledger()));
         let mut gate = Gate {
@@ -155,7 +156,10 @@ impl Daemon {
                 record.next
             }
             // Looked at for a policy that is no longer in force.
-            Ok(ControlFlow::Break(())) => began,
+            Ok(ControlFlow::Break(())) => {
+                self.herald.alive("looks anew, for a new policy");
+                began
+            }
             Err(fault) => {
                 self.stuck(&fault, began);
                 time::after(began, self.policy.tick)
@@ -170,7 +174,7 @@ impl Daemon {
         self.standing.retain(|concern| concern.key != SLOW_PROBLEM);
         if took > SLOW {
             let text = format!(
-                "the last tick took {}, and they are due every {}: AWS or the disk is slow",
+                "the last tick took {}, and they are due every {}: AWS, a load balancer or the disk is slow",
                 time::text(Duration::from_secs(took.as_secs())),
                 time::text(self.policy.tick)
             );
@@ -200,6 +204,7 @@ impl Daemon {
 
     /// Without the journal nothing is begun. Told each time: it is rare, and urgent.
     fn stuck(&mut self, fault: &StoreFault, began: Timestamp) {
+        self.reception.fresh_start();
         let text = format!("{STORE_PROBLEM}: {fault}; nothing is launched or terminated meanwhile");
         error!(kind = "problem", "{text}");
         Span::current().record("otel.status_code", "ERROR");
@@ -276,14 +281,12 @@ impl Daemon {
                 () = &mut sleep => return true,
                 () = self.wake.tick.notified() => break,
                 () = self.wake.housekeeping.notified() => {
-                    self.patrol.daily(&self.ports, &self.policy);
                     if let Err(fault) = (self.prune)() {
                         warn!("failed to prune the record: {fault}");
                     }
                 }
                 visitor = gate.visitor() => {
-                    // Nothing is looked at that could be given up.
-                    let _: ControlFlow<()> = gate.serve(visitor, &mut self.journal);
+                    gate.serve(visitor, &mut self.journal);
                     self.settle();
                     break;
                 }
@@ -308,7 +311,7 @@ impl Daemon {
                 telling: &mut self.telling,
                 reception: &mut self.reception,
             };
-            let _: ControlFlow<()> = gate.serve(visitor, &mut self.journal);
+            gate.serve(visitor, &mut self.journal);
             self.settle();
         }
         any
@@ -331,10 +334,12 @@ impl Daemon {
                         warn!("the new policy is in force and not in the record: {fault}");
                     }
                     self.note(EventKind::Policy, text);
-                    self.patrol.drains(&self.ports, &self.policy);
+                    self.patrol.look_anew();
                 }
             }
-            self.herald.reloaded();
+            if self.reception.is_open() {
+                self.herald.reloaded();
+            }
         }
     }
 

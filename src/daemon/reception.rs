@@ -3,13 +3,13 @@
 //! and a person who sees an outage must not.
 
 use std::future::Future;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
+use tracing::warn;
 
 use super::orders::Orders;
 use super::{Herald, Telling};
@@ -21,7 +21,7 @@ use crate::policy::Policy;
 use crate::ports::Ports;
 use crate::record::Journal;
 use crate::telemetry;
-use crate::tick::Attendant;
+use crate::tick::{Attendant, Served};
 
 /// Reads the policy file: the new policy, or why it cannot be used.
 pub type Loader = Arc<dyn Fn() -> Result<Policy, String> + Send + Sync>;
@@ -38,6 +38,8 @@ pub(super) enum Visitor {
     Reload(Option<Reply>),
     /// EC2 has said what it knows of the servers that are handed over.
     Answered(Answered),
+    /// Whoever started the daemon wants it to end.
+    Stop,
 }
 
 pub(super) struct Answered {
@@ -69,8 +71,11 @@ impl Loaded {
 pub struct Reception {
     orders: mpsc::Receiver<Command>,
     reload: Arc<Notify>,
+    stop: Arc<Notify>,
     policy_path: PathBuf,
     loader: Loader,
+    /// Whether a tick has come to its end: before, nobody is told of reloads.
+    open: bool,
     /// Questions to EC2 that orders wait for.
     asked: JoinSet<Answered>,
     /// What was read of the policy file and is not in force yet.
@@ -93,8 +98,10 @@ impl Reception {
         Self {
             orders,
             reload,
+            stop: Arc::default(),
             policy_path,
             loader,
+            open: false,
             asked: JoinSet::new(),
             loaded: Vec::new(),
             waiting: Vec::new(),
@@ -107,14 +114,27 @@ impl Reception {
         &self.policy_path
     }
 
-    /// Whether a look was given up since the last tick that came to its end.
-    pub(super) fn gave_up(&self) -> bool {
-        self.gave_up
+    /// Tells the tick in hand that it is the last one.
+    pub(super) fn stop(&self) -> Arc<Notify> {
+        self.stop.clone()
     }
 
     /// A tick came to its end.
     pub(super) fn fresh_start(&mut self) {
-        self.gave_up = false;
+        (self.gave_up, self.open) = (false, true);
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// The policy that is in force, or is about to be.
+    fn newest<'a>(&'a self, policy: &'a Policy) -> &'a Policy {
+        let to_come = self.loaded.iter().rev().find_map(|loaded| match loaded {
+            Loaded::New(policy) => Some(&**policy),
+            Loaded::Unchanged | Loaded::Refused(_) => None,
+        });
+        to_come.unwrap_or(policy)
     }
 
     /// What was read of the policy file since it was last asked for.
@@ -128,11 +148,6 @@ impl Reception {
     }
 
     fn load(&self, policy: &Policy) -> Loaded {
-        let to_come = self.loaded.iter().rev().find_map(|loaded| match loaded {
-            Loaded::New(policy) => Some(&**policy),
-            Loaded::Unchanged | Loaded::Refused(_) => None,
-        });
-        let policy = to_come.unwrap_or(policy);
         match (self.loader)() {
             Ok(read) if read.digest == policy.digest => Loaded::Unchanged,
             Ok(read) if read.install != policy.install => Loaded::Refused(
@@ -191,44 +206,49 @@ impl Attendant for Gate<'_> {
     type Interrupt = ();
 
     fn visitor(&mut self) -> impl Future<Output = Visitor> + Send {
-        let Reception { orders, reload, asked, .. } = &mut *self.reception;
+        let Reception { orders, reload, stop, asked, .. } = &mut *self.reception;
         async move {
-            tokio::select! {
-                Some(command) = orders.recv() => match command {
-                    Command::Order(order, reply) => Visitor::Order(order, reply),
-                    Command::Reload(reply) => Visitor::Reload(Some(reply)),
-                },
-                () = reload.notified() => Visitor::Reload(None),
-                Some(Ok(answered)) = asked.join_next() => Visitor::Answered(answered),
-                else => std::future::pending().await,
+            loop {
+                tokio::select! {
+                    Some(command) = orders.recv() => return match command {
+                        Command::Order(order, reply) => Visitor::Order(order, reply),
+                        Command::Reload(reply) => Visitor::Reload(Some(reply)),
+                    },
+                    () = reload.notified() => return Visitor::Reload(None),
+                    () = stop.notified() => return Visitor::Stop,
+                    Some(answered) = asked.join_next() => match answered {
+                        Ok(answered) => return Visitor::Answered(answered),
+                        Err(error) => warn!("a question to EC2 fell over: {error}"),
+                    },
+                }
             }
         }
     }
 
-    fn serve(&mut self, visitor: Visitor, journal: &mut Journal) -> ControlFlow<()> {
-        self.reception.hurry |= self.stage == Stage::Acting;
-        match visitor {
+    fn serve(&mut self, visitor: Visitor, journal: &mut Journal) -> Served<()> {
+        let served = match visitor {
             Visitor::Order(Order::Entry(order), reply) => {
                 // Whoever asked may have gone; the order stands all the same.
-                reply.send(self.orders(journal).take(order)).ok();
-                ControlFlow::Continue(())
+                answer(reply, self.orders(journal).take(order))
             }
             Visitor::Order(Order::Adopt(adoption), reply) => {
                 self.reception.ask(self.ports, adoption, reply);
-                ControlFlow::Continue(())
+                Served::Nothing
             }
             // A look or a call under way knows nothing of a server that joins now.
             Visitor::Answered(_) if self.stage != Stage::Idle => {
                 self.reception.waiting.push(visitor);
-                ControlFlow::Continue(())
+                Served::Nothing
             }
             Visitor::Answered(Answered { adoption, found, reply }) => {
                 let mut orders = self.orders(journal);
-                reply.send(found.and_then(|found| orders.hand_over(&adoption, &found))).ok();
-                ControlFlow::Continue(())
+                answer(reply, found.and_then(|found| orders.hand_over(&adoption, &found)))
             }
             Visitor::Reload(reply) => self.reload(reply),
-        }
+            Visitor::Stop => Served::Outdated(()),
+        };
+        self.reception.hurry |= self.stage == Stage::Acting && served != Served::Nothing;
+        served
     }
 
     fn written(&mut self, events: &[Event]) {
@@ -237,33 +257,45 @@ impl Attendant for Gate<'_> {
     }
 }
 
+/// Tells whoever asked what came of it; whether it holds from now on.
+fn answer(reply: Reply, result: Result<String, String>) -> Served<()> {
+    let served = if result.is_ok() { Served::Ordered } else { Served::Nothing };
+    reply.send(result).ok();
+    served
+}
+
 impl Gate<'_> {
     fn orders<'a>(&'a mut self, journal: &'a mut Journal) -> Orders<'a> {
         let now = self.ports.clock.now();
-        Orders { policy: self.policy, telling: self.telling, journal, now }
+        let policy = self.reception.newest(self.policy);
+        Orders { policy, telling: self.telling, journal, now }
     }
 
-    fn reload(&mut self, reply: Option<Reply>) -> ControlFlow<()> {
-        let looking = self.stage == Stage::Looking;
-        if looking && self.reception.gave_up {
-            self.reception.waiting.push(Visitor::Reload(reply));
-            return ControlFlow::Continue(());
+    fn reload(&mut self, reply: Option<Reply>) -> Served<()> {
+        if self.reception.open {
+            self.herald.reloading();
         }
-        self.herald.reloading();
-        let loaded = self.reception.load(self.policy);
-        let answer = match &loaded {
+        let newest = self.reception.newest(self.policy);
+        let loaded = self.reception.load(newest);
+        let looking = self.stage == Stage::Looking;
+        if looking && self.reception.gave_up && matches!(loaded, Loaded::New(_)) {
+            // Read again once the tick is done.
+            self.reception.waiting.push(Visitor::Reload(reply));
+            return Served::Nothing;
+        }
+        let (answer, served) = match &loaded {
             Loaded::Unchanged => {
-                Ok(format!("{} is unchanged", self.reception.policy_path.display()))
+                let text = format!("{} is unchanged", self.reception.policy_path.display());
+                (Ok(text), Served::Nothing)
             }
-            Loaded::New(policy) => Ok(Loaded::text(self.policy, policy)),
-            Loaded::Refused(why) => Err(why.clone()),
+            Loaded::New(policy) => (Ok(Loaded::text(newest, policy)), Served::Outdated(())),
+            Loaded::Refused(why) => (Err(why.clone()), Served::Nothing),
         };
         if let Some(reply) = reply {
             reply.send(answer).ok();
         }
-        let give_up = looking && matches!(loaded, Loaded::New(_));
         self.reception.loaded.push(loaded);
-        self.reception.gave_up |= give_up;
-        if give_up { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        self.reception.gave_up |= looking && served != Served::Nothing;
+        served
     }
 }

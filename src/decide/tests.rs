@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{decide, each};
-use crate::defect::caught;
+use crate::defect::contained;
 use crate::model::balancer::Balancer;
 use crate::model::decision::{Decision, Reason};
 use crate::model::fault::{Fault, FaultKind};
@@ -419,7 +419,7 @@ fn what_falls_over_in_one_fleet_costs_no_other_its_decision() {
     );
     let roster = roster::derive(&scene.policy, &scene.ledger, &scene.seen);
     let decisions = each(&scene.policy, &roster, |of, view| {
-        caught(|| {
+        contained(|| {
             assert!(of.name == fleet(), "no such thing");
             decide(of, view, None, noon())
         })

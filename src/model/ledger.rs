@@ -13,6 +13,7 @@ use super::capacity::Capacity;
 use super::fleet::FleetName;
 use super::history::{Decided, InForce};
 use super::instance::InstanceId;
+use super::launch::Token;
 use super::reading::Reading;
 use super::server::ServerRecord;
 use super::servers::Servers;
@@ -168,6 +169,8 @@ pub enum Change {
     OverrideEnded(OverrideKey),
     Problem(OpenProblem),
     ProblemEnded(String),
+    /// A launch that was written down and never asked for: there is no server, and never was.
+    Unasked(Token),
     Event(Event),
     Decided(Decided),
     InForce(InForce),
@@ -212,6 +215,7 @@ impl Ledger {
             Change::ProblemEnded(key) => {
                 self.problems.remove(key);
             }
+            Change::Unasked(token) => self.servers.drop_unasked(token),
             Change::Account(account) => self.account = Some(account.clone()),
             Change::Event(_) | Change::Decided(_) | Change::InForce(_) => {}
         }

@@ -192,6 +192,9 @@ pub enum Outcome {
     /// Done; a launch with the instance EC2 answered.
     Done(Option<Box<Instance>>),
     Failed(Fault),
-    /// Not tried: an earlier call of the tick was throttled, or the tick has taken long enough.
+    /// Not tried: an earlier call of the tick was throttled, or the tick has taken long enough. The
+    /// next one tries.
     Skipped,
+    /// Not tried: somebody has ordered something since it was planned.
+    Halted,
 }

@@ -123,14 +123,16 @@ impl Recent {
         self.failed.trailing_ones()
     }
 
-    /// How many have failed, and of how many, where it comes and goes.
-    pub fn flaps(self) -> Option<(u32, u32)> {
+    /// How many have failed, and of how many, where it comes and goes; `still`: it was said before.
+    pub fn flaps(self, still: bool) -> Option<(u32, u32)> {
         let (failed, checks) = (self.failed.count_ones(), self.checks);
         let before = u32::MAX.checked_shr(u32::BITS.saturating_sub(checks).saturating_add(1));
         let turned = (self.failed ^ self.failed.wrapping_shr(1)) & before.unwrap_or(0);
-        let often = failed.saturating_mul(Self::OFTEN) >= checks;
-        (checks >= Self::ENOUGH && often && turned.count_ones() >= Self::TURNS)
-            .then_some((failed, checks))
+        // Half of it is enough to go on, so that it does not come and go itself.
+        let half = if still { 2 } else { 1 };
+        let often = failed.saturating_mul(Self::OFTEN).saturating_mul(half) >= checks;
+        let turns = turned.count_ones().saturating_mul(half) >= Self::TURNS;
+        (checks >= Self::ENOUGH && often && turns).then_some((failed, checks))
     }
 }
 
@@ -147,11 +149,13 @@ mod tests {
         assert_eq!(after(".FF").failures(), 2);
         assert_eq!(after("FF.").failures(), 0);
         assert_eq!(after(&"F".repeat(40)).failures(), 32);
-        assert_eq!(after(&".".repeat(40)).flaps(), None);
-        assert_eq!(after(&"F".repeat(40)).flaps(), None, "that is sick");
-        assert_eq!(after(&".FF".repeat(5)).flaps(), None, "not enough of them");
-        assert_eq!(after(&".FF".repeat(6)).flaps(), Some((12, 18)));
-        assert_eq!(after(&(".".repeat(20) + "FFFFFFFFFF..")).flaps(), None, "one bad time");
-        assert_eq!(after(&(".FF".repeat(6) + &".".repeat(40))).flaps(), None, "long ago");
+        assert_eq!(after(&".".repeat(40)).flaps(false), None);
+        assert_eq!(after(&"F".repeat(40)).flaps(false), None, "that is sick");
+        assert_eq!(after(&".FF".repeat(5)).flaps(false), None, "not enough of them");
+        assert_eq!(after(&".FF".repeat(6)).flaps(false), Some((12, 18)));
+        assert_eq!(after(&(".".repeat(20) + "FFFFFFFFFF..")).flaps(false), None, "one bad time");
+        assert_eq!(after(&(".FF".repeat(6) + &".".repeat(40))).flaps(true), None, "long ago");
+        let fading = after(&(".F".repeat(4) + &".".repeat(26)));
+        assert_eq!((fading.flaps(false), fading.flaps(true)), (None, Some((3, 32))));
     }
 }

@@ -83,6 +83,15 @@ impl Servers {
         }
     }
 
+    /// Takes out the record of a launch that was never asked for.
+    pub fn drop_unasked(&mut self, token: &Token) {
+        if let Some(place) = self.places.remove(token)
+            && let Some(fleet) = self.fleets.get_mut(&place.fleet)
+        {
+            fleet.remove(token, place.over);
+        }
+    }
+
     pub fn get<T: Ord + ?Sized>(&self, token: &T) -> Option<&ServerRecord>
     where
         Token: Borrow<T>,

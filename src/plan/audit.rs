@@ -39,6 +39,7 @@ pub fn audit(
             Some(view) => [
                 blind(roster),
                 paused(view, &steps),
+                frozen(view, &steps, decisions.get(name)),
                 known_servers(view, &steps),
                 one_voice(&steps),
                 no_kept_server(view, &steps),
@@ -73,6 +74,16 @@ pub fn enforce(plan: &mut Plan, violations: &[Violation]) {
 
 fn blind(roster: &Roster) -> Option<String> {
     roster.blind.as_ref().map(|why| format!("nothing may be done: {why}"))
+}
+
+/// Where nothing could be decided, nothing is begun but what a person asked for.
+fn frozen(view: &FleetView, steps: &[&Step], decision: Option<&Decision>) -> Option<String> {
+    let frozen = decision.is_some_and(Decision::is_frozen);
+    let by_hand = |why: &RetireReason| matches!(why, RetireReason::Operator { .. });
+    let retires = retired(view, steps).into_iter().any(|(_, why)| !by_hand(why));
+    let launches = |step: &&Step| matches!(step.act, Act::Launch(_) | Act::Replay { .. });
+    (frozen && (retires || steps.iter().any(launches)))
+        .then(|| "a step that nobody decided".to_owned())
 }
 
 /// In a pause nothing is launched, a launch that was written down earlier included.

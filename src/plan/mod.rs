@@ -52,6 +52,10 @@ pub fn plan(
             draft.finish();
             draft.clear_leftovers(roster);
             retire::by_hand(&mut draft, budget, asked);
+            if decision.is_frozen() {
+                draft.register();
+                return draft;
+            }
             retire::broken(&mut draft, budget, decision, roster.mostly_sick);
             retire::surplus(&mut draft, budget, decision);
             draft.register();

@@ -23,7 +23,7 @@ pub fn conclude(
         if let Outcome::Failed(fault) = outcome {
             failing.insert(name(call), (call.fleet.clone(), fault.clone()));
         }
-        changes.extend(record(journal, call, outcome, clocks).map(|r| Change::Server(Arc::new(r))));
+        changes.extend(change(journal, call, outcome, clocks));
         // A failure is told once, when it begins; its problem says when it ends.
         let told =
             matches!(outcome, Outcome::Failed(_)) && journal.failing.contains_key(&name(call));
@@ -49,14 +49,15 @@ fn name(call: &Call) -> String {
     }
 }
 
-fn record(
-    journal: &Journal,
-    call: &Call,
-    outcome: &Outcome,
-    clocks: Clocks,
-) -> Option<ServerRecord> {
+/// What becomes of the record that a call was about.
+fn change(journal: &Journal, call: &Call, outcome: &Outcome, clocks: Clocks) -> Option<Change> {
     let servers = &journal.ledger().servers;
-    match (&call.what, outcome) {
+    let record = match (&call.what, outcome) {
+        // Nothing is kept of a launch that was certainly not asked for, and that may not be what is
+        // wanted now: the next plan launches that, as the policy has it then.
+        (What::Launch { request, in_doubt: false }, Outcome::Halted) => {
+            return Some(Change::Unasked(request.token.clone()));
+        }
         (What::Launch { request, in_doubt }, outcome) => {
             let mut record = servers.get(&request.token)?.clone();
             launched(&mut record, outcome, *in_doubt, clocks.host);
@@ -72,9 +73,21 @@ fn record(
             }
             Some(record)
         }
-        // The asking was written down before the call; EC2's list tells the rest.
+        // The asking was written down before the call, which was not made.
+        (What::Terminate { token, .. }, Outcome::Skipped | Outcome::Halted) => {
+            let mut record = servers.get(token)?.clone();
+            if let Some(retirement) = &mut record.retirement {
+                retirement.terminate_asks = retirement.terminate_asks.saturating_sub(1);
+                if retirement.terminate_asks == 0 {
+                    retirement.terminate_asked_at = None;
+                }
+            }
+            Some(record)
+        }
+        // EC2's list tells the rest.
         (What::Deregister { .. } | What::Register { .. } | What::Terminate { .. }, _) => None,
-    }
+    };
+    record.map(|record| Change::Server(Arc::new(record)))
 }
 
 fn launched(record: &mut ServerRecord, outcome: &Outcome, in_doubt: bool, now: Timestamp) {
@@ -86,7 +99,7 @@ fn launched(record: &mut ServerRecord, outcome: &Outcome, in_doubt: bool, now: T
         }
         // EC2 said yes and named no instance: it may show up.
         Outcome::Done(None) => {}
-        Outcome::Skipped => {
+        Outcome::Skipped | Outcome::Halted => {
             if let LaunchState::Asked(asked) = &mut record.launch {
                 asked.in_doubt = in_doubt;
                 asked.attempts = asked.attempts.saturating_sub(1);
@@ -147,7 +160,7 @@ fn settles(fault: &Fault, in_doubt: bool) -> Settled {
 
 fn event(call: &Call, outcome: &Outcome, now: Timestamp) -> Option<Event> {
     let (instance, text) = match (&call.what, outcome) {
-        (_, Outcome::Skipped) => return None,
+        (_, Outcome::Skipped | Outcome::Halted) => return None,
         (What::Launch { request, .. }, Outcome::Done(answer)) => {
             let id = answer.as_ref().map(|instance| instance.id.clone());
             let named = id.as_ref().map_or_else(|| request.token.to_string(), ToString::to_string);

@@ -87,7 +87,8 @@ impl Journal {
         for change in changes.iter().skip(noted) {
             self.ledger.apply(change);
         }
-        self.ahead = false;
+        // An order that comes before the facts that were taken in leaves them to be written.
+        self.ahead &= noted == 0;
         Ok(())
     }
 

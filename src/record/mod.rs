@@ -127,6 +127,7 @@ pub(crate) fn events_of(changes: &[Change]) -> Vec<Event> {
         | Change::OverrideEnded(_)
         | Change::Problem(_)
         | Change::ProblemEnded(_)
+        | Change::Unasked(_)
         | Change::Decided(_)
         | Change::InForce(_)
         | Change::Account(_) => None,

@@ -77,7 +77,7 @@ pub fn concerns(
         }
         for server in &view.servers {
             found.extend(ailing(name, server, policy, roster.now));
-            found.extend(flapping(name, server));
+            found.extend(flapping(journal, name, server));
             found.extend(taken_out(name, server));
             found.extend(retagged(name, server));
         }
@@ -273,14 +273,17 @@ fn taken_out(name: &FleetName, server: &Server) -> Option<Concern> {
 }
 
 /// It serves, and its check fails ever so often: never so long that it counts as sick.
-fn flapping(name: &FleetName, server: &Server) -> Option<Concern> {
+fn flapping(journal: &Journal, name: &FleetName, server: &Server) -> Option<Concern> {
     let serves = matches!(server.phase, Phase::InService | Phase::Disputed);
-    let (failed, checks) = server.checks.flaps().filter(|_| serves)?;
     let label = server.name();
-    // Rounded, so that not each check is news.
-    let one_in = checks.saturating_add(failed.div_euclid(2)).checked_div(failed)?;
-    let text = format!("{label} comes and goes: one in {one_in} of its health checks fails");
-    Some(Concern::new(format!("flapping:{label}"), Some(name), text))
+    let key = format!("flapping:{label}");
+    let still = journal.ledger().problems.contains_key(&key);
+    let (failed, checks) = server.checks.flaps(still).filter(|_| serves)?;
+    // Rounded to tens, so that not each check is news.
+    let percent = failed.saturating_mul(100).checked_div(checks)?;
+    let percent = percent.saturating_add(5).div_euclid(10).saturating_mul(10);
+    let text = format!("{label} comes and goes: {percent} % of its health checks fail");
+    Some(Concern::new(key, Some(name), text))
 }
 
 fn ailing(name: &FleetName, server: &Server, policy: &Policy, now: Timestamp) -> Option<Concern> {
@@ -301,7 +304,7 @@ fn ailing(name: &FleetName, server: &Server, policy: &Policy, now: Timestamp) ->
         ),
         // While our own check fails too, the two are about to agree; and where it fails ever so often,
         // that is the news.
-        Phase::Disputed if server.ailing.is_none() && server.checks.flaps().is_none() => {
+        Phase::Disputed if server.ailing.is_none() && server.checks.flaps(true).is_none() => {
             let said = server.membership.as_ref().map(ToString::to_string).unwrap_or_default();
             (
                 "disputed",

@@ -7,13 +7,14 @@ use nix::sys::statfs::statfs;
 
 /// `statfs` numbers of file systems on other hosts, as Linux has them in `linux/magic.h` and beside
 /// their drivers.
-const ELSEWHERE: [(i64, &str); 7] = [
+const ELSEWHERE: [(i64, &str); 8] = [
     (0x0000_6969, "NFS"),
     (0x0000_517b, "SMB"),
     (0xff53_4d42, "CIFS"),
     (0xfe53_4d42, "SMB"),
     (0x00c3_6400, "Ceph"),
     (0x5346_414f, "AFS"),
+    (0x6b41_4653, "AFS"),
     (0x7375_7245, "Coda"),
 ];
 

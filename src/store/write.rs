@@ -69,6 +69,9 @@ pub(super) fn write(connection: &Connection, change: &Change) -> Result<(), Stor
         Change::ProblemEnded(key) => {
             run(connection, "DELETE FROM problems WHERE key = ?1", params![key])
         }
+        Change::Unasked(token) => {
+            run(connection, "DELETE FROM servers WHERE token = ?1", params![token.as_str()])
+        }
         Change::Event(event) => run(
             connection,
             "INSERT INTO events (at, kind, fleet, instance, text) VALUES (?1, ?2, ?3, ?4, ?5)",

@@ -22,16 +22,23 @@ pub trait Attendant: Send {
     fn visitor(&mut self) -> impl Future<Output = Self::Visitor> + Send;
 
     /// Serves them without waiting for anybody. What they order goes into the journal, which is whole
-    /// and on disk meanwhile, and holds from now on: the plan of a tick that still looks obeys it,
-    /// and a tick that acts begins no call any more. With `Break`, a tick that still looks ends.
-    fn serve(
-        &mut self,
-        visitor: Self::Visitor,
-        journal: &mut Journal,
-    ) -> ControlFlow<Self::Interrupt>;
+    /// and on disk meanwhile, and holds from now on.
+    fn serve(&mut self, visitor: Self::Visitor, journal: &mut Journal) -> Served<Self::Interrupt>;
 
     /// These events are on disk: first what is about to be done, then what came of it.
     fn written(&mut self, events: &[Event]);
+}
+
+/// What a visit means for the tick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Served<I> {
+    /// Nothing: it goes on.
+    Nothing,
+    /// Something was ordered. The plan of a tick that still looks obeys it; a tick that acts begins
+    /// no call any more.
+    Ordered,
+    /// Also, what is seen is of no use any more: a tick that still looks ends.
+    Outdated(I),
 }
 
 /// Where nobody comes and nobody hears.
@@ -46,14 +53,14 @@ impl Attendant for Unattended {
         std::future::pending()
     }
 
-    fn serve(&mut self, visitor: Infallible, _: &mut Journal) -> ControlFlow<Infallible> {
+    fn serve(&mut self, visitor: Infallible, _: &mut Journal) -> Served<Infallible> {
         match visitor {}
     }
 
     fn written(&mut self, _: &[Event]) {}
 }
 
-/// Waits for `work`, and serves whoever comes meanwhile, until one of them breaks it off.
+/// Looking: waits for `work`, and serves whoever comes meanwhile, until it is outdated.
 pub(super) async fn attending<T, A: Attendant>(
     attendant: &mut A,
     journal: &mut Journal,
@@ -63,12 +70,16 @@ pub(super) async fn attending<T, A: Attendant>(
     loop {
         match next(attendant, work.as_mut()).await {
             Either::Left(done) => return ControlFlow::Continue(done),
-            Either::Right(visitor) => attendant.serve(visitor, journal)?,
+            Either::Right(visitor) => {
+                if let Served::Outdated(interrupt) = attendant.serve(visitor, journal) {
+                    return ControlFlow::Break(interrupt);
+                }
+            }
         }
     }
 }
 
-/// Waits for `work` to its end whoever comes, and calls `halt` when somebody does.
+/// Acting: waits for `work` to its end whoever comes, and calls `halt` when somebody orders something.
 pub(super) async fn halting<T, A: Attendant>(
     attendant: &mut A,
     journal: &mut Journal,
@@ -79,11 +90,10 @@ pub(super) async fn halting<T, A: Attendant>(
     loop {
         match next(attendant, work.as_mut()).await {
             Either::Left(done) => return done,
-            Either::Right(visitor) => {
-                halt();
-                // There is no look to be given up any more.
-                let _: ControlFlow<_> = attendant.serve(visitor, journal);
-            }
+            Either::Right(visitor) => match attendant.serve(visitor, journal) {
+                Served::Nothing => {}
+                Served::Ordered | Served::Outdated(_) => halt(),
+            },
         }
     }
 }

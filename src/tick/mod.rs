@@ -26,7 +26,7 @@ use crate::ports::{Ports, StoreFault};
 use crate::record::{Call, Concern, Findings, Journal, concerns, conclude, intend};
 use crate::roster;
 
-pub use self::attend::{Attendant, Unattended};
+pub use self::attend::{Attendant, Served, Unattended};
 
 /// A picture of the world older than this is taken anew before anything is done on it: the host was
 /// suspended, or the process stopped. Above what the slowest calls may take in good health.

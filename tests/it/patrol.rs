@@ -71,10 +71,21 @@ fn an_impaired_server_and_one_that_aws_will_end_are_told() {
     ));
     assert_eq!(daemon.says(foreign.as_str()), 0, "{}", daemon.log());
     assert_eq!(daemon.wait_in_service("app", 2), two, "told, and left to whoever reads it");
+    // What stands is no news after a restart, and not over before somebody has looked.
+    assert_eq!(daemon.stop(), 0);
+    daemon.start();
+    assert_eq!(daemon.wait_in_service("app", 2), two);
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(
+        (daemon.says("over after"), daemon.says("AWS announces")),
+        (0, 1),
+        "{}",
+        daemon.log()
+    );
     assert_eq!(daemon.stop(), 0);
     cloud.front.state().world.warnings.clear();
     daemon.start();
-    daemon.wait_log("over after");
+    wait_for("both are over", PATIENCE, || (daemon.says("over after") == 2).then_some(()));
 }
 
 #[track_caller]

@@ -99,7 +99,7 @@ async fn start(
     let mut standing = rebuilt(opened.rebuilt.as_deref());
     let database = Arc::new(opened.store);
     let World { ports, topics } =
-        world::world(settings, &policy, database.clone(), Some(meter.clone())).await?;
+        world::world(settings, &policy, database.clone(), Some(meter.clone()), args.once).await?;
     let mut journal = Journal::open(database.clone(), now).map_err(anyhow::Error::new)?;
     journal.in_force(&policy, now).map_err(anyhow::Error::new)?;
     info!(

@@ -7,18 +7,21 @@ use std::time::Duration;
 use crate::model::balancer::Balancer;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::fleet::FleetName;
+use crate::model::ledger::Ledger;
 use crate::model::time;
 use crate::policy::Policy;
 use crate::ports::Balancers;
 use crate::record::Concern;
 
-/// A fleet, its balancer, and `drain` of the policy.
+/// A fleet, the balancer that its servers are in, and `drain` of the policy.
 type Said = (FleetName, Balancer, Duration);
 
-pub(super) fn of(policy: &Policy) -> Vec<Said> {
+pub(super) fn said(policy: &Policy, ledger: &Ledger) -> Vec<Said> {
     let said = policy.fleets.values().filter_map(|fleet| {
         let entry = fleet.balancer.as_ref()?;
-        Some((fleet.name.clone(), entry.balancer.clone(), entry.drain))
+        let held = ledger.fleets.get(&fleet.name).and_then(|memory| memory.balancer.as_ref());
+        let held = held.filter(|_| ledger.servers.has_open(&fleet.name)).map(|(held, _)| held);
+        Some((fleet.name.clone(), held.unwrap_or(&entry.balancer).clone(), entry.drain))
     });
     said.collect()
 }

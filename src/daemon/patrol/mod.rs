@@ -1,6 +1,6 @@
 //! Looks beside the ticks, which wait for none of them: at what changes seldom, costs little if it is
 //! seen late, and is otherwise noticed by its harm. They tell, and nothing is done upon them. A look
-//! that fails leaves what was known.
+//! that fails leaves what was known, and is made again with the next round.
 
 mod drains;
 mod volumes;
@@ -21,82 +21,125 @@ use crate::ports::Ports;
 use crate::record::Concern;
 
 /// How often EC2 is asked for its warnings: it checks each minute, and announces days ahead.
-const WARNINGS_EVERY: Duration = Duration::from_mins(5);
+const ROUND: Duration = Duration::from_mins(5);
+
+/// How often all the rest is looked at.
+const DAILY: Duration = Duration::from_hours(24);
 
 /// What the last looks found.
 #[derive(Debug, Default)]
 pub struct Patrol {
-    volumes: Found<Option<Concern>>,
-    drains: Found<Vec<Concern>>,
-    warnings: Found<Vec<Warning>>,
-    warned_at: Option<Instant>,
+    volumes: Look<Vec<Concern>>,
+    drains: Look<Vec<Concern>>,
+    warnings: Look<Vec<Warning>>,
 }
 
-/// What one kind of look found last, and why the last one failed.
-#[derive(Debug, Clone, Default)]
-struct Found<T>(Arc<Mutex<(T, Option<String>)>>);
+/// One kind of look.
+#[derive(Debug, Default)]
+struct Look<T> {
+    begun: Option<Instant>,
+    found: Arc<Mutex<Found<T>>>,
+}
 
-impl<T: Clone + Send + 'static> Found<T> {
-    fn get(&self) -> T {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
-    }
+#[derive(Debug, Default)]
+struct Found<T> {
+    /// How many looks were begun: only what the latest of them finds counts.
+    looks: u64,
+    /// `None`: nobody has looked yet.
+    last: Option<T>,
+    /// Why the last look failed, if it did.
+    failed: Option<String>,
+}
 
-    /// Looks in the background.
-    fn by(
-        &self,
+impl<T: Send + 'static> Look<T> {
+    /// Looks in the background, if the last look was so long ago, or failed a round ago.
+    fn go_on(
+        &mut self,
         what: &'static str,
+        every: Duration,
         look: impl Future<Output = Result<T, Fault>> + Send + 'static,
     ) {
-        let found = self.0.clone();
+        let mut found = lock(&self.found);
+        let every = if found.failed.is_some() { ROUND.min(every) } else { every };
+        if self.begun.is_some_and(|at| at.elapsed() < every) {
+            return;
+        }
+        self.begun = Some(Instant::now());
+        found.looks = found.looks.wrapping_add(1);
+        let this = found.looks;
+        drop(found);
+        let found = self.found.clone();
         tokio::spawn(async move {
             let looked = look.await;
-            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut found = lock(&found);
+            if found.looks != this {
+                return;
+            }
             match looked {
-                Ok(seen) => *found = (seen, None),
+                Ok(seen) => (found.last, found.failed) = (Some(seen), None),
                 Err(fault) => {
                     let why = fault.to_string();
-                    if found.1.as_ref() != Some(&why) {
+                    if found.failed.as_ref() != Some(&why) {
                         warn!("failed to look for {what}: {why}");
                     }
-                    found.1 = Some(why);
+                    found.failed = Some(why);
                 }
             }
         });
     }
+
+    /// What is told: of what the last look found, or what stood before anybody looked.
+    fn told(
+        &self,
+        kinds: &[&str],
+        ledger: &Ledger,
+        tell: impl FnOnce(&T) -> Vec<Concern>,
+    ) -> Vec<Concern> {
+        let found = lock(&self.found);
+        let Some(last) = &found.last else {
+            let kind = |key: &str| key.split(':').next().unwrap_or_default().to_owned();
+            let stood = ledger.problems.values();
+            let stood = stood.filter(|problem| kinds.contains(&kind(&problem.key).as_str()));
+            return stood
+                .map(|problem| Concern::new(&*problem.key, problem.fleet.as_ref(), &*problem.text))
+                .collect();
+        };
+        tell(last)
+    }
+}
+
+fn lock<T>(found: &Mutex<Found<T>>) -> std::sync::MutexGuard<'_, Found<T>> {
+    found.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Patrol {
-    /// At the start and once a day.
-    pub(super) fn daily(&self, ports: &Ports, policy: &Policy) {
-        self.volumes.by(
+    /// At each tick.
+    pub(super) fn go_on(&mut self, ports: &Ports, policy: &Policy, ledger: &Ledger) {
+        let (cloud, install) = (ports.cloud.clone(), policy.install.clone());
+        self.volumes.go_on(
             "volumes that servers left behind",
-            volumes::look(ports.cloud.clone(), policy.install.clone()),
+            DAILY,
+            volumes::look(cloud.clone(), install),
         );
-        self.drains(ports, policy);
-    }
-
-    /// Also when there is a new policy.
-    pub(super) fn drains(&self, ports: &Ports, policy: &Policy) {
-        let said = drains::of(policy);
-        self.drains.by(
+        let said = drains::said(policy, ledger);
+        self.drains.go_on(
             "what load balancers do to connections",
+            DAILY,
             drains::look(ports.balancers.clone(), said),
         );
+        self.warnings.go_on("warnings of EC2", ROUND, async move { cloud.warnings().await });
     }
 
-    /// At each tick.
-    pub(super) fn go_on(&mut self, ports: &Ports) {
-        if self.warned_at.is_none_or(|at| at.elapsed() >= WARNINGS_EVERY) {
-            self.warned_at = Some(Instant::now());
-            let cloud = ports.cloud.clone();
-            self.warnings.by("warnings of EC2", async move { cloud.warnings().await });
-        }
+    /// There is another policy, and perhaps another drain in it.
+    pub(super) fn look_anew(&mut self) {
+        self.drains.begun = None;
     }
 
     pub(super) fn concerns(&self, ledger: &Ledger) -> Vec<Concern> {
-        let mut concerns: Vec<Concern> = self.volumes.get().into_iter().collect();
-        concerns.extend(self.drains.get());
-        concerns.extend(warnings::told(&self.warnings.get(), ledger));
+        let mut concerns = self.volumes.told(&["volumes"], ledger, Clone::clone);
+        concerns.extend(self.drains.told(&["drain"], ledger, Clone::clone));
+        let of_ec2 = |last: &Vec<Warning>| warnings::told(last, ledger);
+        concerns.extend(self.warnings.told(&["impaired", "event"], ledger, of_ec2));
         concerns
     }
 }

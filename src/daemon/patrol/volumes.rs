@@ -17,8 +17,8 @@ const AGAIN_AFTER: Duration = Duration::from_secs(30);
 const NAMED: usize = 5;
 
 /// What there is to tell.
-pub(super) async fn look(cloud: Arc<dyn Cloud>, install: String) -> Result<Option<Concern>, Fault> {
-    left_behind(&*cloud, &install).await.map(|volumes| told(&volumes))
+pub(super) async fn look(cloud: Arc<dyn Cloud>, install: String) -> Result<Vec<Concern>, Fault> {
+    left_behind(&*cloud, &install).await.map(|volumes| told(&volumes).into_iter().collect())
 }
 
 /// Those that are free at two looks.

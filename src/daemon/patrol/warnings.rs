@@ -10,17 +10,21 @@ pub(super) fn told(warnings: &[Warning], ledger: &Ledger) -> Vec<Concern> {
         let record = ledger.servers.of_instance(&warning.instance)?;
         let stays = record.is_open() && record.retirement.is_none();
         let Warning { instance, sign } = warning;
-        let (key, advice) = match sign {
-            Sign::Impaired { .. } => (
-                format!("impaired:{instance}"),
-                "our own health check decides whether it is replaced; without one, or sooner",
+        let (key, then) = match sign {
+            Sign::Impaired { part, .. } => (
+                format!("impaired:{part:?}:{instance}"),
+                "Our own health check decides whether it is replaced",
             ),
-            Sign::Event { .. } => (
-                format!("event:{instance}"),
-                "when AWS has ended it, it is replaced; at a time of your own",
+            Sign::Event { code, .. } => (
+                format!("event:{code}:{instance}"),
+                match code.as_str() {
+                    "instance-stop" | "instance-retirement" => "Once it is gone it is replaced",
+                    _ => "Meanwhile it may fail its health check",
+                },
             ),
         };
-        let text = format!("{instance}: {sign}; {advice}, `tidegate terminate {instance}`");
+        let text =
+            format!("{instance}: {sign}. {then}; `tidegate terminate {instance}` replaces it now");
         stays.then(|| Concern::new(key, Some(&record.fleet), text))
     };
     warnings.iter().filter_map(concern).collect()

@@ -163,6 +163,13 @@ pub enum Reason {
     },
 }
 
+impl Decision {
+    /// Nothing may be begun: nobody knows what is true, or what is wanted.
+    pub fn is_frozen(&self) -> bool {
+        self.because.iter().any(|reason| matches!(reason, Reason::Frozen { .. }))
+    }
+}
+
 impl Reason {
     /// The rule's name, the same in logs, JSON and documents.
     pub fn rule(&self) -> &'static str {

@@ -26,9 +26,8 @@ pub use self::guard::{addresses, allowed};
 
 const CONNECT: Duration = Duration::from_secs(3);
 
-/// How long a tick waits for health checks: as long as ticks are apart, unless the policy says
-/// otherwise. A check that needs longer goes on beside the ticks.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a tick waits for health checks. One that needs longer goes on beside the ticks.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Probes over HTTP.
 #[derive(Debug)]
@@ -37,11 +36,18 @@ pub struct HttpProbe {
     /// Where secrets are looked for, in order.
     secret_dirs: Vec<PathBuf>,
     rounds: Mutex<Rounds>,
+    /// There is no next tick: every check is waited for.
+    once: bool,
 }
 
 impl HttpProbe {
     pub fn new(secret_dirs: Vec<PathBuf>) -> Result<Self, reqwest::Error> {
-        Ok(Self { client: client()?, secret_dirs, rounds: Mutex::default() })
+        Ok(Self { client: client()?, secret_dirs, rounds: Mutex::default(), once: false })
+    }
+
+    /// For one tick alone, in which whoever does not answer now never does.
+    pub fn once(self) -> Self {
+        Self { once: true, ..self }
     }
 }
 
@@ -70,7 +76,9 @@ impl Probe for HttpProbe {
         queries: &[HealthQuery],
         now: Timestamp,
     ) -> BTreeMap<InstanceId, Health> {
-        self.rounds.lock().await.go_on(&self.client, queries, now, PATIENCE).await
+        let longest = queries.iter().map(|query| query.timeout).max().unwrap_or_default();
+        let patience = if self.once { longest.max(PATIENCE) } else { PATIENCE };
+        self.rounds.lock().await.go_on(&self.client, queries, now, patience).await
     }
 }
 

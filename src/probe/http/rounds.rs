@@ -1,10 +1,10 @@
-//! Health checks beside the ticks: a page that hangs is waited for in the background, and who has
-//! answered is told meanwhile. No server keeps the news of another from its fleet.
+//! Health checks beside the ticks: pages that hang are waited for in the background, so many at once,
+//! and who has answered is told meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 
 use super::check::check;
 use crate::model::instance::InstanceId;
@@ -15,13 +15,26 @@ use crate::ports::HealthQuery;
 /// Checks under way at once.
 const AT_ONCE: usize = 64;
 
+/// What was asked: another address, or another page to look for, is another question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Question {
+    url: String,
+    expect: Option<String>,
+}
+
 /// What the last check of each instance found, and the checks that are under way.
 #[derive(Debug, Default)]
 pub(super) struct Rounds {
-    known: BTreeMap<InstanceId, Health>,
-    /// When each was begun.
-    under_way: BTreeMap<InstanceId, Timestamp>,
-    checks: JoinSet<(InstanceId, Option<Result<(), String>>)>,
+    known: BTreeMap<InstanceId, (Question, Health)>,
+    under_way: BTreeMap<InstanceId, UnderWay>,
+    checks: JoinSet<Option<Result<(), String>>>,
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    task: Id,
+    question: Question,
+    begun: Timestamp,
 }
 
 impl Rounds {
@@ -34,8 +47,11 @@ impl Rounds {
         now: Timestamp,
         patience: Duration,
     ) -> BTreeMap<InstanceId, Health> {
-        let asked: BTreeSet<&InstanceId> = queries.iter().map(|query| &query.instance).collect();
-        self.known.retain(|id, _| asked.contains(id));
+        let asked: BTreeMap<&InstanceId, Question> =
+            queries.iter().map(|query| (&query.instance, Question::of(query))).collect();
+        self.known.retain(|id, (question, _)| asked.get(id) == Some(question));
+        // An answer to what is asked no more is heard by nobody.
+        self.under_way.retain(|id, check| asked.get(id) == Some(&check.question));
         let mut due = self.due(queries, now);
         let deadline = tokio::time::Instant::now() + patience;
         loop {
@@ -44,20 +60,16 @@ impl Rounds {
             {
                 self.begin(client, query.clone(), now);
             }
-            match tokio::time::timeout_at(deadline, self.checks.join_next()).await {
-                Ok(Some(Ok((instance, passed)))) => self.found(instance, passed),
-                // A check that fell over said nothing; it is begun anew when it is due.
-                Ok(Some(Err(_))) => {}
-                Ok(None) => {
-                    self.under_way.clear();
-                    break;
-                }
-                Err(_) => break,
+            match tokio::time::timeout_at(deadline, self.checks.join_next_with_id()).await {
+                Ok(Some(Ok((task, passed)))) => self.found(task, passed),
+                // A check that fell over said nothing, and is begun anew when it is due.
+                Ok(Some(Err(error))) => self.found(error.id(), None),
+                Ok(None) | Err(_) => break,
             }
         }
         let late: BTreeSet<&InstanceId> = due.iter().map(|query| &query.instance).collect();
         let told = |query: &HealthQuery| {
-            let health = self.known.get(&query.instance)?;
+            let (_, health) = self.known.get(&query.instance)?;
             let unanswered =
                 late.contains(&query.instance) || self.under_way.contains_key(&query.instance);
             // Who is asked again and has not answered vouches for nobody any more.
@@ -70,35 +82,41 @@ impl Rounds {
     /// Those whose time has come, who has waited longest first: what the time does not suffice for is
     /// next.
     fn due<'a>(&self, queries: &'a [HealthQuery], now: Timestamp) -> VecDeque<&'a HealthQuery> {
+        let last = |query: &HealthQuery| self.known.get(&query.instance).map(|(_, last)| last.at);
         let is_due = |query: &&HealthQuery| {
-            let last = self.known.get(&query.instance);
             !self.under_way.contains_key(&query.instance)
-                && last.is_none_or(|l| time::since(now, l.at) >= query.every || l.at > now)
+                && last(query).is_none_or(|at| time::since(now, at) >= query.every || at > now)
         };
         let mut due: Vec<&HealthQuery> = queries.iter().filter(is_due).collect();
-        due.sort_by_key(|query| self.known.get(&query.instance).map(|last| last.at));
+        due.sort_by_key(|query| last(query));
         due.into()
     }
 
-    fn begin(&mut self, client: &reqwest::Client, query: HealthQuery, now: Timestamp) {
+    fn begin(&mut self, client: &reqwest::Client, query: HealthQuery, begun: Timestamp) {
         let client = client.clone();
-        self.under_way.insert(query.instance.clone(), now);
-        self.checks.spawn(async move {
-            let passed = check(&client, &query).await;
-            (query.instance, passed)
-        });
+        let (instance, question) = (query.instance.clone(), Question::of(&query));
+        let task = self.checks.spawn(async move { check(&client, &query).await }).id();
+        self.under_way.insert(instance, UnderWay { task, question, begun });
     }
 
-    fn found(&mut self, instance: InstanceId, passed: Option<Result<(), String>>) {
-        let Some(at) = self.under_way.remove(&instance) else { return };
+    fn found(&mut self, task: Id, passed: Option<Result<(), String>>) {
+        let of = self.under_way.iter().find(|(_, check)| check.task == task);
+        let Some(instance) = of.map(|(instance, _)| instance.clone()) else { return };
+        let Some(check) = self.under_way.remove(&instance) else { return };
         let Some(passed) = passed else {
             // What was known of it is out of date, and nothing has come in its place.
             self.known.remove(&instance);
             return;
         };
-        let before = self.known.get(&instance).map_or_else(Recent::default, |h| h.recent);
+        let before = self.known.get(&instance).map_or_else(Recent::default, |(_, h)| h.recent);
         let recent = before.then(passed.is_ok());
-        self.known.insert(instance, Health { at, passed, recent });
+        self.known.insert(instance, (check.question, Health { at: check.begun, passed, recent }));
+    }
+}
+
+impl Question {
+    fn of(query: &HealthQuery) -> Self {
+        Self { url: query.url.clone(), expect: query.expect.clone() }
     }
 }
 
@@ -110,7 +128,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_millis(200);
+    const PATIENCE: Duration = Duration::from_millis(50);
 
     /// A page that answers each request when it is let go, with the status that it is given.
     fn page() -> (HealthQuery, mpsc::Sender<u16>) {
@@ -136,6 +154,22 @@ mod tests {
         (query, let_go)
     }
 
+    /// Goes on until there is news of the quick one, however slow this host is.
+    async fn until_heard(
+        rounds: &mut Rounds,
+        queries: &[HealthQuery],
+        now: Timestamp,
+    ) -> BTreeMap<InstanceId, Health> {
+        let client = crate::probe::http::client().unwrap();
+        for _ in 0..1000 {
+            let found = rounds.go_on(&client, queries, now, PATIENCE).await;
+            if found.get(&queries[0].instance).is_some_and(|health| health.at == now) {
+                return found;
+            }
+        }
+        panic!("the quick one never answered");
+    }
+
     fn at(second: u64) -> Timestamp {
         time::after("2026-03-02T08:00:00Z".parse().unwrap(), Duration::from_secs(second))
     }
@@ -148,12 +182,12 @@ mod tests {
         let queries = [quick.clone(), slow.clone()];
         let mut rounds = Rounds::default();
         answer.send(200).unwrap();
-        let found = rounds.go_on(&client, &queries, at(0), PATIENCE).await;
+        let found = until_heard(&mut rounds, &queries, at(0)).await;
         assert_eq!(found[&quick.instance].passed, Ok(()));
         assert!(!found.contains_key(&slow.instance), "unknown, and not sick");
         // The one that hangs is asked once, and what it says is of the time when it was asked.
         answer.send(500).unwrap();
-        let found = rounds.go_on(&client, &queries, at(5), PATIENCE).await;
+        let found = until_heard(&mut rounds, &queries, at(5)).await;
         assert_eq!(found[&quick.instance].failures(), 1);
         let_go.send(200).unwrap();
         answer.send(200).unwrap();
@@ -165,7 +199,7 @@ mod tests {
         );
         // It was well, and hangs again: no witness, though its last word was good.
         answer.send(200).unwrap();
-        let found = rounds.go_on(&client, &queries, at(15), PATIENCE).await;
+        let found = until_heard(&mut rounds, &queries, at(15)).await;
         assert!(!found.contains_key(&slow.instance));
         // A failure stands until there is better news.
         let_go.send(500).unwrap();
@@ -173,7 +207,7 @@ mod tests {
         let found = rounds.go_on(&client, &queries, at(20), Duration::from_mins(1)).await;
         assert_eq!(found[&slow.instance].failures(), 1);
         answer.send(200).unwrap();
-        let found = rounds.go_on(&client, &queries, at(25), PATIENCE).await;
+        let found = until_heard(&mut rounds, &queries, at(25)).await;
         assert_eq!(found[&slow.instance].failures(), 1);
     }
 }

@@ -8,7 +8,7 @@ use tidegate::model::fleet::FleetName;
 use tidegate::model::instance::{InstanceId, Lifecycle};
 use tidegate::model::launch::{Token, tag};
 use tidegate::model::ledger::OverrideKey;
-use tidegate::model::plan::Act;
+use tidegate::model::plan::{Act, Limit};
 use tidegate::model::server::{RetireReason, ServerRecord};
 use tidegate::model::time::{self, Timestamp};
 use tidegate::policy::Billing;
@@ -83,6 +83,13 @@ impl Run {
                 Act::Reclaim { label, .. } => self.retired.retain(|(other, _)| other != label),
                 Act::Register { .. } | Act::Deregister { .. } | Act::Terminate { .. } => {}
             }
+        }
+        for left in &record.survey.plan.left_out {
+            demand!(self, !matches!(left.why, Limit::Audit(_)), "a defect: {:?}", left.why);
+        }
+        let blind = record.survey.roster.blind.is_some();
+        for decision in record.survey.decisions.values().filter(|decision| decision.is_frozen()) {
+            demand!(self, blind, "{} is not decided: {:?}", decision.fleet, decision.because);
         }
         // By the daemon's clock as it was at each: one that is set back makes no rate of the past.
         let times: Vec<Timestamp> = self.retired.iter().map(|(_, at)| *at).collect();
