@@ -18,7 +18,7 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, Span, error, info, info_span, warn};
 
 use self::patrol::Patrol;
-use self::reception::{Gate, Loaded, Stage};
+use self::reception::{Gate, Interrupt, Loaded, Stage, Visitor};
 use crate::admin::Handle;
 use crate::admin::view::StatusView;
 use crate::custody;
@@ -155,11 +155,11 @@ impl Daemon {
                 self.done(&record, stopwatch.elapsed());
                 record.next
             }
-            // Looked at for a policy that is no longer in force.
-            Ok(ControlFlow::Break(())) => {
+            Ok(ControlFlow::Break(Interrupt::NewPolicy)) => {
                 self.herald.alive("looks anew, for a new policy");
                 began
             }
+            Ok(ControlFlow::Break(Interrupt::Stop)) => began,
             Err(fault) => {
                 self.stuck(&fault, began);
                 time::after(began, self.policy.tick)
@@ -268,14 +268,6 @@ impl Daemon {
         let mut sleep = pin!(sleep);
         let mut rest = pin!(tokio::time::sleep(SHORTEST));
         loop {
-            let mut gate = Gate {
-                stage: Stage::Idle,
-                policy: &self.policy,
-                ports: &self.ports,
-                herald: &*self.herald,
-                telling: &mut self.telling,
-                reception: &mut self.reception,
-            };
             tokio::select! {
                 () = &mut stop => return false,
                 () = &mut sleep => return true,
@@ -285,9 +277,8 @@ impl Daemon {
                         warn!("failed to prune the record: {fault}");
                     }
                 }
-                visitor = gate.visitor() => {
-                    gate.serve(visitor, &mut self.journal);
-                    self.settle();
+                visitor = self.reception.visitor() => {
+                    self.serve(visitor);
                     break;
                 }
             }
@@ -303,18 +294,23 @@ impl Daemon {
         let (waiting, hurry) = self.reception.waiting();
         let any = hurry || !waiting.is_empty();
         for visitor in waiting {
-            let mut gate = Gate {
-                stage: Stage::Idle,
-                policy: &self.policy,
-                ports: &self.ports,
-                herald: &*self.herald,
-                telling: &mut self.telling,
-                reception: &mut self.reception,
-            };
-            gate.serve(visitor, &mut self.journal);
-            self.settle();
+            self.serve(visitor);
         }
         any
+    }
+
+    /// Between two ticks.
+    fn serve(&mut self, visitor: Visitor) {
+        let mut gate = Gate {
+            stage: Stage::Idle,
+            policy: &self.policy,
+            ports: &self.ports,
+            herald: &*self.herald,
+            telling: &mut self.telling,
+            reception: &mut self.reception,
+        };
+        gate.serve(visitor, &mut self.journal);
+        self.settle();
     }
 
     /// What was read of the policy file takes effect, all or nothing: a file that cannot be used

@@ -161,6 +161,27 @@ impl Reception {
         }
     }
 
+    /// The next who comes.
+    pub(super) fn visitor(&mut self) -> impl Future<Output = Visitor> + Send {
+        let Self { orders, reload, stop, asked, .. } = self;
+        async move {
+            loop {
+                tokio::select! {
+                    Some(command) = orders.recv() => return match command {
+                        Command::Order(order, reply) => Visitor::Order(order, reply),
+                        Command::Reload(reply) => Visitor::Reload(Some(reply)),
+                    },
+                    () = reload.notified() => return Visitor::Reload(None),
+                    () = stop.notified() => return Visitor::Stop,
+                    Some(answered) = asked.join_next() => match answered {
+                        Ok(answered) => return Visitor::Answered(answered),
+                        Err(error) => warn!("a question to EC2 fell over: {error}"),
+                    },
+                }
+            }
+        }
+    }
+
     /// Asks EC2 in the background.
     fn ask(&mut self, ports: &Ports, adoption: Adoption, reply: Reply) {
         let cloud = ports.cloud.clone();
@@ -191,6 +212,13 @@ pub(super) enum Stage {
     Acting,
 }
 
+/// Why a look is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Interrupt {
+    NewPolicy,
+    Stop,
+}
+
 /// The reception as it is open now, with all that is needed to serve.
 pub(super) struct Gate<'a> {
     pub stage: Stage,
@@ -203,29 +231,13 @@ pub(super) struct Gate<'a> {
 
 impl Attendant for Gate<'_> {
     type Visitor = Visitor;
-    type Interrupt = ();
+    type Interrupt = Interrupt;
 
     fn visitor(&mut self) -> impl Future<Output = Visitor> + Send {
-        let Reception { orders, reload, stop, asked, .. } = &mut *self.reception;
-        async move {
-            loop {
-                tokio::select! {
-                    Some(command) = orders.recv() => return match command {
-                        Command::Order(order, reply) => Visitor::Order(order, reply),
-                        Command::Reload(reply) => Visitor::Reload(Some(reply)),
-                    },
-                    () = reload.notified() => return Visitor::Reload(None),
-                    () = stop.notified() => return Visitor::Stop,
-                    Some(answered) = asked.join_next() => match answered {
-                        Ok(answered) => return Visitor::Answered(answered),
-                        Err(error) => warn!("a question to EC2 fell over: {error}"),
-                    },
-                }
-            }
-        }
+        self.reception.visitor()
     }
 
-    fn serve(&mut self, visitor: Visitor, journal: &mut Journal) -> Served<()> {
+    fn serve(&mut self, visitor: Visitor, journal: &mut Journal) -> Served<Interrupt> {
         let served = match visitor {
             Visitor::Order(Order::Entry(order), reply) => {
                 // Whoever asked may have gone; the order stands all the same.
@@ -245,7 +257,7 @@ impl Attendant for Gate<'_> {
                 answer(reply, found.and_then(|found| orders.hand_over(&adoption, &found)))
             }
             Visitor::Reload(reply) => self.reload(reply),
-            Visitor::Stop => Served::Outdated(()),
+            Visitor::Stop => Served::Outdated(Interrupt::Stop),
         };
         self.reception.hurry |= self.stage == Stage::Acting && served != Served::Nothing;
         served
@@ -258,7 +270,7 @@ impl Attendant for Gate<'_> {
 }
 
 /// Tells whoever asked what came of it; whether it holds from now on.
-fn answer(reply: Reply, result: Result<String, String>) -> Served<()> {
+fn answer(reply: Reply, result: Result<String, String>) -> Served<Interrupt> {
     let served = if result.is_ok() { Served::Ordered } else { Served::Nothing };
     reply.send(result).ok();
     served
@@ -271,7 +283,7 @@ impl Gate<'_> {
         Orders { policy, telling: self.telling, journal, now }
     }
 
-    fn reload(&mut self, reply: Option<Reply>) -> Served<()> {
+    fn reload(&mut self, reply: Option<Reply>) -> Served<Interrupt> {
         if self.reception.open {
             self.herald.reloading();
         }
@@ -288,7 +300,9 @@ impl Gate<'_> {
                 let text = format!("{} is unchanged", self.reception.policy_path.display());
                 (Ok(text), Served::Nothing)
             }
-            Loaded::New(policy) => (Ok(Loaded::text(newest, policy)), Served::Outdated(())),
+            Loaded::New(policy) => {
+                (Ok(Loaded::text(newest, policy)), Served::Outdated(Interrupt::NewPolicy))
+            }
             Loaded::Refused(why) => (Err(why.clone()), Served::Nothing),
         };
         if let Some(reply) = reply {

@@ -45,7 +45,7 @@ pub fn audit(
                 no_kept_server(view, &steps),
                 capacity_kept(view, &steps, decisions.get(name)),
                 serving_kept(view, &steps, decisions.get(name)),
-                sick_by_more_than_one_word(view, &steps),
+                sick_by_more_than_one_word(view, &steps, decisions.get(name)),
                 room(policy, view, &steps, decisions.get(name)),
                 drained_first(view, &steps),
                 fresh_tokens(view, &steps),
@@ -188,13 +188,20 @@ fn serving_kept(view: &FleetView, steps: &[&Step], decision: Option<&Decision>) 
         .then(|| format!("scale-in would leave {left} in service of the {promised} promised"))
 }
 
-/// The only server of a fleet is not replaced as sick while its balancer finds it well.
-fn sick_by_more_than_one_word(view: &FleetView, steps: &[&Step]) -> Option<String> {
-    let (_, of) = view.sick_of();
+/// Where no other server of the fleet passes its check, one that is wanted is not replaced as sick
+/// while its balancer finds it well.
+fn sick_by_more_than_one_word(
+    view: &FleetView,
+    steps: &[&Step],
+    decision: Option<&Decision>,
+) -> Option<String> {
+    let wanted = decision.is_none_or(|decision| view.well_in_service() < decision.desired);
     retired(view, steps).into_iter().find_map(|(server, why)| {
         let sick = matches!(why, RetireReason::Sick { .. });
-        let well = server.membership == Some(Membership::InService);
-        (sick && well && of == 1).then(|| format!("{} serves by its balancer", server.label()))
+        let served = server.membership == Some(Membership::InService);
+        let alone = !view.servers.iter().any(|other| other.well);
+        (wanted && sick && served && alone)
+            .then(|| format!("{} serves by its balancer", server.label()))
     })
 }
 
