@@ -412,9 +412,10 @@ impl FleetView {
         count(self.servers.iter().filter(well))
     }
 
-    /// How many looked sick when they were last seen, of those that served once, are to stay and can be
-    /// told. One that is missing from EC2's list just now is no less sick for it; but one that is not
-    /// sick speaks for the network of this host only if it has just been asked and was well.
+    /// How many looked sick when they were last seen, of those that are to stay and can be told. One
+    /// that is missing from EC2's list just now is no less sick for it, nor one that fell sick before it
+    /// ever served; but one that is not sick speaks for the network of this host only if it has served,
+    /// has just been asked, and was well.
     pub fn sick_of(&self) -> (Capacity, Capacity) {
         // One that a person ended may take hours to shut down, and is no healthy peer meanwhile.
         let leaves = |server: &Server| {
@@ -425,11 +426,11 @@ impl FleetView {
         let served = |server: &Server| {
             server.record.in_service_at.is_some() || server.record.request.is_none()
         };
-        let told = |server: &Server| server.record.sick_since.is_some() || server.well;
-        let stays = |server: &&Server| served(server) && !leaves(server) && told(server);
+        let sick = |server: &Server| server.record.sick_since.is_some();
+        let told = |server: &Server| sick(server) || (served(server) && server.well);
+        let stays = |server: &&Server| !leaves(server) && told(server);
         let of: Vec<&Server> = self.servers.iter().filter(stays).collect();
-        let sick = of.iter().filter(|server| server.record.sick_since.is_some());
-        (count(sick), count(&of))
+        (count(of.iter().filter(|server| sick(server))), count(&of))
     }
 
     /// Servers that scale-in may take now: those that do not serve yet first, then those with the
