@@ -12,6 +12,7 @@ mod safety;
 
 use std::time::Duration;
 
+use tidegate::model::plan::Limit;
 use tidegate::model::roster::Server;
 use tidegate::model::time::{self, Timestamp};
 use tidegate::sim::faults::Trouble;
@@ -48,7 +49,7 @@ async fn run(seed: u64, among: usize) -> Duration {
         run.step().await;
     }
     run.calm();
-    let served = time::after(end, SERVED_AFTER);
+    let mut served = time::after(end, SERVED_AFTER);
     let mut settled = time::after(end, SETTLED_AFTER);
     while run.simulation.now() < settled {
         let now = run.simulation.now();
@@ -57,8 +58,14 @@ async fn run(seed: u64, among: usize) -> Duration {
             demand!(run, now < time::after(end, DONE_AFTER), "there are jobs that nobody does");
         }
         let Some(record) = run.step().await else { continue };
+        run.look_after(&record);
         let least = run.hours.fewest(now, BOOTS_WITHIN);
         let serve = record.survey.roster.fleets[&name("app")].in_service();
+        // What jobs that are waited for took of `limits` while it could not launch, it has to wait for.
+        let left_out = &record.survey.plan.left_out;
+        if left_out.iter().any(|left| matches!(left.why, Limit::Instances { .. })) {
+            served = served.max(time::after(now, BOOTS_WITHIN));
+        }
         demand!(run, now < served || serve >= least, "{serve} serve, and {least} should");
     }
     // Between the edges of the schedule: what rests does so for a hundred ticks.

@@ -8,6 +8,8 @@ use tidegate::model::fleet::{FleetName, Pool};
 use tidegate::model::instance::InstanceId;
 use tidegate::model::launch::{Image, LaunchRequest, Token, tag};
 use tidegate::model::ledger::{Change, Override, OverrideKey};
+use tidegate::model::plan::Limit;
+use tidegate::model::roster::{Phase, Server};
 use tidegate::model::time::{self, Timestamp};
 use tidegate::sim::Simulation;
 use tidegate::sim::disk::Disk;
@@ -186,6 +188,29 @@ impl Run {
         };
         // On a full disk the order is refused, and the person told.
         drop(self.simulation.journal.commit(&[Change::Override(order)]));
+    }
+
+    /// What only a person can decide: that servers which look sick, most of a fleet of them, are so. One
+    /// who was told of it an hour ago ends them by hand.
+    pub(super) fn look_after(&mut self, record: &TickRecord) {
+        let now = self.simulation.now();
+        let held = record.survey.plan.left_out.iter();
+        let held = held.filter(|left| matches!(left.why, Limit::MostlySick { .. }));
+        let servers = held.flat_map(|left| &record.survey.roster.fleets[&left.fleet].servers);
+        let an_hour = Duration::from_hours(1);
+        let long_sick = servers.filter(|server| {
+            matches!(server.phase, Phase::Sick { since } if time::since(now, since) > an_hour)
+        });
+        let ids = long_sick.filter_map(Server::id).cloned();
+        let orders: Vec<Change> = ids
+            .map(|id| {
+                let (owner, reason) = ("ann".to_owned(), "it is sick".to_owned());
+                let until = time::after(now, Duration::from_hours(24));
+                let key = OverrideKey::Terminate(id);
+                Change::Override(Override { key, capacity: 0, owner, reason, since: now, until })
+            })
+            .collect();
+        self.simulation.journal.commit(&orders).unwrap();
     }
 
     pub(super) fn order(&self, key: &OverrideKey) -> bool {
