@@ -115,6 +115,24 @@ fn a_reload_in_the_midst_of_acting_launches_nothing_by_the_policy_before() {
     assert_eq!((old, cloud.launched()), (2, 4), "{}", daemon.log());
 }
 
+/// The fleet whose load balancer hangs waits for it, and not for long; the other one goes on.
+#[test]
+fn a_load_balancer_that_hangs_keeps_no_other_fleet_from_its_servers() {
+    let (cloud, proxy, mut daemon, _) = behind((1, 2));
+    daemon.start();
+    daemon.wait_in_service("app", 1);
+    let asked = stuck(&daemon, &proxy, "DescribeInstanceHealth");
+    cloud.pin(21);
+    wait_for("a job server is launched", PATIENCE, || {
+        (!cloud.alive("job").is_empty()).then_some(())
+    });
+    let waited = proxy.seen("DescribeInstanceHealth");
+    assert!(waited <= asked + 2, "not waited for to its end: {}", daemon.log());
+    proxy.release();
+    daemon.wait_log("over after");
+    assert_eq!(daemon.wait_in_service("app", 1).len(), 1);
+}
+
 /// What makes others wait for half a minute is told, and once it is over, that too.
 #[test]
 fn a_slow_tick_is_told() {
