@@ -16,9 +16,9 @@ use super::{Aws, once};
 use crate::model::account::Account;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::fleet::FleetName;
-use crate::model::instance::{Instance, InstanceId, Lifecycle, OurTags};
+use crate::model::instance::{Attachment, Instance, InstanceId, Lifecycle, OurTags};
 use crate::model::launch::{Image, LaunchRequest, tag};
-use crate::model::time::Timestamp;
+use crate::model::time::{self, Timestamp};
 use crate::model::volume::Volume;
 use crate::model::warning::Warning;
 use crate::ports::Cloud;
@@ -253,7 +253,29 @@ fn instance(row: &types::Instance) -> Option<Instance> {
         state_reason: row
             .state_reason()
             .and_then(|reason| text(reason.message()).or_else(|| text(reason.code()))),
+        attached: attached(row),
     })
+}
+
+/// The last that was attached to an instance after its root volume was: the launch time is later, where
+/// it was stopped and started since.
+fn attached(row: &types::Instance) -> Option<Attachment> {
+    let volumes = row.block_device_mappings().iter().filter_map(|mapping| {
+        let volume = mapping.ebs()?;
+        let root = mapping.device_name() == row.root_device_name();
+        Some((root, volume.volume_id()?, volume.attach_time().and_then(timestamp)?))
+    });
+    let volumes: Vec<(bool, &str, Timestamp)> = volumes.collect();
+    let root = volumes.iter().find(|(root, ..)| *root).map(|(.., at)| *at);
+    let born = root.or_else(|| row.launch_time().and_then(timestamp))?;
+    let interfaces = row.network_interfaces().iter().filter_map(|interface| {
+        let at = interface.attachment()?.attach_time().and_then(timestamp)?;
+        Some((interface.network_interface_id()?, at))
+    });
+    let volumes = volumes.iter().filter(|(root, ..)| !root).map(|(_, id, at)| (*id, *at));
+    let (id, at) = volumes.chain(interfaces).max_by_key(|(_, at)| *at)?;
+    let after = time::since(at, born);
+    (!after.is_zero()).then(|| Attachment { id: id.into(), after })
 }
 
 fn volume(row: &types::Volume) -> Option<Volume> {
@@ -281,4 +303,47 @@ fn lifecycle(name: Option<&types::InstanceStateName>) -> Lifecycle {
 pub(super) fn timestamp(at: &DateTime) -> Option<Timestamp> {
     let nanos = i32::try_from(at.subsec_nanos()).ok()?;
     Timestamp::new(at.secs(), nanos).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn minute(minute: i64) -> DateTime {
+        DateTime::from_secs(minute * 60)
+    }
+
+    #[test]
+    fn what_was_attached_after_the_launch_is_known() {
+        let volume = |device: &str, id: &str, at| {
+            let ebs = types::EbsInstanceBlockDevice::builder().volume_id(id).attach_time(at);
+            types::InstanceBlockDeviceMapping::builder()
+                .device_name(device)
+                .ebs(ebs.build())
+                .build()
+        };
+        let interface = |id: &str, at| {
+            let attachment = types::InstanceNetworkInterfaceAttachment::builder().attach_time(at);
+            types::InstanceNetworkInterface::builder()
+                .network_interface_id(id)
+                .attachment(attachment.build())
+                .build()
+        };
+        // Stopped and started an hour after its launch.
+        let born = types::Instance::builder()
+            .root_device_name("/dev/xvda")
+            .launch_time(minute(60))
+            .block_device_mappings(volume("/dev/xvda", "vol-root", minute(0)))
+            .block_device_mappings(volume("/dev/sdb", "vol-of-the-image", minute(0)))
+            .network_interfaces(interface("eni-first", minute(0)));
+        assert_eq!(attached(&born.clone().build()), None);
+        let lent = born.clone().block_device_mappings(volume("/dev/sdf", "vol-mine", minute(30)));
+        let found = |id: &str, minutes| {
+            Some(Attachment { id: id.into(), after: std::time::Duration::from_mins(minutes) })
+        };
+        assert_eq!(attached(&lent.clone().build()), found("vol-mine", 30));
+        let twice = lent.network_interfaces(interface("eni-mine", minute(90)));
+        assert_eq!(attached(&twice.build()), found("eni-mine", 90));
+        assert_eq!(attached(&types::Instance::builder().build()), None);
+    }
 }

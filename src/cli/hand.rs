@@ -92,7 +92,7 @@ pub(crate) enum Hand {
         #[command(flatten)]
         why: Why,
     },
-    /// Let an edited policy end more than half of a fleet, which waits for this word
+    /// Let an edited policy end more than half of a fleet, or launch one anew that looks renamed
     Approve {
         fleet: String,
         #[command(flatten)]

@@ -185,7 +185,7 @@ fn told(entry: &Override, policy: &Policy) -> String {
             format!("{id} will be drained and terminated, asked by {owner}: {reason}")
         }
         OverrideKey::Approve(_) => {
-            format!("the policy may shrink it as it says, approved by {owner}: {reason}")
+            format!("what the edited policy makes of it is approved by {owner}: {reason}")
         }
         OverrideKey::Retire(_) => {
             format!("every server will be drained and terminated, asked by {owner}: {reason}")

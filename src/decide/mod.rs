@@ -123,6 +123,7 @@ pub fn decide(
     let mut proposal = demand::demand(fleet, view, now);
     bound(fleet, &mut proposal);
     await_approval(fleet, view, &mut proposal);
+    await_rename(fleet, view, &mut proposal);
     let wanted = proposal.capacity;
     settle::settle(view, &mut proposal);
     conclude(fleet, view, proposal, wanted)
@@ -156,6 +157,18 @@ fn await_approval(fleet: &FleetPolicy, view: &FleetView, proposal: &mut Proposal
         proposal.may_release = false;
         let fleet = fleet.name.clone();
         proposal.because.push(Reason::AwaitsApproval { fleet, from, to });
+    }
+}
+
+/// Launches nothing for what is rather an old fleet under a new name: its servers run already, and the
+/// new name would get as many beside them. Nothing else of an edit is held up for having more launched:
+/// it may fall on the hour at which the day begins, and a shop without servers is worse than a bill.
+fn await_rename(fleet: &FleetPolicy, view: &FleetView, proposal: &mut Proposal) {
+    let Some((old, servers)) = view.renamed_from.clone() else { return };
+    if proposal.bounded && proposal.capacity > view.capacity() {
+        proposal.capacity = view.capacity();
+        let fleet = fleet.name.clone();
+        proposal.because.push(Reason::AwaitsRename { fleet, old, servers });
     }
 }
 

@@ -112,6 +112,7 @@ impl Scene {
                 auto_scaling_group: false,
             },
             state_reason: None,
+            attached: None,
         };
         self.seen.instances.as_mut().unwrap().insert(id, instance);
     }

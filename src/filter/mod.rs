@@ -164,6 +164,7 @@ impl Filter {
             hold: None,
             pause: None,
             edited_from: None,
+            renamed_from: None,
             extra: None,
             retire: None,
             breaker: Breaker::Closed { failures: 0 },
@@ -300,5 +301,6 @@ fn instance(seen: &SightedServer) -> Instance {
         token: None,
         tags: OurTags::default(),
         state_reason: None,
+        attached: None,
     }
 }

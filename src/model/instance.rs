@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::fleet::FleetName;
 use super::time::Timestamp;
@@ -91,6 +92,8 @@ pub struct Instance {
     pub tags: OurTags,
     /// Why EC2 changed the state, in its own words.
     pub state_reason: Option<Arc<str>>,
+    /// The last that was attached to it.
+    pub attached: Option<Attachment>,
 }
 
 /// What our own tags on an instance say. Tags can be written by anybody who may create tags, so
@@ -103,4 +106,13 @@ pub struct OurTags {
     pub keep: bool,
     /// `aws:autoscaling:groupName` is present: an Auto Scaling group owns it.
     pub auto_scaling_group: bool,
+}
+
+/// A volume or a network interface that an instance has and was not born with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// `vol-…` or `eni-…`.
+    pub id: Arc<str>,
+    /// How long after the instance was first launched it was attached.
+    pub after: Duration,
 }

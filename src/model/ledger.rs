@@ -85,7 +85,8 @@ pub enum OverrideKey {
     Terminate(InstanceId),
     /// `tidegate launch`: a number of servers is to be added.
     Launch(FleetName),
-    /// `tidegate approve`: the edited policy may shrink the fleet as far as it says.
+    /// `tidegate approve`: the edited policy may end most of the fleet, or launch it anew under
+    /// another name.
     Approve(FleetName),
 }
 

@@ -13,7 +13,7 @@ use super::balancer::{Balancer, Membership};
 use super::capacity::{Capacity, count};
 use super::fault::Fault;
 use super::fleet::{FleetName, Pool};
-use super::instance::{Instance, InstanceId, Lifecycle};
+use super::instance::{Attachment, Instance, InstanceId, Lifecycle};
 use super::launch::Token;
 use super::ledger::{FleetMemory, Override};
 use super::reading::Recent;
@@ -141,6 +141,10 @@ pub struct FleetView {
     /// The policy has been edited since the last decision, which was for so many, and nobody has
     /// approved of it.
     pub edited_from: Option<Capacity>,
+    /// A fleet that has left the policy, and how many servers of it run: this one looks like it, has
+    /// none of its own and was never decided for, so that it is rather the same under a new name.
+    /// Nobody has approved of it as a new one.
+    pub renamed_from: Option<(FleetName, Capacity)>,
     pub breaker: Breaker,
     /// Pools that refused lately, and until when they are passed over.
     pub cold: Vec<Cold>,
@@ -284,6 +288,8 @@ pub enum Block {
     PaidHour { paid_until: Timestamp, opens: Timestamp },
     /// A person, or a tag, protects it.
     Keep { by: String, until: Option<Timestamp> },
+    /// Somebody attached a volume or a network interface to it.
+    Attached(Attachment),
     /// Its launch is not settled, or its uptime is not known.
     Unsettled,
     /// Its balancer cannot be asked, so draining could not be proven.
@@ -304,7 +310,8 @@ impl Block {
             Self::MinimumUptime { until, .. } => Some(*until),
             Self::PaidHour { opens, .. } => Some(*opens),
             Self::Keep { until, .. } => *until,
-            Self::Unsettled
+            Self::Attached(_)
+            | Self::Unsettled
             | Self::NoDrain
             | Self::Busy { .. }
             | Self::Unasked
@@ -325,6 +332,9 @@ impl Block {
                 time::local(*opens, zone)
             ),
             Self::Keep { by, .. } => format!("kept: {by}"),
+            Self::Attached(Attachment { id, after }) => {
+                format!("kept: {id} was attached to it {} after its launch", time::text(*after))
+            }
             Self::Unsettled => "its launch is not settled".to_owned(),
             Self::NoDrain => "its load balancer cannot be asked".to_owned(),
             Self::Busy { jobs } => format!("runs {jobs} jobs"),
@@ -372,6 +382,16 @@ impl Server {
         let served = self.record.in_service_at.is_some();
         let out = self.phase == Phase::Registering && self.membership.is_none();
         served && out && self.kept.is_some()
+    }
+
+    /// It was stopped, and its balancer still lists it and finds it dead, whether it runs again by now or
+    /// not; unless it was taken out since it was started, and is in there anew.
+    pub fn is_out_since_its_stop(&self) -> bool {
+        let record = &self.record;
+        let dead = matches!(self.membership, Some(Membership::OutOfService(_)));
+        let again = record.is_started_again() && record.cleared_at < record.launched_at;
+        let stays = record.retirement.is_none();
+        dead && stays && (again || self.phase == Phase::Stopped)
     }
 
     /// Draining for no other reason than scale-in: it can be taken back.

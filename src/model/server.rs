@@ -25,16 +25,18 @@ pub struct ServerRecord {
     pub launched_at: Option<Timestamp>,
     /// The address RunInstances gave, for when DescribeInstances leaves it out for a while.
     pub private_ip: Option<Arc<str>>,
-    /// First passed its health check.
+    /// First passed its health check since it was launched, or started again.
     pub healthy_at: Option<Timestamp>,
-    /// First in service: healthy, and in the balancer where there is one.
+    /// First in service, or first since it was stopped and started: healthy, and in the balancer where
+    /// there is one.
     pub in_service_at: Option<Timestamp>,
     /// Since when its health check has failed without a break, once it had passed.
     pub sick_since: Option<Timestamp>,
     /// Since when DescribeInstances has left it out, although it should be there.
     pub absent_since: Option<Timestamp>,
     pub retirement: Option<Retirement>,
-    /// A deregistration was accepted after it died without one.
+    /// It was taken out of its balancer, other than for its retirement: after it was stopped, or died;
+    /// by EC2's clock.
     pub cleared_at: Option<Timestamp>,
     pub gone: Option<Gone>,
 }
@@ -189,6 +191,17 @@ impl ServerRecord {
             found_after.is_some_and(|age| age < grace)
         };
         self.request.is_some() || (!self.token.is_adopted() && young())
+    }
+
+    /// Whether it has ever passed its health check: as a launch, it came to something.
+    pub fn is_proven(&self) -> bool {
+        self.healthy_at.is_some() || self.in_service_at.is_some()
+    }
+
+    /// It served, was stopped and started, and has not served since: its time in service came before the
+    /// first check that it has passed since, if it has passed one.
+    pub fn is_started_again(&self) -> bool {
+        self.in_service_at.is_some_and(|served| self.healthy_at.is_none_or(|at| at > served))
     }
 
     pub fn is_open(&self) -> bool {

@@ -175,7 +175,7 @@ impl OfFleet {
             self.open.insert(token, record);
             return;
         };
-        if record.healthy_at.is_some() {
+        if record.is_proven() {
             self.last_proven = self.last_proven.max(proven(&record));
             self.proven.insert((over, token), record);
         } else if record.instance().is_some() {
@@ -276,7 +276,7 @@ fn over(record: &ServerRecord) -> Option<Timestamp> {
 
 /// When a launch of ours was planned that passed its health check.
 fn proven(record: &ServerRecord) -> Option<Timestamp> {
-    (record.healthy_at.is_some() && record.request.is_some()).then_some(record.planned_at)
+    (record.is_proven() && record.request.is_some()).then_some(record.planned_at)
 }
 
 /// What is known of the records follows from them.

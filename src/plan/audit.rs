@@ -47,6 +47,7 @@ pub fn audit(
                 serving_kept(view, &steps, decisions.get(name)),
                 sick_by_more_than_one_word(view, &steps, decisions.get(name)),
                 room(policy, view, &steps, decisions.get(name)),
+                out_for_a_reason(view, &steps),
                 drained_first(view, &steps),
                 fresh_tokens(view, &steps),
             ]
@@ -226,6 +227,19 @@ fn room(
     let alive = view.alive().saturating_add(launches);
     let most = fleet.bounds.max().max(decision.desired);
     (alive > most).then(|| format!("{alive} alive would be more than {most}"))
+}
+
+/// Nobody is taken out of the balancer who stays and may serve there.
+fn out_for_a_reason(view: &FleetView, steps: &[&Step]) -> Option<String> {
+    let retired = retired(view, steps);
+    steps.iter().find_map(|step| {
+        let Act::Deregister { instance, token, .. } = &step.act else { return None };
+        let server = view.servers.iter().find(|server| server.record.token == *token)?;
+        let leaves = server.record.retirement.is_some()
+            || retired.iter().any(|(retired, _)| retired.record.token == *token);
+        let dead = matches!(server.membership, Some(Membership::OutOfService(_)));
+        (!leaves && !dead).then(|| format!("{instance} stays, and may serve in its load balancer"))
+    })
 }
 
 /// No termination of a member, unless its drain time is over or its balancer is gone.

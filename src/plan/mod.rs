@@ -59,6 +59,7 @@ pub fn plan(
             retire::broken(&mut draft, budget, decision, roster.mostly_sick);
             retire::surplus(&mut draft, budget, decision);
             draft.register();
+            draft.unregister_stopped();
             launch::reclaim(&mut draft, decision);
             launch::replay(&mut draft, decision);
             launch::launch(&mut draft, budget, policy, decision);
@@ -132,6 +133,26 @@ impl<'a> Draft<'a> {
                 && !server.is_kept_out()
             {
                 self.acts.push(Act::Register { instance: id.clone(), balancer: balancer.clone() });
+            }
+        }
+    }
+
+    /// Takes servers that were stopped out of the balancer, to be put in anew once they run and are
+    /// healthy again: AWS asks for it, since a balancer may go on asking for what such a server was
+    /// before. One that somebody keeps is left as it is.
+    fn unregister_stopped(&mut self) {
+        let BalancerView::Readable(balancer) = &self.view.balancer else { return };
+        for server in &self.view.servers {
+            if server.is_out_since_its_stop()
+                && server.kept.is_none()
+                && let Some(id) = server.id()
+                && !self.retires(id)
+            {
+                self.acts.push(Act::Deregister {
+                    instance: id.clone(),
+                    balancer: balancer.clone(),
+                    token: server.record.token.clone(),
+                });
             }
         }
     }

@@ -69,7 +69,7 @@ fn change(journal: &Journal, call: &Call, outcome: &Outcome, clocks: Clocks) -> 
                 Some(retirement) => {
                     retirement.deregistered_at.get_or_insert(clocks.ec2);
                 }
-                None => record.cleared_at = Some(clocks.host),
+                None => record.cleared_at = Some(clocks.ec2),
             }
             Some(record)
         }

@@ -9,10 +9,11 @@ use crate::model::balancer::Membership;
 use crate::model::decision::{Decision, Reason};
 use crate::model::fault::FaultKind;
 use crate::model::fleet::FleetName;
+use crate::model::instance::Attachment;
 use crate::model::ledger::{Change, Event, EventKind, OpenProblem};
 use crate::model::plan::{Limit, Plan};
 use crate::model::roster::{
-    BalancerView, Blind, Breaker, FleetView, Phase, Roster, Server, clock_text,
+    BalancerView, Blind, Block, Breaker, FleetView, Phase, Roster, Server, clock_text,
 };
 use crate::model::server::LaunchState;
 use crate::model::time::{self, Timestamp};
@@ -78,6 +79,7 @@ pub fn concerns(
         for server in &view.servers {
             found.extend(ailing(name, server, policy, roster.now));
             found.extend(flapping(journal, name, server));
+            found.extend(attached_to(name, server));
             found.extend(taken_out(name, server));
             found.extend(retagged(name, server));
         }
@@ -202,7 +204,7 @@ fn limit_key(limit: &Limit) -> Option<&'static str> {
 
 /// An edit of the policy waits for a person.
 fn approval(name: &FleetName, decision: &Decision, policy: &Policy) -> Option<Concern> {
-    let awaits = decision.because.iter().find(|reason| reason.rule() == "awaits_approval")?;
+    let awaits = decision.because.iter().find(|reason| reason.awaits_approval())?;
     Some(Concern::new(format!("approval:{name}"), Some(name), awaits.text(&policy.zone)))
 }
 
@@ -261,6 +263,16 @@ fn queue(name: &FleetName, decision: &Decision) -> Option<Concern> {
         let text = format!("the queue cannot be read: {why}");
         Some(Concern::new(format!("queue:{name}"), Some(name), text))
     })
+}
+
+/// Somebody works with it, and it costs for as long as nobody takes off what was attached.
+fn attached_to(name: &FleetName, server: &Server) -> Option<Concern> {
+    let Block::Attached(Attachment { id, .. }) = server.kept.as_ref()? else { return None };
+    let label = server.name();
+    let text = format!(
+        "{label} is never ended: somebody attached {id} to it; take that off when it is not needed any more"
+    );
+    Some(Concern::new(format!("attached:{label}"), Some(name), text))
 }
 
 /// A person looks at it.
@@ -322,7 +334,8 @@ fn ailing(name: &FleetName, server: &Server, policy: &Policy, now: Timestamp) ->
             let said = said.unwrap_or_else(|| "it is not a member".to_owned());
             ("not-in-service", format!("{label} is healthy, but its load balancer says {said}"))
         }
-        Phase::Booting if age >= grace => {
+        // One that was stopped and started has its time anew.
+        Phase::Booting if server.uptime.map_or(age, |uptime| uptime.min(age)) >= grace => {
             ("booting", format!("{label} is not yet healthy: {ailing}"))
         }
         Phase::Launching if age >= PATIENCE => {

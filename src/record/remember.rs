@@ -40,7 +40,7 @@ impl News<'_> {
         if !rules().any(held_still) {
             memory.stepped_at_reading = decision.steps_on.or(self.known.stepped_at_reading);
             // What was decided before an edit stands until somebody approves of less.
-            if !rules().any(|rule| rule == "awaits_approval") {
+            if !decision.because.iter().any(Reason::awaits_approval) {
                 memory.target = Some(decision.target);
                 changes.extend(self.decided_by(&mut memory, decision));
             }

@@ -3,6 +3,8 @@
 //! It takes two rights: the tag is put on with the person's own rights in AWS, since tidegate's role
 //! may tag nothing that it did not launch; and the ids are named over the socket. So neither somebody
 //! who can only tag nor somebody who can only reach the socket makes tidegate end a foreign server.
+//!
+//! A server of a fleet that has left the policy changes hands in the same way: so a fleet is renamed.
 
 use std::collections::BTreeSet;
 
@@ -43,13 +45,10 @@ pub fn adopt(
             refused.push(format!("EC2 knows no {id} in this account and region"));
             continue;
         };
-        match refusal(policy, ledger, instance) {
+        match refusal(policy, ledger, fleet, instance) {
             Some(why) => refused.push(why),
             None if !is_tagged(policy, fleet, instance) => untagged.push(id.as_str()),
-            None => {
-                let token = Token::adopted(&policy.install, id);
-                records.push(ServerRecord::running(token, fleet.clone(), instance, now));
-            }
+            None => records.push(taken_over(policy, ledger, fleet, instance, now)),
         }
     }
     if !untagged.is_empty() {
@@ -68,12 +67,35 @@ fn is_tagged(policy: &Policy, fleet: &FleetName, instance: &Instance) -> bool {
     has_our_tag(policy, instance) && instance.tags.fleet.as_ref() == Some(fleet)
 }
 
-fn refusal(policy: &Policy, ledger: &Ledger, instance: &Instance) -> Option<String> {
-    let id = &instance.id;
-    if let Some(record) = ledger.servers.of_instance(id).filter(|record| record.is_open()) {
-        return Some(format!("{id} is a server of {} already", record.fleet));
+/// A server in the books keeps all that is known of it.
+fn taken_over(
+    policy: &Policy,
+    ledger: &Ledger,
+    fleet: &FleetName,
+    instance: &Instance,
+    now: Timestamp,
+) -> ServerRecord {
+    let known = ledger.servers.of_instance(&instance.id).filter(|record| record.is_open());
+    if let Some(record) = known {
+        return ServerRecord { fleet: fleet.clone(), ..record.clone() };
     }
-    if is_ours(policy, instance) {
+    let token = Token::adopted(&policy.install, &instance.id);
+    ServerRecord::running(token, fleet.clone(), instance, now)
+}
+
+fn refusal(
+    policy: &Policy,
+    ledger: &Ledger,
+    fleet: &FleetName,
+    instance: &Instance,
+) -> Option<String> {
+    let id = &instance.id;
+    let known = ledger.servers.of_instance(id).filter(|record| record.is_open());
+    if let Some(record) = known {
+        if let Some(why) = stays(policy, ledger, fleet, record) {
+            return Some(format!("{id} {why}"));
+        }
+    } else if is_ours(policy, instance) {
         return Some(format!("{id} was launched by this install, and is found by itself"));
     }
     if instance.tags.auto_scaling_group {
@@ -83,4 +105,26 @@ fn refusal(policy: &Policy, ledger: &Ledger, instance: &Instance) -> Option<Stri
     }
     let state = instance.lifecycle;
     (!state.is_alive()).then(|| format!("{id} is {}, not running", state.as_str()))
+}
+
+/// Why a server that is in the books cannot change hands.
+fn stays(
+    policy: &Policy,
+    ledger: &Ledger,
+    fleet: &FleetName,
+    record: &ServerRecord,
+) -> Option<String> {
+    let of = &record.fleet;
+    if policy.fleets.contains_key(of) {
+        return Some(format!("is a server of {of} already"));
+    }
+    if record.retirement.is_some() {
+        return Some(format!("is on its way out of {of}"));
+    }
+    // Only in the balancer that has it can it be proven out of service one day.
+    let (is_in, _) = ledger.fleets.get(of)?.balancer.as_ref()?;
+    let asked = policy.fleets.get(fleet)?.balancer.as_ref().map(|entry| &entry.balancer);
+    (asked != Some(is_in)).then(|| {
+        format!("is in {is_in}, which is not that of {fleet} in the policy: name the same there")
+    })
 }

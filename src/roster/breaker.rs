@@ -69,7 +69,7 @@ impl fmt::Display for Why<'_> {
 pub(super) fn breaker(records: &OfFleet, now: Timestamp) -> Breaker {
     let ours = |record: &&ServerRecord| record.request.is_some();
     // Whatever came before the last success no longer counts.
-    let healthy = records.open().filter(ours).filter(|record| record.healthy_at.is_some());
+    let healthy = records.open().filter(ours).filter(|record| record.is_proven());
     let success = healthy.map(|record| record.planned_at).max().max(records.last_proven());
     let since = records.unproven_since(success.unwrap_or(Timestamp::MIN));
     let launches = since.filter(ours).filter(|record| Some(record.planned_at) > success);
@@ -189,7 +189,7 @@ fn failure(record: &ServerRecord) -> Option<Failed<'_>> {
             Some(Failed { at: asked.last_attempt_at, why })
         }
         LaunchState::Asked(_) => None,
-        LaunchState::Launched(_) if record.healthy_at.is_some() => None,
+        LaunchState::Launched(_) if record.is_proven() => None,
         LaunchState::Launched(_) => {
             let Verdict::Bad { why, .. } = verdict(record) else { return None };
             let retired = record.retirement.as_ref().map(|retirement| retirement.begun_at);

@@ -7,6 +7,7 @@ mod breaker;
 mod note;
 mod phase;
 mod release;
+mod renamed;
 #[cfg(test)]
 mod tests;
 mod work;
@@ -34,6 +35,7 @@ pub use self::adopt::{Handover, adopt};
 pub use self::note::note;
 use self::phase::Standing;
 pub use self::release::{Looks, by_time, paid_until};
+use self::renamed::renamed_from;
 pub use self::work::{Lesson, learn};
 
 /// How long an instance may be missing from EC2's list before it counts as gone. AWS says up to
@@ -63,6 +65,11 @@ pub fn derive(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Roster {
         if !policy.fleets.contains_key(name) && records.has_open() {
             unmanaged.insert(name.clone(), desk.view(None, name, records));
         }
+    }
+    for (name, view) in &mut fleets {
+        let fleet = policy.fleets.get(name);
+        view.renamed_from =
+            fleet.and_then(|fleet| renamed_from(fleet, view, &unmanaged, ledger, seen.now));
     }
     Roster {
         now: seen.now,
@@ -131,6 +138,7 @@ impl Desk<'_> {
                 .filter(|_| {
                     memory.decided_by.as_ref().is_some_and(|by| **by != *self.policy.digest)
                 }),
+            renamed_from: None,
             others: self.others(&balancer),
             servers,
             memory,
@@ -270,7 +278,7 @@ fn left_in_balancer(view: &FleetView, records: &OfFleet, seen: &Observation) -> 
         let listed = members.get(instance).is_some_and(|m| *m != Membership::Draining);
         // One that was to go may have died before its balancer took the deregistration.
         let told = record.retirement.as_ref().is_some_and(|r| r.deregistered_at.is_some());
-        let died = record.healthy_at.is_some() && !told;
+        let died = record.is_proven() && !told;
         (listed || (died && record.cleared_at.is_none())).then(|| Leftover {
             fleet: view.name.clone(),
             balancer: balancer.clone(),

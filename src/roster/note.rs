@@ -141,10 +141,16 @@ impl Note<'_> {
         }
         noted.absent_since = None;
         noted.launch = LaunchState::Launched(instance.id.clone());
-        noted.launched_at = instance.launched_at.or(record.launched_at);
+        // A list that is out of date makes nobody older.
+        noted.launched_at = instance.launched_at.max(record.launched_at);
+        if started_again(record, &noted) {
+            noted.healthy_at = None;
+            noted.sick_since = None;
+        }
         noted.private_ip = instance.private_ip.clone().or_else(|| record.private_ip.clone());
         if instance.lifecycle == Lifecycle::Terminated {
             noted.gone = Some(Gone { at: now, how: how_it_ended(record, instance) });
+            noted.cleared_at = None;
             return noted;
         }
         if instance.lifecycle == Lifecycle::Running
@@ -172,6 +178,7 @@ impl Note<'_> {
                     let asked = noted.retirement.as_ref().is_some_and(|r| r.terminate_asks > 0);
                     let how = if asked { GoneHow::Retired } else { GoneHow::Vanished };
                     noted.gone = Some(Gone { at: now, how });
+                    noted.cleared_at = None;
                 }
             }
             LaunchState::Asked(asked) if self.trusted && given_up(asked, now) => {
@@ -194,7 +201,7 @@ impl Note<'_> {
                 noted.healthy_at.get_or_insert(now);
                 noted.sick_since = None;
             }
-            Some(false) if noted.healthy_at.is_some() || had_its_time(noted, fleet, now) => {
+            Some(false) if noted.healthy_at.is_some() || self.had_its_time(noted, fleet) => {
                 noted.sick_since.get_or_insert(now);
             }
             Some(false) | None => {}
@@ -204,8 +211,21 @@ impl Note<'_> {
             Some(_) => self.membership(&fleet.name, &instance.id) == Some(&Membership::InService),
         };
         if serving && noted.healthy_at.is_some() && noted.sick_since.is_none() {
+            if noted.is_started_again() {
+                (noted.in_service_at, noted.cleared_at) = (Some(now), None);
+            }
             noted.in_service_at.get_or_insert(now);
         }
+    }
+
+    /// A server that was old when it was found, or handed over, is known to have served by nobody's
+    /// word, and one that was started again has served before: each has had `grace` to pass its check
+    /// since.
+    fn had_its_time(&self, record: &ServerRecord, fleet: &FleetPolicy) -> bool {
+        let over = |since| time::since(self.seen.now, since) >= fleet.grace;
+        let found = !record.was_watched(fleet.grace) && over(record.planned_at);
+        let started = record.launched_at.map(|at| self.seen.by_host(at));
+        found || (record.in_service_at.is_some() && started.is_some_and(over))
     }
 
     fn membership(&self, fleet: &FleetName, id: &InstanceId) -> Option<&Membership> {
@@ -303,12 +323,6 @@ impl Unclaimed<'_> {
     }
 }
 
-/// A server that was old when it was found, or handed over, is known to have served by nobody's
-/// word; it has had `grace` to pass its check since.
-fn had_its_time(record: &ServerRecord, fleet: &FleetPolicy, now: Timestamp) -> bool {
-    !record.was_watched(fleet.grace) && time::since(now, record.planned_at) >= fleet.grace
-}
-
 /// Ours by its token, or by the word of the person who handed it over.
 fn belongs(policy: &Policy, record: &ServerRecord, instance: &Instance) -> bool {
     is_ours(policy, instance) || (record.token.is_adopted() && has_our_tag(policy, instance))
@@ -360,6 +374,15 @@ fn fleets(policy: &Policy, in_use: &BTreeMap<FleetName, Balancer>, memories: &mu
     }
 }
 
+/// Less than a stop and a start take, and more than EC2 rounds its times by.
+const RESTART_AT_LEAST: Duration = Duration::from_secs(5);
+
+/// EC2 has a later launch time for it: it was stopped and started.
+fn started_again(before: &ServerRecord, after: &ServerRecord) -> bool {
+    let (Some(before), Some(after)) = (before.launched_at, after.launched_at) else { return false };
+    time::since(after, before) >= RESTART_AT_LEAST
+}
+
 /// What changed in a server's life, in one line.
 fn story(before: &ServerRecord, after: &ServerRecord, now: Timestamp) -> Option<Event> {
     let name = after.instance().map_or_else(|| after.token.to_string(), ToString::to_string);
@@ -383,6 +406,8 @@ fn story(before: &ServerRecord, after: &ServerRecord, now: Timestamp) -> Option<
                     Some(_) => format!("{name} is in service, {took} after its launch was planned"),
                     None => format!("{name} is in service"),
                 }
+            } else if before.is_proven() && started_again(before, after) {
+                format!("{name} was stopped and started again: it has yet to pass its check")
             } else if before.healthy_at.is_none() && after.healthy_at.is_some() {
                 format!("{name} is healthy")
             } else if before.sick_since.is_none() && after.sick_since.is_some() {

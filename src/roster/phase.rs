@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::release::{self, Looks};
 use crate::model::balancer::Membership;
-use crate::model::instance::{Instance, InstanceId, Lifecycle};
+use crate::model::instance::{Attachment, Instance, InstanceId, Lifecycle};
 use crate::model::ledger::{Ledger, OverrideKey};
 use crate::model::observation::Observation;
 use crate::model::reading::Recent;
@@ -17,6 +17,9 @@ use crate::policy::{Billing, FleetPolicy};
 
 /// How long a server may be `pending` before it counts as stuck. EC2 takes a minute or two.
 const PENDING_AT_MOST: Duration = Duration::from_mins(30);
+
+/// When a server has booted whose fleet is not in the policy to say so.
+const BOOTED_AFTER: Duration = Duration::from_mins(10);
 
 /// What a server's standing depends on besides its record.
 pub(super) struct Standing<'a> {
@@ -138,8 +141,8 @@ impl Standing<'_> {
     }
 
     /// Whether a launch has had its time and come to nothing. Not said of a server that was no longer
-    /// young when it was found, after the journal was lost: it may have served for months, so it falls
-    /// sick and has the protection of the sick. Nor against the word of its balancer: there, rather
+    /// young when it was found, after the journal was lost, nor of one that served and was started
+    /// again: it may have served for months, so it falls sick and has the protection of the sick. Nor against the word of its balancer: there, rather
     /// the check is at fault, and a person is told.
     fn is_overdue(
         &self,
@@ -151,7 +154,8 @@ impl Standing<'_> {
         // A check that has never been made says nothing about the server.
         let checked = record.instance().is_some_and(|id| self.seen.health.contains_key(id));
         let serving = membership == Some(&Membership::InService);
-        age >= grace && checked && !serving && record.was_watched(grace)
+        let served = record.in_service_at.is_some();
+        age >= grace && checked && !serving && !served && record.was_watched(grace)
     }
 
     /// Who protects it: a person, its tag, or an Auto Scaling group that has it.
@@ -161,13 +165,20 @@ impl Standing<'_> {
             let by = format!("{}: {}", keep.owner, keep.reason);
             return Some(Block::Keep { by, until: Some(keep.until) });
         }
-        let tags = &instance?.tags;
-        let by = match (tags.keep, tags.auto_scaling_group) {
+        let instance = instance?;
+        let by = match (instance.tags.keep, instance.tags.auto_scaling_group) {
             (true, _) => "tag tidegate:keep",
             (false, true) => "an Auto Scaling group owns it",
-            (false, false) => return None,
+            (false, false) => return self.attached_by_hand(instance).map(Block::Attached),
         };
         Some(Block::Keep { by: by.to_owned(), until: None })
+    }
+
+    /// What was attached to it when its boot was over for certain: what its own boot attaches is no sign
+    /// of a person.
+    fn attached_by_hand(&self, instance: &Instance) -> Option<Attachment> {
+        let grace = self.fleet.map_or(BOOTED_AFTER, |fleet| fleet.grace);
+        instance.attached.clone().filter(|attached| attached.after >= grace)
     }
 
     fn release(&self, server: &Server) -> Result<(), Block> {

@@ -75,7 +75,7 @@ impl World {
                 && machine.install() == Some(install)
         });
         let volume = |machine: &Machine| Volume {
-            id: machine.id.as_str().replacen("i-", "vol-", 1),
+            id: machine.volume("vol-"),
             gib: VOLUME_GIB,
             fleet: machine.fleet().cloned(),
         };

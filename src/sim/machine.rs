@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::fleet::FleetName;
-use crate::model::instance::{Instance, InstanceId, Lifecycle, OurTags};
+use crate::model::instance::{Attachment, Instance, InstanceId, Lifecycle, OurTags};
 use crate::model::launch::{LaunchRequest, tag};
 use crate::model::time::{self, Timestamp};
 
@@ -26,6 +26,10 @@ pub struct Machine {
     pub serves_at: Option<Timestamp>,
     /// When a person stopped it.
     pub stopped_at: Option<Timestamp>,
+    /// When a person started it again.
+    pub started_at: Option<Timestamp>,
+    /// When a person attached a volume to it.
+    pub attached_at: Option<Timestamp>,
     /// When its end begins, and why.
     pub ends: Option<(Timestamp, String)>,
     /// How long its end takes.
@@ -65,6 +69,11 @@ impl Machine {
         self.stopped_at.is_some_and(|at| now >= time::after(at, takes))
     }
 
+    /// EC2's launch time: when it was launched, or started again.
+    pub fn launch_time(&self) -> Timestamp {
+        self.started_at.unwrap_or(self.launched_at)
+    }
+
     /// Whether its page says welcome.
     pub fn serves(&self, now: Timestamp) -> bool {
         self.lifecycle(now) == Lifecycle::Running && self.serves_at.is_some_and(|at| at <= now)
@@ -99,6 +108,14 @@ impl Machine {
         &self.tags
     }
 
+    /// Boots once more, as long as it did at first.
+    pub(super) fn start_again(&mut self, now: Timestamp) {
+        let again = |then: Timestamp| time::after(now, time::since(then, self.launched_at));
+        let (running_at, serves_at) = (again(self.running_at), self.serves_at.map(again));
+        (self.running_at, self.serves_at) = (running_at, serves_at);
+        (self.stopped_at, self.started_at) = (None, Some(now));
+    }
+
     pub(super) fn tag(&mut self, key: &str, value: &str) {
         Arc::make_mut(&mut self.tags).insert(key.to_owned(), value.to_owned());
         self.ours = ours(&self.tags);
@@ -109,13 +126,18 @@ impl Machine {
         self.ours = ours(&self.tags);
     }
 
+    /// The id of a volume of its own.
+    pub(super) fn volume(&self, prefix: &str) -> String {
+        self.id.as_str().replacen("i-", prefix, 1)
+    }
+
     /// The row of DescribeInstances.
     pub fn describe(&self, now: Timestamp) -> Instance {
         let lifecycle = self.lifecycle(now);
         Instance {
             id: self.id.clone(),
             lifecycle,
-            launched_at: Some(self.launched_at),
+            launched_at: Some(self.launch_time()),
             instance_type: self.request.pool.instance_type.clone(),
             subnet: self.request.pool.subnet.clone(),
             private_ip: Some(self.private_ip.clone()),
@@ -128,6 +150,10 @@ impl Machine {
                 .as_ref()
                 .filter(|_| lifecycle.is_ending())
                 .map(|(_, why)| why.as_str().into()),
+            attached: self.attached_at.map(|at| Attachment {
+                id: self.volume("vol-a").into(),
+                after: time::since(at, self.launched_at),
+            }),
         }
     }
 }

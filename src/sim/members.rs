@@ -62,11 +62,17 @@ impl Members {
         }
     }
 
-    pub(super) fn advance(&mut self, now: Timestamp, serves: impl Fn(&InstanceId) -> bool) {
+    /// `serves`: since when an instance that serves runs. One that was stopped after it was registered
+    /// is asked for in vain until it is registered anew.
+    pub(super) fn advance(
+        &mut self,
+        now: Timestamp,
+        serves: impl Fn(&InstanceId) -> Option<Timestamp>,
+    ) {
         for lb in self.balancers.values_mut() {
             let drain = lb.drain;
             lb.members.retain(|id, member| {
-                member.healthy = serves(id);
+                member.healthy = serves(id).is_some_and(|since| since <= member.registered_at);
                 let drained = |since| time::since(now, since) >= drain;
                 !member.draining_since.is_some_and(drained)
             });

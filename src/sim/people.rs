@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::faults::Trouble;
+use super::machine::Machine;
 use super::rng::Rng;
 use super::world::World;
 use crate::model::fault::Fault;
@@ -57,6 +58,7 @@ struct Visit {
 #[derive(Debug, Clone)]
 enum Amends {
     Terminate(InstanceId),
+    Start(InstanceId),
     Tag(InstanceId, &'static str, String),
     Untag(InstanceId, &'static str),
 }
@@ -111,7 +113,10 @@ impl World {
             Deed::TakeBack => drop(self.end(id, at, TAKEN_BACK)),
             Deed::Stop => {
                 self.console_stop(id, at);
-                self.people.later.push((back, Amends::Terminate(id.clone())));
+                // Some are wanted back.
+                let wanted = id.as_str().ends_with(['1', '5', '9', 'd']);
+                let amends = if wanted { Amends::Start } else { Amends::Terminate };
+                self.people.later.push((back, amends(id.clone())));
             }
             Deed::Mislabel => self.mislabel(id, back),
             Deed::Deregister => self.members.console_deregister(id),
@@ -138,6 +143,7 @@ impl World {
     fn make(&mut self, amends: Amends, at: Timestamp) {
         match amends {
             Amends::Terminate(id) => drop(self.end(&id, at, BY_A_PERSON)),
+            Amends::Start(id) => self.console_start(&id, at),
             Amends::Tag(id, key, value) => self.console_tag(&id, key, &value),
             Amends::Untag(id, key) => self.console_untag(&id, key),
         }
@@ -157,8 +163,23 @@ impl World {
         }
     }
 
-    /// A person at the console stops an instance. Nobody starts it again.
-    pub(super) fn console_stop(&mut self, id: &InstanceId, at: Timestamp) {
+    /// A person at the console attaches a volume to an instance, or takes it off again.
+    pub fn console_attach(&mut self, id: &InstanceId, at: Option<Timestamp>) {
+        if let Some(machine) = self.machines.get_mut(id) {
+            machine.attached_at = at;
+        }
+    }
+
+    /// A person at the console starts an instance that was stopped.
+    pub fn console_start(&mut self, id: &InstanceId, at: Timestamp) {
+        let stopped = |machine: &&mut Machine| machine.lifecycle(at) == Lifecycle::Stopped;
+        if let Some(machine) = self.machines.get_mut(id).filter(stopped) {
+            machine.start_again(at);
+        }
+    }
+
+    /// A person at the console stops an instance.
+    pub fn console_stop(&mut self, id: &InstanceId, at: Timestamp) {
         if let Some(machine) = self.machines.get_mut(id) {
             machine.stopped_at.get_or_insert(at);
         }

@@ -127,7 +127,10 @@ impl World {
         let now = self.now;
         self.forgotten.extend(self.machines.extract_if(.., |_, machine| !machine.is_shown(now)));
         let machines = &self.machines;
-        self.members.advance(now, |id| machines.get(id).is_some_and(|m| m.serves(now)));
+        self.members.advance(now, |id| {
+            let serving = machines.get(id).filter(|machine| machine.serves(now));
+            serving.map(Machine::launch_time)
+        });
     }
 
     /// Those that EC2 shows, whatever troubles its list has.
@@ -313,6 +316,8 @@ impl World {
             launched_at: self.now,
             running_at,
             stopped_at: None,
+            started_at: None,
+            attached_at: None,
             serves_at: (!broken).then(|| time::after(running_at, deploy)),
             ends: dies.then(|| (time::after(self.now, start / 2), why)),
         })

@@ -18,6 +18,7 @@ use tidegate::model::instance::InstanceId;
 use tidegate::model::ledger::{Change, Override, OverrideKey};
 use tidegate::model::time::{self, Timestamp};
 use tidegate::policy::{Policy, load, units};
+use tidegate::roster::{Handover, adopt};
 use tidegate::sim::Simulation;
 use tidegate::sim::load::Load;
 use tidegate::sim::world::{Settings, World};
@@ -53,6 +54,14 @@ struct Cue {
     queue: Option<BTreeMap<String, u64>>,
     /// A person at the console terminates the oldest server of this fleet.
     terminate: Option<String>,
+    /// A person at the console attaches a volume to the newest server of this fleet.
+    attach: Option<String>,
+    /// A person at the console takes what was attached off the newest server of this fleet.
+    detach: Option<String>,
+    /// A person at the console stops the oldest server of this fleet.
+    stop: Option<String>,
+    /// A person at the console starts the stopped server of this fleet.
+    start: Option<String>,
     /// A person at the console takes the install's tag off the oldest server of this fleet.
     untag: Option<String>,
     /// A person at the console tags the oldest server of the first fleet as one of the second.
@@ -80,6 +89,8 @@ struct Cue {
     launch: Option<Hold>,
     /// Somebody approves of an edited policy, by fleet.
     approve: Option<String>,
+    /// Somebody tags the servers of the first fleet as the second's, and hands them over.
+    hand_over: Option<(String, String)>,
     /// Somebody keeps the oldest server of a fleet.
     keep: Option<Keep>,
     /// Every trouble ends.
@@ -163,43 +174,62 @@ fn list(cue: &Cue, world: &mut World) {
     }
 }
 
-fn follow(cue: &Cue, simulation: &mut Simulation, text: &mut String) {
+/// What people and fate do to the world.
+fn befall(cue: &Cue, simulation: &Simulation) {
     let now = simulation.now();
-    {
-        let mut state = simulation.front.state();
-        for (fleet, waiting) in cue.queue.iter().flatten() {
-            state.pin(name(fleet), *waiting);
-        }
-        if let Some(fleet) = &cue.terminate {
-            let oldest = alive(&state.world, fleet).remove(0);
-            state.world.console_terminate(&oldest).unwrap();
-        }
-        if let Some(fleet) = &cue.untag {
-            let oldest = alive(&state.world, fleet).remove(0);
-            state.world.console_untag(&oldest, "tidegate:install");
-        }
-        if let Some((fleet, other)) = &cue.retag {
-            let oldest = alive(&state.world, fleet).remove(0);
-            state.world.console_tag(&oldest, "tidegate:fleet", other);
-        }
-        if let Some((fleet, count)) = &cue.sicken {
-            for id in alive(&state.world, fleet).into_iter().take(*count) {
-                state.world.set_page(&id, false);
-            }
-        }
-        if let Some(fleet) = &cue.cure {
-            for id in alive(&state.world, fleet) {
-                state.world.set_page(&id, true);
-            }
-        }
-        if let Some(balancer) = &cue.delete_balancer {
-            state.world.members.remove(&Balancer::Classic(balancer.clone()));
-        }
-        list(cue, &mut state.world);
-        if cue.calm {
-            state.world.calm();
+    let mut state = simulation.front.state();
+    for (fleet, waiting) in cue.queue.iter().flatten() {
+        state.pin(name(fleet), *waiting);
+    }
+    if let Some(fleet) = &cue.terminate {
+        let oldest = alive(&state.world, fleet).remove(0);
+        state.world.console_terminate(&oldest).unwrap();
+    }
+    for (fleet, at) in [(&cue.attach, Some(now)), (&cue.detach, None)] {
+        if let Some(newest) = fleet.as_ref().and_then(|fleet| alive(&state.world, fleet).pop()) {
+            state.world.console_attach(&newest, at);
         }
     }
+    if let Some(fleet) = &cue.stop {
+        let oldest = alive(&state.world, fleet).remove(0);
+        state.world.console_stop(&oldest, now);
+    }
+    if let Some(fleet) = &cue.start {
+        let of_fleet = state.world.machines().filter(|m| m.fleet() == Some(&name(fleet)));
+        let stopped: Vec<_> = of_fleet.filter(|machine| machine.stopped_at.is_some()).collect();
+        let id = stopped.first().unwrap().id.clone();
+        state.world.console_start(&id, now);
+    }
+    if let Some(fleet) = &cue.untag {
+        let oldest = alive(&state.world, fleet).remove(0);
+        state.world.console_untag(&oldest, "tidegate:install");
+    }
+    if let Some((fleet, other)) = &cue.retag {
+        let oldest = alive(&state.world, fleet).remove(0);
+        state.world.console_tag(&oldest, "tidegate:fleet", other);
+    }
+    if let Some((fleet, count)) = &cue.sicken {
+        for id in alive(&state.world, fleet).into_iter().take(*count) {
+            state.world.set_page(&id, false);
+        }
+    }
+    if let Some(fleet) = &cue.cure {
+        for id in alive(&state.world, fleet) {
+            state.world.set_page(&id, true);
+        }
+    }
+    if let Some(balancer) = &cue.delete_balancer {
+        state.world.members.remove(&Balancer::Classic(balancer.clone()));
+    }
+    list(cue, &mut state.world);
+    if cue.calm {
+        state.world.calm();
+    }
+}
+
+fn follow(cue: &Cue, simulation: &mut Simulation, text: &mut String) {
+    let now = simulation.now();
+    befall(cue, simulation);
     if let Some(Edit { from, to }) = &cue.edit {
         assert!(text.contains(from.as_str()), "`{from}` is not in the policy");
         *text = text.replace(from.as_str(), to);
@@ -223,8 +253,11 @@ fn follow(cue: &Cue, simulation: &mut Simulation, text: &mut String) {
         let oldest = alive(&simulation.front.state().world, &keep.fleet).remove(0);
         order(OverrideKey::Keep(oldest), 0, &keep.lasts)
     });
-    let orders: Vec<Change> =
+    let mut orders: Vec<Change> =
         [hold, launch, keep, approve].into_iter().flatten().map(Change::Override).collect();
+    if let Some((old, new)) = &cue.hand_over {
+        orders.extend(hand_over(simulation, old, new));
+    }
     simulation.journal.commit(&orders).unwrap();
     if let Some(down) = &cue.down {
         simulation.advance(time::after(now, units::duration(down).unwrap()));
@@ -232,6 +265,21 @@ fn follow(cue: &Cue, simulation: &mut Simulation, text: &mut String) {
     if cue.restart || cue.down.is_some() {
         simulation.restart().unwrap();
     }
+}
+
+fn hand_over(simulation: &Simulation, old: &str, new: &str) -> Vec<Change> {
+    let now = simulation.now();
+    let mut state = simulation.front.state();
+    let asked = alive(&state.world, old);
+    for id in &asked {
+        state.world.console_tag(id, "tidegate:fleet", new);
+    }
+    let found = state.world.instances_by_id(&asked).unwrap();
+    let (fleet, asked) = (name(new), asked.into_iter().collect());
+    let handover = Handover { fleet: &fleet, asked: &asked, found: &found };
+    let ledger = simulation.journal.ledger();
+    let records = adopt(&simulation.policy, ledger, handover, now).unwrap();
+    records.into_iter().map(|record| Change::Server(Arc::new(record))).collect()
 }
 
 /// The instances a fleet has alive, the oldest first.

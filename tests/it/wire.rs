@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tidegate::model::balancer::Balancer;
 use tidegate::model::instance::InstanceId;
-use tidegate::model::time::Timestamp;
+use tidegate::model::time::{self, Timestamp};
 use tidegate::sim::faults::{Trouble, Troubles};
 use tidegate::sim::front::State;
 use tidegate::sim::load::{Job, Queue};
@@ -225,6 +225,26 @@ fn a_fleet_taken_out_of_the_file_is_left_alone_until_it_is_retired() {
     daemon.order(&["retire", "app", "--reason", "moved away"]);
     wait_for("they are drained and gone", PATIENCE, || cloud.alive("app").is_empty().then_some(()));
     assert!(cloud.members(&classic()).is_empty());
+}
+
+/// Somebody works with it: another goes in its place, and itself once what was attached is off.
+#[test]
+fn a_server_that_somebody_attached_a_volume_to_is_kept() {
+    let cloud = Cloud::new(Troubles::new());
+    let mut daemon = Daemon::new(&cloud.endpoint, &cloud.policy("classic", (2, 3)));
+    daemon.start();
+    let two = daemon.wait_in_service("app", 2);
+    let lent = InstanceId::new(&two[0]);
+    let attach = |at| cloud.front.state().world.console_attach(&lent, at);
+    attach(Some(time::after(Timestamp::now(), Duration::from_hours(3))));
+    daemon.wait_log("is never ended: somebody attached vol-a");
+    daemon.order(&["hold", "app", "0", "--for", "1h", "nobody works today"]);
+    wait_for("the other is gone", PATIENCE, || (cloud.alive("app").len() == 1).then_some(()));
+    let status = daemon.order(&["status"]);
+    assert!(status.contains("was attached to it 3h"), "{status}");
+    assert_eq!(cloud.alive("app")[0].id, lent);
+    attach(None);
+    wait_for("it is gone as well", PATIENCE, || cloud.alive("app").is_empty().then_some(()));
 }
 
 /// A server that ran before tidegate came: tagged by a person, named by its id, and from then on one

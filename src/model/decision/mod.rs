@@ -141,6 +141,13 @@ pub enum Reason {
         from: Capacity,
         to: Capacity,
     },
+    /// The fleet is new, and rather an old one renamed, whose servers run: a person is asked before it
+    /// gets servers beside those.
+    AwaitsRename {
+        fleet: FleetName,
+        old: FleetName,
+        servers: Capacity,
+    },
     /// Fewer are wanted, and some may not go yet.
     Kept {
         surplus: Capacity,
@@ -171,6 +178,11 @@ impl Decision {
 }
 
 impl Reason {
+    /// What an edited policy means waits for `tidegate approve`.
+    pub fn awaits_approval(&self) -> bool {
+        matches!(self, Self::AwaitsApproval { .. } | Self::AwaitsRename { .. })
+    }
+
     /// The rule's name, the same in logs, JSON and documents.
     pub fn rule(&self) -> &'static str {
         match self {
@@ -191,6 +203,7 @@ impl Reason {
             Self::LostNotMissed { .. } => "lost_not_missed",
             Self::Bounded { .. } => "bounded",
             Self::AwaitsApproval { .. } => "awaits_approval",
+            Self::AwaitsRename { .. } => "awaits_rename",
             Self::Kept { .. } => "kept",
             Self::AwaitsService { .. } => "awaits_service",
             Self::LaunchesFail { .. } => "launches_fail",
@@ -215,6 +228,7 @@ impl Reason {
             | Self::Stabilising { .. }
             | Self::Bounded { .. }
             | Self::AwaitsApproval { .. }
+            | Self::AwaitsRename { .. }
             | Self::Kept { .. }
             | Self::AwaitsService { .. }
             | Self::LaunchesFail { .. }

@@ -35,6 +35,7 @@ impl Reason {
                 vec![("asked", n(*asked)), ("min", n(*min)), ("max", n(*max))]
             }
             Self::AwaitsApproval { from, to, .. } => vec![("from", n(*from)), ("to", n(*to))],
+            Self::AwaitsRename { servers, .. } => vec![("servers", n(*servers))],
             Self::Kept { surplus, free, .. } => vec![("surplus", n(*surplus)), ("free", n(*free))],
             Self::AwaitsService { serving, stay } => {
                 vec![("serving", n(*serving)), ("stay", n(*stay))]

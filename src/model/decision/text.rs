@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::Reason;
 use crate::model::capacity::Capacity;
+use crate::model::fleet::FleetName;
 use crate::model::reading::jobs;
 use crate::model::roster::Block;
 use crate::model::time::{self, Timestamp};
@@ -68,11 +69,10 @@ impl Reason {
             Self::AwaitsApproval { fleet, from, to } => format!(
                 "the edited policy asks for {to} instead of {from}, less than half: nothing goes until `tidegate approve {fleet}`"
             ),
+            Self::AwaitsRename { fleet, old, servers } => renamed(fleet, old, *servers),
             Self::Kept { surplus, free, first } => {
-                format!(
-                    "{surplus} more than wanted, {free} may go now{}",
-                    blocked(first.as_ref(), zone)
-                )
+                let blocked = blocked(first.as_ref(), zone);
+                format!("{surplus} more than wanted, {free} may go now{blocked}")
             }
             Self::AwaitsService { serving, stay } => format!(
                 "{serving} in service, and {stay} are to be: none of them goes before another serves"
@@ -96,6 +96,12 @@ fn holds(at_least: Option<Capacity>) -> String {
         Some(n) => format!("at least {n}, and no scale-in"),
         None => "no change".to_owned(),
     }
+}
+
+fn renamed(fleet: &FleetName, old: &FleetName, servers: Capacity) -> String {
+    format!(
+        "new in the policy, and {servers} servers of {old}, which is not in it any more, look like its own: none is launched until they are handed over (`tidegate adopt {fleet} INSTANCE…`) or `tidegate approve {fleet}` says that it is another fleet"
+    )
 }
 
 /// Who is the first that may go later, and what keeps it.

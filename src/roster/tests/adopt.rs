@@ -60,3 +60,42 @@ fn only_what_is_tagged_alive_and_nobody_elses_is_adopted() {
     let unknown = handed(&scene, &nowhere, &[id(9)], &[]).unwrap_err();
     assert_eq!(unknown, "no fleet web in the policy; there are app");
 }
+
+/// So a fleet is renamed: its servers keep what is known of them.
+#[test]
+fn a_server_of_a_fleet_that_left_the_policy_changes_hands() {
+    let of_old =
+        |n| ServerRecord { fleet: FleetName::new("old").unwrap(), ..record(n, minutes(600)) };
+    let mut scene = Scene::new(vec![of_old(0), of_old(1)]);
+    let tagged = |n| {
+        let record = of_old(n);
+        let found = instance(&record);
+        let tags = OurTags { fleet: Some(fleet()), ..found.tags.clone() };
+        Instance { tags, ..found }
+    };
+    let is_in = |scene: &mut Scene, balancer: &str| {
+        let balancer = Some((Balancer::Classic(balancer.to_owned()), minutes(5)));
+        let memory = FleetMemory { balancer, ..FleetMemory::default() };
+        scene.ledger.apply(&Change::Fleet(FleetName::new("old").unwrap(), Box::new(memory)));
+    };
+    is_in(&mut scene, "web");
+    let renamed_from = scene.look(&web()).fleets[&fleet()].renamed_from.clone();
+    assert_eq!(renamed_from, Some((FleetName::new("old").unwrap(), 2)));
+    assert!(scene.planned(&web()).is_empty());
+
+    let tags = OurTags { fleet: FleetName::new("old"), ..tagged(0).tags };
+    let found = Instance { tags, ..tagged(0) };
+    let untagged = handed(&scene, &fleet(), &[id(0)], &[found]).unwrap_err();
+    assert!(untagged.starts_with("tag first"), "{untagged}");
+    let [moved] = handed(&scene, &fleet(), &[id(0)], &[tagged(0)]).unwrap().try_into().unwrap();
+    let known = ServerRecord { fleet: fleet(), ..scene.record(0).clone() };
+    assert_eq!(moved, known);
+
+    let leaving = ServerRecord { retirement: Some(retirement(0)), ..of_old(1) };
+    scene.ledger.apply(&Change::Server(Arc::new(leaving)));
+    let leaving = handed(&scene, &fleet(), &[id(1)], &[tagged(1)]).unwrap_err();
+    assert!(leaving.ends_with("is on its way out of old"), "{leaving}");
+    is_in(&mut scene, "front");
+    let elsewhere = handed(&scene, &fleet(), &[id(0)], &[tagged(0)]).unwrap_err();
+    assert!(elsewhere.contains("is in load balancer front"), "{elsewhere}");
+}

@@ -1,5 +1,6 @@
 //! EC2's calls, API version 2016-11-15.
 
+use std::fmt;
 use std::ops::Bound;
 
 use super::form::Form;
@@ -230,7 +231,7 @@ fn instance(xml: &mut Xml, machine: &Machine, now: Timestamp) {
         .maybe("keyName", request.key_pair.as_deref())
         .text("amiLaunchIndex", 0)
         .maybe("instanceType", row.instance_type)
-        .text("launchTime", machine.launched_at.strftime("%Y-%m-%dT%H:%M:%S.000Z"))
+        .text("launchTime", date(row.launched_at.unwrap_or(now)))
         .element("placement", |xml| {
             xml.text("availabilityZone", zone(row.subnet.as_deref()));
         });
@@ -244,6 +245,19 @@ fn instance(xml: &mut Xml, machine: &Machine, now: Timestamp) {
             xml.text("code", why.split(':').next().unwrap_or_default()).text("message", &why);
         });
     }
+    let volumes = [
+        ("/dev/xvda", Some(machine.volume("vol-")), Some(machine.launched_at)),
+        ("/dev/sdf", row.attached.map(|attached| attached.id.to_string()), machine.attached_at),
+    ];
+    xml.text("rootDeviceName", "/dev/xvda").list(
+        ("blockDeviceMapping", "item"),
+        volumes.into_iter().filter_map(|(device, id, at)| Some((device, id?, at?))),
+        |xml, (device, id, at)| {
+            xml.text("deviceName", device).element("ebs", |xml| {
+                xml.text("volumeId", id).text("status", "attached").text("attachTime", date(at));
+            });
+        },
+    );
     xml.text("architecture", "x86_64")
         .maybe("clientToken", row.token)
         .list(("groupSet", "item"), &request.security_groups, |xml, group| {
@@ -252,6 +266,10 @@ fn instance(xml: &mut Xml, machine: &Machine, now: Timestamp) {
         .list(("tagSet", "item"), machine.tags(), |xml, (key, value)| {
             xml.text("key", key).text("value", value);
         });
+}
+
+fn date(at: Timestamp) -> impl fmt::Display {
+    at.strftime("%Y-%m-%dT%H:%M:%S.000Z")
 }
 
 fn state(xml: &mut Xml, name: &str, lifecycle: Lifecycle) {

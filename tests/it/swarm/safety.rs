@@ -137,7 +137,7 @@ impl Run {
             let machine = state.world.machine(&InstanceId::new(label)).unwrap();
             let busy = state.queues.get(fleet).and_then(|queue| queue.depth().work.busy);
             let jobs = busy.and_then(|busy| busy.get(&machine.id).copied());
-            (machine.launched_at, jobs, state.lie(fleet))
+            (machine.launch_time(), jobs, state.lie(fleet))
         };
         let up = time::since(now, launched_at);
         let minimum = policy.minimum_uptime;
@@ -214,12 +214,13 @@ impl Run {
             // One whose tag somebody took off before any answer or list told of it cannot be found.
             let findable = machine.tags().contains_key(tag::INSTALL)
                 || record.is_some_and(ServerRecord::is_open);
-            if findable {
+            // What a person starts again beside its replacement is nobody's launch.
+            if findable && machine.started_at.is_none() {
                 let fleet = machine.request.tags.get(tag::FLEET).map_or("none", String::as_str);
                 *alive.entry(fleet).or_default() += 1;
-                if exact && record.is_none() {
-                    broken = Some(format!("{id} is in no book"));
-                }
+            }
+            if findable && exact && record.is_none() {
+                broken = Some(format!("{id} is in no book"));
             }
         }
         // A journal that lost what was asked for a minute ago may ask again; what is too much goes.
