@@ -156,8 +156,8 @@ impl Front {
 impl Clock for Front {
     fn now(&self) -> Timestamp {
         let state = self.state();
-        let now = state.world.now();
-        now.checked_add(state.world.clock_ahead()).unwrap_or(now)
+        let (now, ahead) = (state.world.now(), state.world.clock_ahead());
+        if ahead.is_zero() { now } else { now.checked_add(ahead).unwrap_or(now) }
     }
 }
 

@@ -151,19 +151,9 @@ impl Queue {
     /// Lets time pass with these servers at work. A server that is not named any more has ended,
     /// and its jobs wait again.
     pub fn advance(&mut self, to: Timestamp, servers: &[InstanceId]) {
-        let named: BTreeSet<&InstanceId> = servers.iter().collect();
-        let gone: Vec<InstanceId> =
-            self.running.keys().filter(|id| !named.contains(id)).cloned().collect();
-        for id in gone {
-            for (ends, job) in self.running.remove(&id).unwrap_or_default() {
-                if ends > self.now {
-                    self.interrupted += 1;
-                    self.waiting.push_front(Job { arrives: self.now, ..job });
-                }
-            }
-        }
-        for id in servers {
-            self.running.entry(id.clone()).or_default();
+        // Seldom does one come or go.
+        if !self.running.keys().eq(servers) {
+            self.change(servers);
         }
         loop {
             self.assign();
@@ -187,6 +177,24 @@ impl Queue {
             }
         }
         self.now = self.now.max(to);
+    }
+
+    /// From now on these servers are at work.
+    fn change(&mut self, servers: &[InstanceId]) {
+        let named: BTreeSet<&InstanceId> = servers.iter().collect();
+        let gone: Vec<InstanceId> =
+            self.running.keys().filter(|id| !named.contains(id)).cloned().collect();
+        for id in gone {
+            for (ends, job) in self.running.remove(&id).unwrap_or_default() {
+                if ends > self.now {
+                    self.interrupted += 1;
+                    self.waiting.push_front(Job { arrives: self.now, ..job });
+                }
+            }
+        }
+        for id in servers {
+            self.running.entry(id.clone()).or_default();
+        }
     }
 
     /// Counts the time until `to` for servers without a job.

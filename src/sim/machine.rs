@@ -56,7 +56,9 @@ pub(super) fn ours(tags: &BTreeMap<String, String>) -> OurTags {
 impl Machine {
     pub fn lifecycle(&self, now: Timestamp) -> Lifecycle {
         match &self.ends {
-            Some((at, _)) if now >= time::after(*at, self.shuts_down) => Lifecycle::Terminated,
+            Some((at, _)) if now >= *at && time::since(now, *at) >= self.shuts_down => {
+                Lifecycle::Terminated
+            }
             Some((at, _)) if now >= *at => Lifecycle::ShuttingDown,
             Some(_) | None if self.is_stopped(now, STOPPING) => Lifecycle::Stopped,
             Some(_) | None if self.is_stopped(now, Duration::ZERO) => Lifecycle::Stopping,
@@ -93,7 +95,7 @@ impl Machine {
     /// Whether EC2 still lists it.
     pub(super) fn is_shown(&self, now: Timestamp) -> bool {
         let ends = self.ends.as_ref().map(|(at, _)| *at);
-        ends.is_none_or(|at| now < time::after(at, self.shuts_down + SHOWN_TERMINATED))
+        ends.is_none_or(|at| time::since(now, at) < self.shuts_down + SHOWN_TERMINATED)
     }
 
     pub fn fleet(&self) -> Option<&FleetName> {
