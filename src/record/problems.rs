@@ -287,10 +287,12 @@ fn taken_out(name: &FleetName, server: &Server) -> Option<Concern> {
 /// It serves, and its check fails ever so often: never so long that it counts as sick.
 fn flapping(journal: &Journal, name: &FleetName, server: &Server) -> Option<Concern> {
     let serves = matches!(server.phase, Phase::InService | Phase::Disputed);
+    // One that is well by the laxer measure is by the other: nearly every server, at every tick.
+    server.checks.flaps(true).filter(|_| serves)?;
     let label = server.name();
     let key = format!("flapping:{label}");
     let still = journal.ledger().problems.contains_key(&key);
-    let (failed, checks) = server.checks.flaps(still).filter(|_| serves)?;
+    let (failed, checks) = server.checks.flaps(still)?;
     // Rounded to tens, so that not each check is news.
     let percent = failed.saturating_mul(100).checked_div(checks)?;
     let percent = percent.saturating_add(5).div_euclid(10).saturating_mul(10);
