@@ -202,8 +202,8 @@ impl OfFleet {
     fn forget_ended(&mut self, old: Timestamp) -> Vec<Arc<ServerRecord>> {
         let mut forgotten = Vec::new();
         for ended in [&mut self.proven, &mut self.failed, &mut self.refused] {
-            while let Some(first) = ended.first_entry().filter(|first| first.key().0 <= old) {
-                forgotten.push(first.remove());
+            while ended.first_key_value().is_some_and(|((over, _), _)| *over <= old) {
+                forgotten.extend(ended.pop_first().map(|(_, record)| record));
             }
         }
         if forgotten.iter().any(|record| proven(record) == self.last_proven) {

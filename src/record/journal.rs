@@ -44,14 +44,20 @@ impl Journal {
         &self.failing
     }
 
-    /// Makes sure that what is in memory is what is on disk; called before anything is concluded
-    /// from it.
+    /// Makes sure that what is in memory is what is on disk, less what is of no use any more; called
+    /// before anything is concluded from it.
     pub fn refresh(&mut self, now: Timestamp) -> Result<(), StoreFault> {
+        self.make_sure(now)?;
+        self.ledger.forget_old(now);
+        Ok(())
+    }
+
+    /// Makes sure that what is in memory is what is on disk.
+    pub fn make_sure(&mut self, now: Timestamp) -> Result<(), StoreFault> {
         if self.ahead || self.unsure {
             self.ledger = self.store.load(now)?;
             (self.ahead, self.unsure) = (false, false);
         }
-        self.ledger.forget_old(now);
         Ok(())
     }
 
