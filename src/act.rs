@@ -36,6 +36,10 @@ impl Halt {
 
 /// How each call of the intent ended, in the intent's order.
 pub async fn act(ports: &Ports, intent: &Intent, halt: &Halt) -> Vec<Outcome> {
+    // Most ticks do nothing.
+    if intent.calls().is_empty() {
+        return Vec::new();
+    }
     let turn = Turn { ports, begun: ports.clock.now(), halt };
     let (launches, others): (Vec<_>, Vec<_>) = intent
         .calls()

@@ -64,9 +64,8 @@ impl Attendant for Unattended {
 pub(super) async fn attending<T, A: Attendant>(
     attendant: &mut A,
     journal: &mut Journal,
-    work: impl Future<Output = T>,
+    mut work: Pin<&mut impl Future<Output = T>>,
 ) -> ControlFlow<A::Interrupt, T> {
-    let mut work = pin!(work);
     loop {
         match next(attendant, work.as_mut()).await {
             Either::Left(done) => return ControlFlow::Continue(done),
@@ -83,10 +82,9 @@ pub(super) async fn attending<T, A: Attendant>(
 pub(super) async fn halting<T, A: Attendant>(
     attendant: &mut A,
     journal: &mut Journal,
-    work: impl Future<Output = T>,
+    mut work: Pin<&mut impl Future<Output = T>>,
     halt: impl Fn(),
 ) -> T {
-    let mut work = pin!(work);
     loop {
         match next(attendant, work.as_mut()).await {
             Either::Left(done) => return done,

@@ -4,6 +4,7 @@ mod attend;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::pin::pin;
 use std::time::Duration;
 
 use tracing::{Instrument as _, info_span};
@@ -45,7 +46,8 @@ pub struct Survey {
 /// The whole story of one tick.
 #[derive(Debug)]
 pub struct TickRecord {
-    pub survey: Survey,
+    /// It is large, and handed from one to the next several times.
+    pub survey: Box<Survey>,
     pub calls: Vec<Call>,
     pub outcomes: Vec<Outcome>,
     /// What changed, in order.
@@ -61,7 +63,7 @@ pub async fn survey(
     journal: &mut Journal,
 ) -> Result<Survey, StoreFault> {
     Ok(match look(ports, policy, journal, &mut Unattended).await? {
-        ControlFlow::Continue(survey) => survey,
+        ControlFlow::Continue(survey) => *survey,
         ControlFlow::Break(never) => match never {},
     })
 }
@@ -93,7 +95,7 @@ pub async fn attended<A: Attendant>(
         ControlFlow::Continue(survey) => survey,
         ControlFlow::Break(interrupt) => return Ok(ControlFlow::Break(interrupt)),
     };
-    let Survey { roster, decisions, plan, .. } = &survey;
+    let Survey { roster, decisions, plan, .. } = &*survey;
     let mut concerns = concerns(journal, policy, roster, decisions, plan);
     concerns.extend_from_slice(standing);
     let findings = Findings {
@@ -109,7 +111,7 @@ pub async fn attended<A: Attendant>(
     let acting = info_span!("act", calls = i64::from(count(intent.calls())));
     let halt = Halt::default();
     let acting = act(ports, &intent, &halt).instrument(acting);
-    let outcomes = halting(attendant, journal, acting, || halt.now()).await;
+    let outcomes = halting(attendant, journal, pin!(acting), || halt.now()).await;
     let clocks = Clocks::new(ports.clock.now(), ports.cloud.clock_ahead());
     let recording = info_span!("record", what = "outcome");
     let came_of_it = recording.in_scope(|| conclude(journal, &intent, &outcomes, clocks))?;
@@ -126,7 +128,7 @@ async fn fresh<A: Attendant>(
     policy: &Policy,
     journal: &mut Journal,
     attendant: &mut A,
-) -> Result<ControlFlow<A::Interrupt, Survey>, StoreFault> {
+) -> Result<ControlFlow<A::Interrupt, Box<Survey>>, StoreFault> {
     let looked = look(ports, policy, journal, attendant).await?;
     match looked {
         ControlFlow::Continue(survey)
@@ -143,23 +145,23 @@ async fn look<A: Attendant>(
     policy: &Policy,
     journal: &mut Journal,
     attendant: &mut A,
-) -> Result<ControlFlow<A::Interrupt, Survey>, StoreFault> {
+) -> Result<ControlFlow<A::Interrupt, Box<Survey>>, StoreFault> {
     let now = ports.clock.now();
     journal.refresh(now)?;
     let questions = Questions::of(policy, journal.ledger(), now);
     let looking = observe(ports, questions).instrument(info_span!("observe"));
-    let seen = match attending(attendant, journal, looking).await {
+    let seen = match attending(attendant, journal, pin!(looking)).await {
         ControlFlow::Continue(seen) => seen,
         ControlFlow::Break(interrupt) => return Ok(ControlFlow::Break(interrupt)),
     };
     // An order that could not be written leaves the picture in memory unsure.
-    journal.refresh(now)?;
+    journal.make_sure(now)?;
     // One span for all that is pure: none of it asks anybody, so none of it is waited for.
     Ok(ControlFlow::Continue(info_span!("decide").in_scope(|| consider(policy, journal, seen))))
 }
 
 /// What is true by this picture, how many there should be, and exactly which.
-fn consider(policy: &Policy, journal: &mut Journal, seen: Observation) -> Survey {
+fn consider(policy: &Policy, journal: &mut Journal, seen: Observation) -> Box<Survey> {
     let noted = roster::note(policy, journal.ledger(), &seen);
     journal.take_in(&noted);
     let roster = roster::derive(policy, journal.ledger(), &seen);
@@ -168,7 +170,7 @@ fn consider(policy: &Policy, journal: &mut Journal, seen: Observation) -> Survey
     let violations = audit::audit(policy, &roster, &decisions, &plan);
     debug_assert!(violations.is_empty(), "a plan broke a rule: {violations:?}");
     audit::enforce(&mut plan, &violations);
-    Survey { seen, noted, roster, decisions, plan }
+    Box::new(Survey { seen, noted, roster, decisions, plan })
 }
 
 /// The next tick comes after `tick` at the latest, earlier where something is known to change.

@@ -239,7 +239,7 @@ impl Backtest<'_> {
 /// foresaw. Here it is foreseen: while every server serves, the next thing to happen is a reading or
 /// the time that the decision names; while one boots or ends, the tick after the world's next event.
 fn next_look(simulation: &Simulation, fleet: &FleetName, record: &TickRecord) -> Timestamp {
-    let Survey { roster, decisions, seen, .. } = &record.survey;
+    let Survey { roster, decisions, seen, .. } = &*record.survey;
     let (Some(view), Some(decision), Some(fleet)) =
         (roster.fleets.get(fleet), decisions.get(fleet), simulation.policy.fleets.get(fleet))
     else {
