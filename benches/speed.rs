@@ -11,7 +11,7 @@ use tidegate::filter::{Filter, SightedServer, SightedState, Sighting};
 use tidegate::model::fleet::FleetName;
 use tidegate::model::instance::InstanceId;
 use tidegate::model::reading::{Depth, Reading, Work};
-use tidegate::model::roster::{FleetView, Roster};
+use tidegate::model::roster::Roster;
 use tidegate::model::time::Timestamp;
 use tidegate::plan::plan;
 use tidegate::policy::{self, Policy};
@@ -144,7 +144,8 @@ fn a_thousand_fleets_decided_and_planned(bencher: Bencher<'_, '_>) {
     let store = Arc::new(MemoryStore::default());
     let mut world =
         Simulation::new(policy.clone(), Settings::default(), loads, store, start).unwrap();
-    let serving = |roster: &Roster| roster.fleets.values().map(FleetView::in_service).sum::<u32>();
+    let serving =
+        |roster: &Roster| roster.fleets.values().map(|view| view.in_service()).sum::<u32>();
     let roster = loop {
         let record = runtime.block_on(world.tick()).unwrap();
         if serving(&record.survey.roster) == 10_000 {

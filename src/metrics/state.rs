@@ -113,7 +113,7 @@ impl State {
             }
         }
         let all = roster.fleets.values().chain(roster.unmanaged.values());
-        let alive = all.map(FleetView::alive).fold(0, Capacity::saturating_add);
+        let alive = all.map(|view| view.alive()).fold(0, Capacity::saturating_add);
         self.alive.get_or_create(&Labels::new()).set(i64::from(alive));
         if let Some(limit) = done.policy.limits.instances {
             self.limit.get_or_create(&Labels::new()).set(i64::from(limit));

@@ -23,11 +23,11 @@ use super::time::{self, Clocks, Timestamp};
 #[derive(Debug, Clone)]
 pub struct Roster {
     pub now: Timestamp,
-    /// The fleets of the policy.
-    pub fleets: BTreeMap<FleetName, FleetView>,
+    /// The fleets of the policy. Boxed, as a map has room for eleven of its values from the first on.
+    pub fleets: BTreeMap<FleetName, Box<FleetView>>,
     /// Fleets that have servers and are not in the policy: watched and reported, never changed but
     /// by `tidegate retire`.
-    pub unmanaged: BTreeMap<FleetName, FleetView>,
+    pub unmanaged: BTreeMap<FleetName, Box<FleetView>>,
     /// Instances that carry our tag and cannot be proven ours.
     pub strangers: BTreeMap<InstanceId, Stranger>,
     /// Why nothing may be changed anywhere: EC2 could not be listed, or the list is implausible.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use crate::model::capacity::{Capacity, count};
 use crate::model::plan::Limit;
-use crate::model::roster::{FleetView, Roster};
+use crate::model::roster::Roster;
 use crate::model::time::{self, Timestamp};
 use crate::policy::{Policy, Rate};
 
@@ -49,7 +49,7 @@ impl Budget {
         let views = roster.fleets.values().chain(roster.unmanaged.values());
         Self {
             instances: policy.limits.instances,
-            alive: views.map(FleetView::alive).fold(0, Capacity::saturating_add),
+            alive: views.map(|view| view.alive()).fold(0, Capacity::saturating_add),
             launches_left: LAUNCHES_PER_TICK,
             launches: Brake::new(policy.limits.launch, &roster.recent_launches),
             retirements: Brake::new(policy.limits.terminate, &roster.recent_retirements),

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::balancer::{Balancer, Membership};
-use crate::model::capacity::{Capacity, count, half_floor};
+use crate::model::capacity::{Capacity, half_floor};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::fleet::FleetName;
 use crate::model::instance::{Instance, InstanceId};
@@ -96,7 +96,12 @@ struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    fn view(&self, fleet: Option<&FleetPolicy>, name: &FleetName, records: &OfFleet) -> FleetView {
+    fn view(
+        &self,
+        fleet: Option<&FleetPolicy>,
+        name: &FleetName,
+        records: &OfFleet,
+    ) -> Box<FleetView> {
         let now = self.seen.now;
         let memory = self.ledger.fleets.get(name).cloned().unwrap_or_default();
         let balancer = balancer_view(fleet, &memory, records.has_open(), self.seen);
@@ -118,32 +123,32 @@ impl Desk<'_> {
             let started = server.record.launched_at.unwrap_or(server.record.planned_at);
             (started, server.record.token.clone())
         });
-        let active = |key: OverrideKey| {
-            self.ledger.overrides.get(&key).filter(|entry| entry.until > now).cloned()
+        let ordered = &self.ledger.overrides;
+        let active = |key: fn(FleetName) -> OverrideKey| {
+            // Hardly ever is anything ordered, and a key is not made for nothing.
+            let entry = (!ordered.is_empty()).then(|| ordered.get(&key(name.clone())))?;
+            entry.filter(|entry| entry.until > now).cloned()
         };
         let mut cold = breaker::cold_pools(records, now);
         cold.extend(self.account.clone());
-        FleetView {
+        Box::new(FleetView {
             name: name.clone(),
             breaker: breaker::breaker(records, now),
             cold,
             failing: breaker::failing(records, self.unanswered, now),
-            hold: active(OverrideKey::Hold(name.clone())),
-            pause: active(OverrideKey::Pause(name.clone())),
-            extra: active(OverrideKey::Launch(name.clone())),
-            retire: active(OverrideKey::Retire(name.clone())),
-            edited_from: memory
-                .target
-                .filter(|_| active(OverrideKey::Approve(name.clone())).is_none())
-                .filter(|_| {
-                    memory.decided_by.as_ref().is_some_and(|by| **by != *self.policy.digest)
-                }),
+            hold: active(OverrideKey::Hold),
+            pause: active(OverrideKey::Pause),
+            extra: active(OverrideKey::Launch),
+            retire: active(OverrideKey::Retire),
+            edited_from: memory.target.filter(|_| active(OverrideKey::Approve).is_none()).filter(
+                |_| memory.decided_by.as_ref().is_some_and(|by| **by != *self.policy.digest),
+            ),
             renamed_from: None,
             others: self.others(&balancer),
             servers,
             memory,
             balancer,
-        }
+        })
     }
 
     /// Who else is in a balancer.
@@ -217,9 +222,11 @@ fn blindness(ledger: &Ledger, seen: &Observation) -> Option<Blind> {
         let asked = record.retirement.as_ref().is_some_and(|r| r.terminate_asks > 0);
         !asked && time::since(seen.now, record.planned_at) >= VANISHED_AFTER
     });
-    let ids: Vec<&InstanceId> = settled.filter_map(ServerRecord::instance).collect();
-    let expected = count(&ids);
-    let absent = count(ids.iter().filter(|id| !listed.contains_key(*id)));
+    let (mut expected, mut absent): (Capacity, Capacity) = (0, 0);
+    for id in settled.filter_map(ServerRecord::instance) {
+        expected = expected.saturating_add(1);
+        absent = absent.saturating_add(Capacity::from(!listed.contains_key(id)));
+    }
     let tolerated = expected.checked_div(5).unwrap_or(0).max(1);
     (absent > tolerated).then_some(Blind::Implausible { absent, expected })
 }
@@ -327,8 +334,8 @@ fn within(
 
 /// Looks at all fleets at once: where every fleet has one server, none can be compared with another
 /// of its own.
-fn sick_everywhere(fleets: &BTreeMap<FleetName, FleetView>) -> Option<(Capacity, Capacity)> {
-    let counted: Vec<_> = fleets.values().map(FleetView::sick_of).collect();
+fn sick_everywhere(fleets: &BTreeMap<FleetName, Box<FleetView>>) -> Option<(Capacity, Capacity)> {
+    let counted: Vec<_> = fleets.values().map(|view| view.sick_of()).collect();
     let sum = |sum: Capacity, n: &Capacity| sum.saturating_add(*n);
     let sick = counted.iter().map(|(sick, _)| sick).fold(0, sum);
     let of = counted.iter().map(|(_, of)| of).fold(0, sum);

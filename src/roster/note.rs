@@ -75,24 +75,24 @@ pub fn note(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Change>
 /// What fleets remember, each changed once however much there is to note.
 struct Memories<'a> {
     ledger: &'a Ledger,
-    changed: BTreeMap<FleetName, FleetMemory>,
+    changed: BTreeMap<FleetName, Box<FleetMemory>>,
 }
 
 impl Memories<'_> {
     fn known(&self, fleet: &FleetName) -> Option<&FleetMemory> {
-        self.changed.get(fleet).or_else(|| self.ledger.fleets.get(fleet))
+        self.changed.get(fleet).map(Box::as_ref).or_else(|| self.ledger.fleets.get(fleet))
     }
 
     fn change(&mut self, fleet: &FleetName) -> &mut FleetMemory {
-        let known = || self.ledger.fleets.get(fleet).cloned().unwrap_or_default();
+        let known = || Box::new(self.ledger.fleets.get(fleet).cloned().unwrap_or_default());
         self.changed.entry(fleet.clone()).or_insert_with(known)
     }
 
     fn changes(self) -> impl Iterator<Item = Change> {
-        self.changed.into_iter().map(|(name, memory)| {
+        self.changed.into_iter().map(|(name, mut memory)| {
             // Readings have a change of their own; held here too, they would have to be copied.
-            let memory = FleetMemory { readings: Arc::default(), ..memory };
-            Change::Fleet(name, Box::new(memory))
+            memory.readings = Arc::default();
+            Change::Fleet(name, memory)
         })
     }
 }
@@ -343,9 +343,9 @@ fn how_it_ended(record: &ServerRecord, instance: &Instance) -> GoneHow {
 
 /// The balancer that each fleet's servers are in.
 fn in_use(policy: &Policy, ledger: &Ledger, seen: &Observation) -> BTreeMap<FleetName, Balancer> {
-    let names = policy.fleets.keys().chain(ledger.fleets.keys());
+    let left = ledger.fleets.keys().filter(|name| !policy.fleets.contains_key(*name));
     let mut in_use = BTreeMap::new();
-    for name in names {
+    for name in policy.fleets.keys().chain(left) {
         let memory = ledger.fleets.get(name);
         let held = memory.and_then(|memory| memory.balancer.as_ref()).map(|(held, _)| held);
         let open = ledger.servers.has_open(name);

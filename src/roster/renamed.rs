@@ -16,7 +16,7 @@ use crate::policy::FleetPolicy;
 pub(super) fn renamed_from(
     fleet: &FleetPolicy,
     view: &FleetView,
-    unmanaged: &BTreeMap<FleetName, FleetView>,
+    unmanaged: &BTreeMap<FleetName, Box<FleetView>>,
     ledger: &Ledger,
     now: Timestamp,
 ) -> Option<(FleetName, Capacity)> {

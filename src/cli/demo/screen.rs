@@ -75,7 +75,7 @@ impl Screen {
         let survey = &record.survey;
         for (name, view) in &survey.roster.fleets {
             let decision = survey.decisions.get(name).cloned();
-            self.fleets.insert(name.clone(), Seen { view: view.clone(), decision });
+            self.fleets.insert(name.clone(), Seen { view: (**view).clone(), decision });
         }
         let state = simulation.front.state();
         let waiting = state.queues.values().map(|queue| queue.depth().waiting).max().unwrap_or(0);

@@ -166,7 +166,7 @@ impl Backtest<'_> {
                 simulation.front.state().pin(fleet.clone(), waiting);
             }
             let record = simulation.tick().await?;
-            let view = record.survey.roster.fleets.get(fleet);
+            let view = record.survey.roster.fleets.get(fleet).map(Box::as_ref);
             let reading = view.and_then(|view| view.memory.last_reading());
             if let Some(depth) = reading.filter(|at| at.at == now && now <= last)
                 && let Ok(depth) = &depth.depth
