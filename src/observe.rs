@@ -89,7 +89,9 @@ async fn sought(
     listed: Vec<Instance>,
 ) -> Result<BTreeMap<InstanceId, Instance>, Fault> {
     let by_id = |instance: Instance| (instance.id.clone(), instance);
-    let mut found: BTreeMap<_, _> = listed.into_iter().map(by_id).collect();
+    // Not collected: that sorts first, and a list is mostly in order.
+    let mut found = BTreeMap::new();
+    found.extend(listed.into_iter().map(by_id));
     let ids = ours.iter().filter_map(|record| record.instance());
     let missing: Vec<InstanceId> = ids.filter(|id| !found.contains_key(*id)).cloned().collect();
     if !missing.is_empty() {

@@ -41,6 +41,9 @@ struct Proposal {
 
 impl Proposal {
     fn new(capacity: Capacity, reason: Reason) -> Self {
+        // Hardly any decision has more reasons.
+        let mut because = Vec::with_capacity(3);
+        because.push(reason);
         Self {
             capacity,
             bounded: true,
@@ -48,7 +51,7 @@ impl Proposal {
             promised: capacity,
             extra: None,
             take_back: 0,
-            because: vec![reason],
+            because,
             steps_on: None,
             next_look: None,
         }
@@ -81,14 +84,15 @@ fn each(
     roster: &Roster,
     decide: impl Fn(&FleetPolicy, &FleetView) -> Result<Decision, String>,
 ) -> BTreeMap<FleetName, Decision> {
-    let views = roster.fleets.iter();
-    views
-        .filter_map(|(name, view)| {
-            let fleet = policy.fleets.get(name)?;
-            let decided = decide(fleet, view);
-            Some((name.clone(), decided.unwrap_or_else(|why| frozen(fleet, view, why))))
-        })
-        .collect()
+    let decided = roster.fleets.iter().filter_map(|(name, view)| {
+        let fleet = policy.fleets.get(name)?;
+        let decided = decide(fleet, view);
+        Some((name.clone(), decided.unwrap_or_else(|why| frozen(fleet, view, why))))
+    });
+    // Not collected: that sorts first, and they are in order.
+    let mut decisions = BTreeMap::new();
+    decisions.extend(decided);
+    decisions
 }
 
 /// The fleet stays as it is.
