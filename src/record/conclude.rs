@@ -32,9 +32,8 @@ pub fn conclude(
         }
     }
     journal.failing = failing;
-    let events = events_of(&changes);
     journal.commit(&changes)?;
-    Ok(events)
+    Ok(events_of(changes))
 }
 
 /// The call's name, the same at every repeat.

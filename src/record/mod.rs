@@ -16,7 +16,7 @@ use crate::model::decision::Decision;
 use crate::model::fleet::FleetName;
 use crate::model::instance::InstanceId;
 use crate::model::launch::{LaunchRequest, Token};
-use crate::model::ledger::{Change, Event, FleetMemory, OverrideKey};
+use crate::model::ledger::{Change, Event, OverrideKey};
 use crate::model::plan::{OutOfService, Plan};
 use crate::model::roster::Roster;
 use crate::model::time::Timestamp;
@@ -95,9 +95,8 @@ pub fn intend(journal: &mut Journal, findings: Findings<'_>) -> Result<Intent, S
     let now = findings.roster.now;
     let mut changes = findings.noted;
     let noted = changes.len();
-    let nothing = FleetMemory::default();
     for decision in findings.decisions.values() {
-        let known = journal.ledger().fleets.get(&decision.fleet).unwrap_or(&nothing);
+        let known = journal.ledger().fleets.get(&decision.fleet);
         let approve = OverrideKey::Approve(decision.fleet.clone());
         let approved = journal.ledger().overrides.contains_key(&approve);
         let (policy, plan) = (findings.policy, findings.plan);
@@ -112,14 +111,13 @@ pub fn intend(journal: &mut Journal, findings: Findings<'_>) -> Result<Intent, S
     changes.extend(taken);
     changes.extend(lapsed(journal, now));
     changes.extend(problems::diff(&journal.ledger().problems, findings.concerns, now));
-    let events = events_of(&changes);
     journal.commit_noted(&changes, noted)?;
-    Ok(Intent { calls, events })
+    Ok(Intent { calls, events: events_of(changes) })
 }
 
-pub(crate) fn events_of(changes: &[Change]) -> Vec<Event> {
-    let events = changes.iter().filter_map(|change| match change {
-        Change::Event(event) => Some(event.clone()),
+pub(crate) fn events_of(changes: Vec<Change>) -> Vec<Event> {
+    let events = changes.into_iter().filter_map(|change| match change {
+        Change::Event(event) => Some(event),
         Change::Server(_)
         | Change::Fleet(..)
         | Change::Reading(..)

@@ -15,8 +15,8 @@ use crate::policy::{Mode, Policy};
 pub(super) struct News<'a> {
     pub policy: &'a Policy,
     pub plan: &'a Plan,
-    /// The fleet's memory before this decision.
-    pub known: &'a FleetMemory,
+    /// The fleet's memory before this decision; `None`: there is none yet.
+    pub known: Option<&'a FleetMemory>,
     /// Somebody approved of what the edited policy does to the fleet.
     pub approved: bool,
     pub now: Timestamp,
@@ -33,12 +33,12 @@ impl News<'_> {
             // A server was lost: that it is replaced, and why, is news each time.
             marks.insert("short".to_owned());
         }
-        let mut memory = self.known.clone();
+        let mut memory = self.known.cloned().unwrap_or_default();
         let held_still = |rule| matches!(rule, "frozen" | "paused");
         let rules = || decision.because.iter().map(Reason::rule);
         let mut changes = Vec::new();
         if !rules().any(held_still) {
-            memory.stepped_at_reading = decision.steps_on.or(self.known.stepped_at_reading);
+            memory.stepped_at_reading = decision.steps_on.or(memory.stepped_at_reading);
             // What was decided before an edit stands until somebody approves of less.
             if !decision.because.iter().any(Reason::awaits_approval) {
                 memory.target = Some(decision.target);
@@ -70,7 +70,7 @@ impl News<'_> {
                 }));
             }
         }
-        if memory != *self.known {
+        if self.known != Some(&memory) {
             changes.push(Change::Fleet(decision.fleet.clone(), Box::new(memory)));
         }
         changes
