@@ -73,7 +73,7 @@ impl State {
 
     fn work(&mut self, until: Timestamp) {
         for (fleet, queue) in &mut self.queues {
-            queue.advance(until, &self.world.serving(fleet));
+            queue.advance(until, self.world.serving(fleet));
         }
     }
 

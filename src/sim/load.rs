@@ -150,10 +150,14 @@ impl Queue {
 
     /// Lets time pass with these servers at work. A server that is not named any more has ended,
     /// and its jobs wait again.
-    pub fn advance(&mut self, to: Timestamp, servers: &[InstanceId]) {
+    pub fn advance<'a>(
+        &mut self,
+        to: Timestamp,
+        servers: impl Iterator<Item = &'a InstanceId> + Clone + 'a,
+    ) {
         // Seldom does one come or go.
-        if !self.running.keys().eq(servers) {
-            self.change(servers);
+        if !self.running.keys().eq(servers.clone()) {
+            self.change(servers.collect());
         }
         loop {
             self.assign();
@@ -180,10 +184,9 @@ impl Queue {
     }
 
     /// From now on these servers are at work.
-    fn change(&mut self, servers: &[InstanceId]) {
-        let named: BTreeSet<&InstanceId> = servers.iter().collect();
+    fn change(&mut self, servers: BTreeSet<&InstanceId>) {
         let gone: Vec<InstanceId> =
-            self.running.keys().filter(|id| !named.contains(id)).cloned().collect();
+            self.running.keys().filter(|id| !servers.contains(id)).cloned().collect();
         for id in gone {
             for (ends, job) in self.running.remove(&id).unwrap_or_default() {
                 if ends > self.now {

@@ -384,13 +384,11 @@ impl World {
         serves && !self.looks_sick()
     }
 
-    /// The instances that serve, of one fleet.
-    pub fn serving(&self, fleet: &FleetName) -> Vec<InstanceId> {
-        let serving = self
-            .machines
-            .values()
-            .filter(|machine| machine.serves(self.now) && machine.fleet() == Some(fleet));
-        serving.map(|machine| machine.id.clone()).collect()
+    /// The instances that serve, of one fleet, in order of their ids.
+    pub fn serving(&self, fleet: &FleetName) -> impl Iterator<Item = &InstanceId> + Clone {
+        let serves =
+            |machine: &&Machine| machine.serves(self.now) && machine.fleet() == Some(fleet);
+        self.machines.values().filter(serves).map(|machine| &machine.id)
     }
 
     /// Registers an instance with a balancer, which may not have heard of it yet.
