@@ -101,7 +101,7 @@ pub fn intend(journal: &mut Journal, findings: Findings<'_>) -> Result<Intent, S
         let approved = journal.ledger().overrides.contains_key(&approve);
         let (policy, plan) = (findings.policy, findings.plan);
         let news = remember::News { policy, plan, known, approved, now };
-        changes.extend(news.remember(decision));
+        news.remember(decision, &mut changes);
     }
     let mut taking = steps::Taking::new(journal.ledger(), &findings.policy.zone, now);
     for step in &findings.plan.steps {

@@ -23,7 +23,7 @@ pub(super) struct News<'a> {
 }
 
 impl News<'_> {
-    pub(super) fn remember(&self, decision: &Decision) -> Vec<Change> {
+    pub(super) fn remember(&self, decision: &Decision, changes: &mut Vec<Change>) {
         let would = withheld(self.plan, &decision.fleet);
         let mut marks = decision.marks();
         if !would.is_empty() {
@@ -36,7 +36,6 @@ impl News<'_> {
         let mut memory = self.known.cloned().unwrap_or_default();
         let held_still = |rule| matches!(rule, "frozen" | "paused");
         let rules = || decision.because.iter().map(Reason::rule);
-        let mut changes = Vec::new();
         if !rules().any(held_still) {
             memory.stepped_at_reading = decision.steps_on.or(memory.stepped_at_reading);
             // What was decided before an edit stands until somebody approves of less.
@@ -73,7 +72,6 @@ impl News<'_> {
         if self.known != Some(&memory) {
             changes.push(Change::Fleet(decision.fleet.clone(), Box::new(memory)));
         }
-        changes
     }
 
     /// From now on this policy's decisions stand; an approval of it has done its part.
