@@ -195,6 +195,10 @@ mod tests {
             self.front.account().await
         }
 
+        async fn instances_named(&self, ids: &[InstanceId]) -> Result<Vec<Instance>, Fault> {
+            self.front.instances_named(ids).await
+        }
+
         async fn instances_by_id(&self, ids: &[InstanceId]) -> Result<Vec<Instance>, Fault> {
             self.front.instances_by_id(ids).await
         }

@@ -14,7 +14,7 @@ use crate::model::fault::{Fault, FaultKind};
 use crate::model::fleet::FleetName;
 use crate::model::instance::{Instance, InstanceId, Lifecycle};
 use crate::model::ledger::Ledger;
-use crate::model::observation::Observation;
+use crate::model::observation::{Gap, Observation};
 use crate::model::reading::{Health, Reading};
 use crate::model::server::ServerRecord;
 use crate::model::time::Timestamp;
@@ -32,13 +32,17 @@ pub struct Questions<'a> {
     ours: Vec<Arc<ServerRecord>>,
     balancers: BTreeSet<Balancer>,
     queues: Vec<QueueQuery>,
+    /// Whether a list that was whole has been held against the journal: it knows all that there is.
+    known: bool,
     now: Timestamp,
 }
 
 impl<'a> Questions<'a> {
-    pub fn of(policy: &'a Policy, ledger: &Ledger, now: Timestamp) -> Self {
+    /// `known`: see the field.
+    pub fn of(policy: &'a Policy, ledger: &Ledger, known: bool, now: Timestamp) -> Self {
         let ours = ledger.servers.by_fleet().flat_map(|(_, records)| records.open_shared());
         Self {
+            known,
             policy,
             place: ledger.account.clone(),
             ours: ours.cloned().collect(),
@@ -51,26 +55,32 @@ impl<'a> Questions<'a> {
 
 /// One picture of the world.
 pub async fn observe(ports: &Ports, questions: Questions<'_>) -> Observation {
-    let Questions { policy, place, ours, balancers, queues, now } = questions;
+    let Questions { policy, place, ours, balancers, queues, known, now } = questions;
     let (account, listed, balancers, readings) = tokio::join!(
         ports.cloud.account(),
         ports.cloud.instances(&policy.install).instrument(info_span!("instances")),
         members(ports, balancers),
         depths(ports, queues, now),
     );
-    let instances = match listed {
-        Ok(listed) => match (&place, &account) {
-            (Some(ours), Some(theirs)) if ours != theirs => Err(elsewhere(ours, theirs)),
-            (_, _) => sought(ports, &ours, listed).await,
-        },
-        Err(fault) => Err(fault),
+    let listed = match (listed, &place, &account) {
+        (_, Some(ours), Some(theirs)) if ours != theirs => Err(elsewhere(ours, theirs)),
+        (Ok(listed), ..) => sought(ports, &ours, listed).await.map(|found| (found, None)),
+        // Of a zone that is disturbed EC2 shows nothing, and then no list of all zones either.
+        (Err(fault), ..) if known && fault.kind == FaultKind::Ambiguous => {
+            piecewise(ports, &ours, fault).await
+        }
+        (Err(fault), ..) => Err(fault),
+    };
+    let (instances, gap) = match listed {
+        Ok((listed, gap)) => (Ok(listed), gap),
+        Err(fault) => (Err(fault), None),
     };
     let health = match &instances {
         Ok(listed) => health(ports, policy, &ours, listed, now).await,
         Err(_) => BTreeMap::new(),
     };
     let clock_ahead = ports.cloud.clock_ahead();
-    Observation { now, clock_ahead, account, instances, balancers, health, readings }
+    Observation { now, clock_ahead, account, instances, gap, balancers, health, readings }
 }
 
 /// The servers of another place are a list of something else, and ours are not in it.
@@ -98,6 +108,43 @@ async fn sought(
         found.extend(ports.cloud.instances_by_id(&missing).await?.into_iter().map(by_id));
     }
     Ok(found)
+}
+
+/// Our servers by their ids, subnet by subnet; a fault where none of them answers. AWS: "If you specify
+/// only instance IDs that are in an unaffected Availability Zone, the call works normally"
+/// (DescribeInstances).
+async fn piecewise(
+    ports: &Ports,
+    ours: &[Arc<ServerRecord>],
+    fault: Fault,
+) -> Result<(BTreeMap<InstanceId, Instance>, Option<Gap>), Fault> {
+    let mut by_subnet: BTreeMap<Option<Arc<str>>, Vec<InstanceId>> = BTreeMap::new();
+    for record in ours {
+        let subnet = record.request.as_ref().and_then(|request| request.pool.subnet.clone());
+        by_subnet.entry(subnet).or_default().extend(record.instance().cloned());
+    }
+    by_subnet.retain(|_, ids| !ids.is_empty());
+    let asked = by_subnet.iter().map(async |(subnet, ids)| {
+        let asking = info_span!("instances", subnet = subnet.as_deref().unwrap_or_default());
+        (subnet, ports.cloud.instances_named(ids).instrument(asking).await)
+    });
+    let (mut found, mut silent, mut answered) = (BTreeMap::new(), BTreeSet::new(), false);
+    for (subnet, answer) in join_all(asked).await {
+        match answer {
+            Ok(shown) => {
+                answered = true;
+                found.extend(shown.into_iter().map(|row| (row.id.clone(), row)));
+            }
+            Err(_) => silent.extend(subnet.clone()),
+        }
+    }
+    if !answered {
+        return Err(fault);
+    }
+    let unseen =
+        ours.iter().filter(|record| record.instance().is_none_or(|id| !found.contains_key(id)));
+    let unseen = count(unseen);
+    Ok((found, Some(Gap { fault, silent, unseen })))
 }
 
 /// Each balancer once, however many fleets share it; also those that servers were registered with

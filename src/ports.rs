@@ -34,6 +34,10 @@ pub trait Cloud: Send + Sync {
     /// that should be in it.
     async fn instances_by_id(&self, ids: &[InstanceId]) -> Result<Vec<Instance>, Fault>;
 
+    /// Those of `ids` that EC2 knows, asked for by their ids alone: it answers for zones in good health
+    /// while it shows no list of all.
+    async fn instances_named(&self, ids: &[InstanceId]) -> Result<Vec<Instance>, Fault>;
+
     /// RunInstances with MinCount = MaxCount = 1, once: no retry inside. The same request may be
     /// sent again at any time.
     async fn launch(&self, request: &LaunchRequest) -> Result<Instance, Fault>;

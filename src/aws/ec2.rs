@@ -48,6 +48,14 @@ impl Cloud for Aws {
         Ok(found)
     }
 
+    async fn instances_named(&self, ids: &[InstanceId]) -> Result<Vec<Instance>, Fault> {
+        let mut found = Vec::new();
+        for ids in ids.chunks(FILTER_AT_MOST) {
+            self.named(ids.iter().map(InstanceId::as_str).collect(), &mut found).await?;
+        }
+        Ok(found)
+    }
+
     async fn launch(&self, request: &LaunchRequest) -> Result<Instance, Fault> {
         let answer = self
             .run_instances(request)
@@ -154,6 +162,29 @@ impl Aws {
             }
         }
         Err(Fault::new(FaultKind::Ambiguous, "EndlessList", "EC2's list of instances does not end"))
+    }
+
+    /// Asks for instances by their ids; without those that EC2 says it does not know, for which it
+    /// refuses all.
+    async fn named(&self, mut ids: Vec<&str>, found: &mut Vec<Instance>) -> Result<(), Fault> {
+        while !ids.is_empty() {
+            let names = ids.iter().map(|id| (*id).to_owned()).collect();
+            let asked = self.ec2.describe_instances().set_instance_ids(Some(names)).send().await;
+            let fault = match asked.map_err(|error| fault(&error)) {
+                Ok(page) => {
+                    let rows = page.reservations().iter().flat_map(types::Reservation::instances);
+                    found.extend(rows.filter_map(instance));
+                    return Ok(());
+                }
+                Err(fault) => fault,
+            };
+            let before = ids.len();
+            ids.retain(|id| !fault.message.contains(id));
+            if fault.kind != FaultKind::InstanceNotFound || ids.len() == before {
+                return Err(fault);
+            }
+        }
+        Ok(())
     }
 
     /// The request, the same bytes at every repeat.

@@ -14,7 +14,7 @@ use crate::admin::view::PlanView;
 use crate::aws::{self, Asked, Aws};
 use crate::model::fleet::Pool;
 use crate::model::launch::Token;
-use crate::model::roster::Blind;
+use crate::model::sight::Blind;
 use crate::model::time::Timestamp;
 use crate::plan::frozen_request;
 use crate::policy::Policy;

@@ -17,7 +17,8 @@ use crate::defect::contained;
 use crate::model::capacity::Capacity;
 use crate::model::decision::{Decision, Reason};
 use crate::model::fleet::FleetName;
-use crate::model::roster::{Blind, FleetView, Roster};
+use crate::model::roster::{FleetView, Roster};
+use crate::model::sight::Blind;
 use crate::model::time::Timestamp;
 use crate::policy::{FleetPolicy, Policy};
 

@@ -27,6 +27,13 @@ pub(super) fn settle(view: &FleetView, proposal: &mut Proposal) {
     let may_go = count(&eligible).min(certain);
     if proposal.may_release
         && may_go > 0
+        && let Some(doubt) = &view.doubt
+    {
+        proposal.may_release = false;
+        proposal.because.push(Reason::InDoubt { why: doubt.to_string() });
+    }
+    if proposal.may_release
+        && may_go > 0
         && let Some(Failing { why, until }) = view.failing.clone()
     {
         proposal.may_release = false;

@@ -63,6 +63,7 @@ impl Scene {
                 clock_ahead: None,
                 account: None,
                 instances: Ok(std::collections::BTreeMap::new()),
+                gap: None,
                 balancers: std::collections::BTreeMap::new(),
                 health: std::collections::BTreeMap::new(),
                 readings: std::collections::BTreeMap::new(),

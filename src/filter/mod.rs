@@ -165,6 +165,7 @@ impl Filter {
             pause: None,
             edited_from: None,
             renamed_from: None,
+            doubt: None,
             extra: None,
             retire: None,
             breaker: Breaker::Closed { failures: 0 },

@@ -21,6 +21,7 @@ pub mod season;
 pub mod server;
 pub mod servers;
 pub mod shadow;
+pub mod sight;
 pub mod time;
 pub mod volume;
 pub mod warning;

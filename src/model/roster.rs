@@ -18,6 +18,7 @@ use super::launch::Token;
 use super::ledger::{FleetMemory, Override};
 use super::reading::Recent;
 use super::server::ServerRecord;
+use super::sight::{Blind, Doubt};
 use super::time::{self, Clocks, Timestamp};
 
 #[derive(Debug, Clone)]
@@ -32,6 +33,8 @@ pub struct Roster {
     pub strangers: BTreeMap<InstanceId, Stranger>,
     /// Why nothing may be changed anywhere: EC2 could not be listed, or the list is implausible.
     pub blind: Option<Blind>,
+    /// Why nobody may be ended anywhere, while servers may be launched.
+    pub doubt: Option<Doubt>,
     /// By how much this host's clock is ahead of EC2's, if EC2 has said what time it is.
     pub clock_ahead: Option<SignedDuration>,
     /// More than half of all servers that are checked look sick, in more than one fleet: rather the
@@ -58,40 +61,6 @@ pub struct Leftover {
     pub balancer: Balancer,
     pub instance: InstanceId,
     pub token: Token,
-}
-
-/// Why the picture of EC2 cannot be trusted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Blind {
-    /// DescribeInstances failed.
-    Unlisted(Fault),
-    /// This host's clock is so far ahead of EC2's, or behind it.
-    WrongClock(SignedDuration),
-    /// Too many servers that should be there are not in the list.
-    Implausible { absent: Capacity, expected: Capacity },
-}
-
-/// An offset of clocks in words: `2m ahead of EC2's`.
-pub fn clock_text(ahead: SignedDuration) -> String {
-    let which = if ahead.is_negative() { "behind" } else { "ahead of" };
-    format!("the clock of this host is {} {which} EC2's", time::text(ahead.unsigned_abs()))
-}
-
-impl fmt::Display for Blind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unlisted(fault) => write!(f, "EC2 could not be listed: {fault}"),
-            Self::WrongClock(ahead) => write!(
-                f,
-                "{}, which AWS does not accept: set it by NTP (`timedatectl`)",
-                clock_text(*ahead)
-            ),
-            Self::Implausible { absent, expected } => write!(
-                f,
-                "EC2's list lacks {absent} of {expected} servers that should be in it, which is not believed within the hour"
-            ),
-        }
-    }
 }
 
 /// Why an instance with our tag is not ours.
@@ -131,6 +100,8 @@ pub struct FleetView {
     /// Every server that is not proven gone, oldest first.
     pub servers: Vec<Server>,
     pub memory: FleetMemory,
+    /// That of the roster.
+    pub doubt: Option<Doubt>,
     /// The balancer's state as a whole.
     pub balancer: BalancerView,
     pub hold: Option<Override>,

@@ -38,6 +38,7 @@ pub fn audit(
             None => vec!["steps for a fleet nobody knows".to_owned()],
             Some(view) => [
                 blind(roster),
+                in_doubt(roster, &steps),
                 paused(view, &steps),
                 frozen(view, &steps, decisions.get(name)),
                 known_servers(view, &steps),
@@ -75,6 +76,16 @@ pub fn enforce(plan: &mut Plan, violations: &[Violation]) {
 
 fn blind(roster: &Roster) -> Option<String> {
     roster.blind.as_ref().map(|why| format!("nothing may be done: {why}"))
+}
+
+/// By a picture that may be old, or has gaps, nobody is taken out or ended.
+fn in_doubt(roster: &Roster, steps: &[&Step]) -> Option<String> {
+    let ends = |step: &&Step| match step.act {
+        Act::Retire { .. } | Act::Deregister { .. } | Act::Terminate { .. } => true,
+        Act::Launch(_) | Act::Replay { .. } | Act::Register { .. } | Act::Reclaim { .. } => false,
+    };
+    let doubt = roster.doubt.as_ref().filter(|_| steps.iter().any(ends))?;
+    Some(format!("nobody may be ended: {doubt}"))
 }
 
 /// Where nothing could be decided, nothing is begun but what a person asked for.

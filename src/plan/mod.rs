@@ -38,6 +38,8 @@ pub fn plan(
     if roster.blind.is_some() {
         return plan;
     }
+    // By a picture in doubt fleets grow, and nobody is taken out or ended.
+    let sure = roster.doubt.is_none();
     let mut budget = Budget::new(policy, roster);
     for (name, view) in &roster.fleets {
         let (Some(fleet), Some(decision)) = (policy.fleets.get(name), decisions.get(name)) else {
@@ -49,17 +51,21 @@ pub fn plan(
         // A draft that fell over is gone, and what it took from the budget stays taken.
         let drafted = contained(|| {
             let mut draft = Draft::new(view, Some(fleet), roster.clocks());
-            draft.finish();
-            draft.clear_leftovers(roster);
-            retire::by_hand(&mut draft, budget, asked);
+            if sure {
+                draft.finish();
+                draft.clear_leftovers(roster);
+                retire::by_hand(&mut draft, budget, asked);
+            }
             if decision.is_frozen() {
                 draft.register();
                 return draft;
             }
-            retire::broken(&mut draft, budget, decision, roster.mostly_sick);
-            retire::surplus(&mut draft, budget, decision);
+            if sure {
+                retire::broken(&mut draft, budget, decision, roster.mostly_sick);
+                retire::surplus(&mut draft, budget, decision);
+                draft.unregister_stopped();
+            }
             draft.register();
-            draft.unregister_stopped();
             launch::reclaim(&mut draft, decision);
             launch::replay(&mut draft, decision);
             launch::launch(&mut draft, budget, policy, decision);
@@ -73,7 +79,7 @@ pub fn plan(
             }
         }
     }
-    for view in roster.unmanaged.values() {
+    for view in roster.unmanaged.values().filter(|_| sure) {
         // In the mode it had in the file, so that a retirement under way comes to its end.
         let acting = view.memory.acting.unwrap_or(policy.mode == Mode::Act);
         let mode = if acting { Mode::Act } else { Mode::Observe };

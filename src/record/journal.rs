@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::model::fault::Fault;
 use crate::model::history::InForce;
 use crate::model::ledger::{Change, Ledger};
+use crate::model::observation::Observation;
 use crate::model::time::Timestamp;
 use crate::policy::Policy;
 use crate::ports::{Store, StoreFault};
@@ -19,6 +20,8 @@ pub struct Journal {
     opened_at: Timestamp,
     /// Facts were taken in that are not on disk yet.
     ahead: bool,
+    /// A list of all that there is has been taken in since.
+    seen_all: bool,
     /// A write failed: nobody knows what is on disk until it is read.
     unsure: bool,
     /// Calls that failed at the last tick and are tried again: for the list of problems only.
@@ -28,8 +31,16 @@ pub struct Journal {
 impl Journal {
     pub fn open(store: Arc<dyn Store>, now: Timestamp) -> Result<Self, StoreFault> {
         let ledger = store.load(now)?;
-        let (ahead, unsure) = (false, false);
-        Ok(Self { store, ledger, opened_at: now, ahead, unsure, failing: BTreeMap::new() })
+        let (ahead, unsure, seen_all) = (false, false, false);
+        Ok(Self {
+            store,
+            ledger,
+            opened_at: now,
+            ahead,
+            unsure,
+            seen_all,
+            failing: BTreeMap::new(),
+        })
     }
 
     pub fn ledger(&self) -> &Ledger {
@@ -38,6 +49,12 @@ impl Journal {
 
     pub fn opened_at(&self) -> Timestamp {
         self.opened_at
+    }
+
+    /// Whether what EC2 has of ours was held against these books since they were opened. Until then they
+    /// may be an old copy, and lack servers that run.
+    pub fn has_seen_all(&self) -> bool {
+        self.seen_all
     }
 
     pub fn failing(&self) -> &BTreeMap<String, (crate::model::fleet::FleetName, Fault)> {
@@ -63,7 +80,8 @@ impl Journal {
 
     /// Takes facts into the picture ahead of their commit. Until [`Journal::commit_noted`] succeeds
     /// with the same changes the picture is ahead of the disk.
-    pub(crate) fn take_in(&mut self, changes: &[Change]) {
+    pub(crate) fn take_in(&mut self, changes: &[Change], seen: &Observation) {
+        self.seen_all |= seen.instances.is_ok() && seen.gap.is_none();
         if !changes.is_empty() {
             self.ahead = true;
             for change in changes {

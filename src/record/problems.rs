@@ -12,10 +12,9 @@ use crate::model::fleet::FleetName;
 use crate::model::instance::Attachment;
 use crate::model::ledger::{Change, Event, EventKind, OpenProblem};
 use crate::model::plan::{Limit, Plan};
-use crate::model::roster::{
-    BalancerView, Blind, Block, Breaker, FleetView, Phase, Roster, Server, clock_text,
-};
+use crate::model::roster::{BalancerView, Block, Breaker, FleetView, Phase, Roster, Server};
 use crate::model::server::LaunchState;
+use crate::model::sight::{Blind, clock_text};
 use crate::model::time::{self, Timestamp};
 use crate::policy::{FleetPolicy, Policy};
 
@@ -45,14 +44,7 @@ pub fn concerns(
     decisions: &BTreeMap<FleetName, Decision>,
     plan: &Plan,
 ) -> Vec<Concern> {
-    let mut found = Vec::new();
-    match &roster.blind {
-        Some(blind @ Blind::WrongClock(_)) => {
-            found.push(Concern::new("clock", None, blind.to_string()));
-        }
-        Some(blind) => found.push(Concern::new("ec2-list", None, blind.to_string())),
-        None => found.extend(clock(roster)),
-    }
+    let mut found = sight(roster);
     for (id, stranger) in &roster.strangers {
         let text = format!("{id} is left alone: {stranger}");
         found.push(Concern::new(format!("stranger:{id}"), None, text));
@@ -115,6 +107,20 @@ pub fn concerns(
         }
     }
     found
+}
+
+/// How well EC2 is seen.
+fn sight(roster: &Roster) -> Vec<Concern> {
+    let blind = match &roster.blind {
+        Some(blind @ Blind::WrongClock(_)) => Some(Concern::new("clock", None, blind.to_string())),
+        Some(blind) => Some(Concern::new("ec2-list", None, blind.to_string())),
+        None => clock(roster),
+    };
+    let doubt = roster.doubt.as_ref().map(|doubt| {
+        let text = format!("{doubt}: nobody is ended meanwhile, and servers are launched");
+        Concern::new("ec2-doubt", None, text)
+    });
+    blind.into_iter().chain(doubt).collect()
 }
 
 /// One problem, however many calls it refuses. A launch that it refused is asked again ever more

@@ -22,12 +22,13 @@ use crate::model::fleet::FleetName;
 use crate::model::instance::{Instance, InstanceId};
 use crate::model::launch::Token;
 use crate::model::ledger::{FleetMemory, Ledger, OverrideKey};
-use crate::model::observation::Observation;
+use crate::model::observation::{Gap, Observation};
 use crate::model::roster::{
-    BalancerView, Blind, Cold, FleetView, Leftover, Roster, Server, Stranger,
+    BalancerView, Cold, ColdScope, FleetView, Leftover, Roster, Server, Stranger,
 };
 use crate::model::server::{GoneHow, ServerRecord};
 use crate::model::servers::{self, OfFleet};
+use crate::model::sight::{Blind, Doubt};
 use crate::model::time::{self, Timestamp};
 use crate::policy::{FleetPolicy, Policy, QueuePolicy, Rate};
 
@@ -49,9 +50,10 @@ const CLOCK_WRONG: Duration = Duration::from_mins(5);
 /// Where everything stands, from a ledger that has taken in what [`note()`] found.
 pub fn derive(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Roster {
     let blind = blindness(ledger, seen);
+    let doubt = doubt(ledger, seen);
     let account = breaker::cold_account(ledger, seen.now);
     let unanswered = breaker::unanswered(ledger);
-    let desk = Desk { policy, ledger, seen, account, unanswered };
+    let desk = Desk { policy, ledger, seen, account, unanswered, doubt: doubt.as_ref() };
     let mut fleets = BTreeMap::new();
     let mut leftovers = Vec::new();
     for (name, fleet) in &policy.fleets {
@@ -79,6 +81,7 @@ pub fn derive(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Roster {
         recent_launches: recent_launches(policy, ledger, seen),
         recent_retirements: recent_retirements(policy, ledger, seen),
         blind,
+        doubt,
         clock_ahead: seen.clock_ahead,
         fleets,
         unmanaged,
@@ -91,6 +94,7 @@ struct Desk<'a> {
     ledger: &'a Ledger,
     seen: &'a Observation,
     account: Option<Cold>,
+    doubt: Option<&'a Doubt>,
     /// The latest launch that was asked for in vain.
     unanswered: Option<breaker::Failed<'a>>,
 }
@@ -131,6 +135,7 @@ impl Desk<'_> {
         };
         let mut cold = breaker::cold_pools(records, now);
         cold.extend(self.account.clone());
+        cold.extend(self.seen.gap.iter().flat_map(|gap| self.silent(gap)));
         Box::new(FleetView {
             name: name.clone(),
             breaker: breaker::breaker(records, now),
@@ -144,10 +149,22 @@ impl Desk<'_> {
                 |_| memory.decided_by.as_ref().is_some_and(|by| **by != *self.policy.digest),
             ),
             renamed_from: None,
+            doubt: self.doubt.cloned(),
             others: self.others(&balancer),
             servers,
             memory,
             balancer,
+        })
+    }
+
+    /// Where nothing is launched, since EC2 would not show it.
+    fn silent<'a>(&self, gap: &'a Gap) -> impl Iterator<Item = Cold> + use<'a> {
+        let until = time::after(self.seen.now, self.policy.tick);
+        let (fault, silent) = (&gap.fault, gap.silent.iter());
+        silent.map(move |subnet| Cold {
+            scope: ColdScope::Subnet(subnet.clone()),
+            until,
+            fault: fault.clone(),
         })
     }
 
@@ -217,6 +234,9 @@ fn blindness(ledger: &Ledger, seen: &Observation) -> Option<Blind> {
         Ok(listed) => listed,
         Err(fault) => return Some(Blind::Unlisted(fault.clone())),
     };
+    if seen.gap.is_some() {
+        return None;
+    }
     let settled = ledger.servers.open().filter(|record| {
         // One whose termination was asked may be gone from the list for good.
         let asked = record.retirement.as_ref().is_some_and(|r| r.terminate_asks > 0);
@@ -229,6 +249,31 @@ fn blindness(ledger: &Ledger, seen: &Observation) -> Option<Blind> {
     }
     let tolerated = expected.checked_div(5).unwrap_or(0).max(1);
     (absent > tolerated).then_some(Blind::Implausible { absent, expected })
+}
+
+/// How far behind EC2's lists may be: as long as an instance may be missing from one.
+const OLD_AT_MOST: Duration = VANISHED_AFTER;
+
+/// Why nobody may be ended by this picture.
+fn doubt(ledger: &Ledger, seen: &Observation) -> Option<Doubt> {
+    if let Some(gap) = &seen.gap {
+        return Some(Doubt::Partial(gap.clone()));
+    }
+    let ended = ledger.servers.since(time::before(seen.now, OLD_AT_MOST));
+    let listed = seen.instances.as_ref().ok()?;
+    let alive = |record: &&ServerRecord| {
+        let instance = record.instance().and_then(|id| listed.get(id));
+        instance.is_some_and(|instance| is_old_news(record, instance, seen.now))
+    };
+    ended.filter(|record| !record.is_open()).find(alive)?.instance().cloned().map(Doubt::Old)
+}
+
+/// EC2 shows as alive what it has said is terminated, a short while ago: no instance comes back from
+/// that, so it is the list that is old.
+fn is_old_news(record: &ServerRecord, instance: &Instance, now: Timestamp) -> bool {
+    let Some(gone) = &record.gone else { return false };
+    let by_its_word = matches!(gone.how, GoneHow::BehindOurBack(_));
+    by_its_word && instance.lifecycle.is_alive() && time::since(now, gone.at) < OLD_AT_MOST
 }
 
 /// Whether this install launched the instance: its tag and its client token both say so.

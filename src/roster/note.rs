@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Lesson, VANISHED_AFTER, balancer_of, blindness, has_our_tag, is_ours, learn};
+use super::{
+    Lesson, VANISHED_AFTER, balancer_of, blindness, has_our_tag, is_old_news, is_ours, learn,
+};
 use crate::model::balancer::{Balancer, Membership};
 use crate::model::capacity::count;
 use crate::model::fleet::FleetName;
@@ -130,7 +132,10 @@ impl Note<'_> {
         let now = self.seen.now;
         let mut noted = record.clone();
         let Some(instance) = instance else {
-            self.absent(&mut noted);
+            // Of a list with gaps nobody is missing.
+            if self.seen.gap.is_none() {
+                self.absent(&mut noted);
+            }
             return noted;
         };
         if !record.is_open() {
@@ -270,7 +275,8 @@ impl Note<'_> {
         alive.filter_map(|(instance, record)| {
             let record = (*record)?;
             let this = record.instance().is_none_or(|id| *id == instance.id);
-            let back = this && !record.is_open() && belongs(self.policy, record, instance);
+            let old = is_old_news(record, instance, self.seen.now);
+            let back = this && !record.is_open() && !old && belongs(self.policy, record, instance);
             back.then_some((record, Some(*instance)))
         })
     }

@@ -60,10 +60,14 @@ pub enum Trouble {
     /// For a quarter of each hour the queue endpoint says what it said at the beginning of it, or that
     /// nobody waits, or a thousand times too many, or counts from zero again.
     LyingQueue,
+    /// For twenty minutes of every three hours EC2 shows nothing of one subnet, and no list of all.
+    ZoneUnlisted,
+    /// For fifteen minutes of every two hours EC2's list is ten minutes old.
+    OldList,
 }
 
 impl Trouble {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::SlowBoot,
         Self::NoCapacity,
         Self::DeadQueue,
@@ -89,6 +93,8 @@ impl Trouble {
         Self::ConsoleDeregister,
         Self::DeadBalancer,
         Self::LyingQueue,
+        Self::ZoneUnlisted,
+        Self::OldList,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -118,6 +124,8 @@ impl Trouble {
             Self::ConsoleDeregister => "console-deregister",
             Self::DeadBalancer => "dead-balancer",
             Self::LyingQueue => "lying-queue",
+            Self::ZoneUnlisted => "zone-unlisted",
+            Self::OldList => "old-list",
         }
     }
 }

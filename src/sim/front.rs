@@ -179,6 +179,10 @@ impl Cloud for Front {
         self.state().world.instances_by_id(ids)
     }
 
+    async fn instances_named(&self, ids: &[InstanceId]) -> Result<Vec<Instance>, Fault> {
+        self.state().world.instances_named(ids)
+    }
+
     async fn launch(&self, request: &LaunchRequest) -> Result<Instance, Fault> {
         self.state().world.launch(request)
     }

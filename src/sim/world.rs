@@ -80,6 +80,8 @@ pub struct World {
     pub(super) scarce_type: Option<String>,
     /// The subnet of the first launch, which [`Trouble::ZoneOutage`] strikes.
     pub(super) weakest_subnet: Option<Arc<str>>,
+    /// A subnet of which EC2 shows nothing, as [`Trouble::ZoneUnlisted`] has it by spells.
+    pub silent_subnet: Option<Arc<str>>,
 }
 
 impl World {
@@ -107,6 +109,7 @@ impl World {
             account: Account { id: "123456789012".into(), region: "us-east-1".into() },
             scarce_type: None,
             weakest_subnet: None,
+            silent_subnet: None,
         }
     }
 

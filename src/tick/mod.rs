@@ -148,7 +148,7 @@ async fn look<A: Attendant>(
 ) -> Result<ControlFlow<A::Interrupt, Box<Survey>>, StoreFault> {
     let now = ports.clock.now();
     journal.refresh(now)?;
-    let questions = Questions::of(policy, journal.ledger(), now);
+    let questions = Questions::of(policy, journal.ledger(), journal.has_seen_all(), now);
     let looking = observe(ports, questions).instrument(info_span!("observe"));
     let seen = match attending(attendant, journal, pin!(looking)).await {
         ControlFlow::Continue(seen) => seen,
@@ -163,7 +163,7 @@ async fn look<A: Attendant>(
 /// What is true by this picture, how many there should be, and exactly which.
 fn consider(policy: &Policy, journal: &mut Journal, seen: Observation) -> Box<Survey> {
     let noted = roster::note(policy, journal.ledger(), &seen);
-    journal.take_in(&noted);
+    journal.take_in(&noted, &seen);
     let roster = roster::derive(policy, journal.ledger(), &seen);
     let decisions = decide::all(policy, &roster);
     let mut plan = plan(policy, &roster, &decisions, &journal.ledger().overrides);

@@ -227,6 +227,34 @@ fn a_fleet_taken_out_of_the_file_is_left_alone_until_it_is_retired() {
     assert!(cloud.members(&classic()).is_empty());
 }
 
+/// EC2 shows nothing of one zone, and so no list of all: the fleet grows in the other, and nobody is
+/// ended, not even by order.
+#[test]
+fn while_one_zone_is_disturbed_servers_are_launched_in_the_other() {
+    let cloud = Cloud::new(Troubles::new());
+    let mut daemon = Daemon::new(&cloud.endpoint, &cloud.policy("classic", (2, 5)));
+    daemon.start();
+    let two = daemon.wait_in_service("app", 2);
+    let silence = |subnet: Option<&str>| {
+        cloud.front.state().world.silent_subnet = subnet.map(Into::into);
+    };
+    silence(Some("subnet-0a1"));
+    daemon.wait_log("and says nothing of subnet-0a1; 1 servers are not seen");
+    daemon.order(&["hold", "app", "5", "--for", "1h", "launch day"]);
+    wait_for("three more", PATIENCE, || (cloud.alive("app").len() == 5).then_some(()));
+    let new = cloud.alive("app").into_iter().filter(|m| !two.contains(&m.id.to_string()));
+    let subnets: Vec<_> = new.map(|machine| machine.request.pool.subnet).collect();
+    assert_eq!(subnets, vec![Some("subnet-0b2".into()); 3]);
+    for id in &two {
+        daemon.order(&["terminate", id, "--reason", "it is old"]);
+    }
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(cloud.alive("app").len(), 5, "somebody was ended in the dark");
+    silence(None);
+    let old = |id: &str| cloud.alive("app").iter().any(|machine| machine.id.as_str() == id);
+    wait_for("the old two are gone", PATIENCE, || (!two.iter().any(|id| old(id))).then_some(()));
+}
+
 /// Somebody works with it: another goes in its place, and itself once what was attached is off.
 #[test]
 fn a_server_that_somebody_attached_a_volume_to_is_kept() {

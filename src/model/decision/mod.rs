@@ -164,6 +164,10 @@ pub enum Reason {
         why: String,
         until: Timestamp,
     },
+    /// Fewer are wanted, and the picture of EC2 is not good enough to end anybody by.
+    InDoubt {
+        why: String,
+    },
     /// Nothing may be changed.
     Frozen {
         why: String,
@@ -207,6 +211,7 @@ impl Reason {
             Self::Kept { .. } => "kept",
             Self::AwaitsService { .. } => "awaits_service",
             Self::LaunchesFail { .. } => "launches_fail",
+            Self::InDoubt { .. } => "in_doubt",
             Self::Frozen { .. } => "frozen",
         }
     }
@@ -232,6 +237,7 @@ impl Reason {
             | Self::Kept { .. }
             | Self::AwaitsService { .. }
             | Self::LaunchesFail { .. }
+            | Self::InDoubt { .. }
             | Self::Goal(GoalReason::Doubted { .. }) => Some(rule.to_owned()),
             Self::QueueAbove { .. }
             | Self::QueueBelow { .. }

@@ -43,6 +43,7 @@ impl Reason {
             Self::Paused { .. }
             | Self::QueueUnread
             | Self::LaunchesFail { .. }
+            | Self::InDoubt { .. }
             | Self::Frozen { .. } => Vec::new(),
         }
     }

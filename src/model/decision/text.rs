@@ -81,6 +81,7 @@ impl Reason {
                 "launches fail, so what goes could not be had back: none goes before {} ({why})",
                 time::local(*until, zone)
             ),
+            Self::InDoubt { why } => format!("{why}: nobody is ended"),
             Self::Frozen { why } => format!("nothing is changed: {why}"),
         }
     }

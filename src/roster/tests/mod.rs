@@ -5,6 +5,7 @@ mod adopt;
 mod brakes;
 mod failing;
 mod found;
+mod stale;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::model::observation::Observation;
 use crate::model::reading::{Health, Recent};
 use crate::model::roster::{BalancerView, Phase, Roster, Stranger};
 use crate::model::server::{LaunchState, RetireReason, Retirement, ServerRecord};
+use crate::model::sight::Doubt;
 use crate::model::time::{self, Timestamp};
 use crate::plan::plan;
 use crate::policy::{Policy, load};
@@ -122,6 +124,7 @@ impl Scene {
                 clock_ahead: None,
                 account: None,
                 instances: Ok(BTreeMap::new()),
+                gap: None,
                 balancers: [(Balancer::Classic("web".to_owned()), Ok(BTreeMap::new()))].into(),
                 health: BTreeMap::new(),
                 readings: BTreeMap::new(),
@@ -449,34 +452,4 @@ fn who_has_not_been_asked_is_no_witness_for_the_network() {
     let passed = Health { at: now(), passed: Ok(()), recent: Recent::default().then(true) };
     scene.seen.health.insert(id(1), passed);
     assert!(goes(&mut scene), "one is well");
-}
-
-/// It boots once more: until its time is over its check may fail, and then it is sick, not a launch
-/// that failed.
-#[test]
-fn a_server_that_was_stopped_and_started_has_its_time_anew() {
-    let mut scene = Scene::new(vec![record(0, minutes(600)), record(1, minutes(600))]);
-    scene.look(&web());
-    scene.later(minutes(1));
-    let started = scene.seen.now;
-    scene.listed().get_mut(&id(0)).unwrap().launched_at = Some(started);
-    let failed =
-        || Health { at: now(), passed: Err("refused".to_owned()), recent: thrice_failed() };
-    scene.seen.health.insert(id(0), failed());
-    scene.member(&id(0), Membership::OutOfService("failed".to_owned()));
-    scene.later(minutes(5));
-    assert_eq!(scene.planned(&web()), [format!("deregister {} from load balancer web", id(0))]);
-    scene.look(&web());
-    let phase = |roster: &Roster, n| {
-        let servers = &roster.fleets[&fleet()].servers;
-        servers.iter().find(|server| server.id() == Some(&id(n))).unwrap().phase.clone()
-    };
-    assert_eq!(phase(&scene.look(&web()), 0), Phase::Booting);
-    // A list that is out of date takes nothing back.
-    scene.listed().get_mut(&id(0)).unwrap().launched_at = Some(time::before(now(), minutes(600)));
-    assert_eq!(phase(&scene.look(&web()), 0), Phase::Booting);
-    scene.later(minutes(5));
-    let since = scene.seen.now;
-    assert_eq!(phase(&scene.look(&web()), 0), Phase::Sick { since });
-    assert_eq!(scene.record(0).healthy_at, None);
 }

@@ -91,17 +91,21 @@ fn describe(world: &mut World, form: &Form, id: &str) -> Result<String, Refusal>
             })?))
         }
     };
-    let now = world.now();
+    let now = if wanted.is_empty() { world.listed_at() } else { world.now() };
     let begun = |machine: &&Machine| match &begin {
         Bound::Excluded(last) => machine.id > *last,
         Bound::Included(_) | Bound::Unbounded => true,
     };
-    let mut rows = world.listing()?.filter(begun).filter(|machine| {
-        (wanted.is_empty() || wanted.contains(&machine.id))
-            && filters.iter().all(|filter| filter.admits(machine, now))
-    });
-    let page: Vec<&Machine> = rows.by_ref().take(most.unwrap_or(usize::MAX)).collect();
-    let next = rows.next().and(page.last()).map(|last| format!("after-{}", last.id));
+    let admits = |machine: &&Machine| filters.iter().all(|filter| filter.admits(machine, now));
+    let most = most.unwrap_or(usize::MAX);
+    let (page, next): (Vec<&Machine>, _) = if wanted.is_empty() {
+        let mut rows = world.listing()?.filter(begun).filter(admits);
+        let page: Vec<&Machine> = rows.by_ref().take(most).collect();
+        let next = rows.next().and(page.last()).map(|last| format!("after-{}", last.id));
+        (page, next)
+    } else {
+        (world.named(&wanted)?.filter(admits).collect(), None)
+    };
     Ok(document("DescribeInstances", id, |xml| {
         xml.list(("reservationSet", "item"), page, |xml, machine| reservation(xml, machine, now))
             .maybe("nextToken", next);

@@ -67,6 +67,10 @@ const STARTS: [&str; 5] = [
 /// Seeds that were drawn among so few troubles drew nothing else either.
 const TROUBLES_ALONE: usize = 16;
 
+/// How many troubles there were when their severities began to be drawn: those of later ones are drawn
+/// last, so that the seeds that are kept draw what they drew.
+const TROUBLES_AT_FIRST: usize = 25;
+
 /// One draw.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is drawn by itself")]
@@ -136,12 +140,16 @@ impl Options {
         self.balancer = ["classic: web", "target_group: web"][whims.up_to(1)];
         self.drain = ["0s", "30s", "5m"][whims.up_to(2)];
         self.night = whims.chance(0.5);
-        for trouble in Trouble::ALL {
-            self.severity.set(trouble, 0.3 + 1.2 * whims.unit());
+        let severity = |whims: &mut Rng| 0.3 + 1.2 * whims.unit();
+        for trouble in Trouble::ALL.into_iter().take(TROUBLES_AT_FIRST) {
+            self.severity.set(trouble, severity(whims));
         }
         self.full_disk = whims.chance(share / 2.0);
         self.forgetful_disk = whims.chance(share / 3.0);
         self.old_copies = whims.chance(share / 3.0);
+        for trouble in Trouble::ALL.into_iter().skip(TROUBLES_AT_FIRST) {
+            self.severity.set(trouble, severity(whims));
+        }
     }
 
     pub(super) fn policy(&self) -> Policy {

@@ -43,7 +43,7 @@ pub(super) struct Run {
     /// Somebody else's instance, with our tags on it.
     pub foreign: InstanceId,
     /// Launches and retirements so far, for the brakes on them.
-    pub launched: Vec<Timestamp>,
+    pub launched: Vec<(Token, Timestamp)>,
     pub retired: Vec<(String, Timestamp)>,
     /// The instance of each token that was ever seen.
     pub tokens: BTreeMap<Token, InstanceId>,

@@ -253,8 +253,20 @@ impl Run {
         let at = record.planned_at;
         // Found again after a loss, it was planned by nobody who knows.
         if record.request.is_some() && !self.options.is_early() {
-            self.launched.push(at);
-            self.check_rate("launches", &self.launched, LAUNCHES, at);
+            self.launched.push((token.clone(), at));
+            let known = self.launched.iter().filter(|(token, _)| self.is_findable(token));
+            let times: Vec<Timestamp> = known.map(|(_, at)| *at).collect();
+            self.check_rate("launches", &times, LAUNCHES, at);
         }
+    }
+
+    /// B09: one whose tag somebody took off before any answer or list told of it is given up, and counts
+    /// for nothing until the tag is back.
+    fn is_findable(&self, token: &Token) -> bool {
+        let known = self.simulation.journal.ledger().servers.get(token);
+        let state = self.simulation.front.state();
+        let untagged = state.world.machines().find(|machine| machine.request.token == *token);
+        let untagged = untagged.is_some_and(|machine| !machine.tags().contains_key(tag::INSTALL));
+        known.is_some_and(|record| record.instance().is_some() || record.is_open()) || !untagged
     }
 }

@@ -1,0 +1,58 @@
+//! What EC2 showed before and shows otherwise now.
+
+use super::*;
+
+/// No instance comes back from its end: EC2's list does, for a while, and nobody is ended by it.
+#[test]
+fn who_was_terminated_is_not_back_in_a_list_that_is_old() {
+    let up = minutes(600);
+    let mut scene = Scene::new((0..4).map(|n| record(n, up)).collect());
+    let ended = |scene: &mut Scene, lifecycle| {
+        scene.listed().get_mut(&id(0)).unwrap().lifecycle = lifecycle;
+    };
+    ended(&mut scene, Lifecycle::Terminated);
+    scene.member(&id(0), Membership::OutOfService("gone".to_owned()));
+    scene.look(&web());
+    scene.later(minutes(5));
+    ended(&mut scene, Lifecycle::Running);
+    let roster = scene.look(&web());
+    assert_eq!(roster.doubt, Some(Doubt::Old(id(0))));
+    assert_eq!(roster.fleets[&fleet()].servers.len(), 3);
+    scene.order(OverrideKey::Terminate(id(1)));
+    assert!(scene.planned(&web()).is_empty(), "{:?}", scene.planned(&web()));
+    // What EC2 goes on saying is believed in the end: it had said wrongly that it was terminated.
+    scene.later(minutes(10));
+    let roster = scene.look(&web());
+    assert_eq!((roster.doubt, roster.fleets[&fleet()].servers.len()), (None, 4));
+    assert!(!scene.planned(&web()).is_empty());
+}
+
+/// It boots once more: until its time is over its check may fail, and then it is sick, not a launch
+/// that failed.
+#[test]
+fn a_server_that_was_stopped_and_started_has_its_time_anew() {
+    let mut scene = Scene::new(vec![record(0, minutes(600)), record(1, minutes(600))]);
+    scene.look(&web());
+    scene.later(minutes(1));
+    let started = scene.seen.now;
+    scene.listed().get_mut(&id(0)).unwrap().launched_at = Some(started);
+    let failed =
+        || Health { at: now(), passed: Err("refused".to_owned()), recent: thrice_failed() };
+    scene.seen.health.insert(id(0), failed());
+    scene.member(&id(0), Membership::OutOfService("failed".to_owned()));
+    scene.later(minutes(5));
+    assert_eq!(scene.planned(&web()), [format!("deregister {} from load balancer web", id(0))]);
+    scene.look(&web());
+    let phase = |roster: &Roster, n| {
+        let servers = &roster.fleets[&fleet()].servers;
+        servers.iter().find(|server| server.id() == Some(&id(n))).unwrap().phase.clone()
+    };
+    assert_eq!(phase(&scene.look(&web()), 0), Phase::Booting);
+    // A list that is out of date takes nothing back.
+    scene.listed().get_mut(&id(0)).unwrap().launched_at = Some(time::before(now(), minutes(600)));
+    assert_eq!(phase(&scene.look(&web()), 0), Phase::Booting);
+    scene.later(minutes(5));
+    let since = scene.seen.now;
+    assert_eq!(phase(&scene.look(&web()), 0), Phase::Sick { since });
+    assert_eq!(scene.record(0).healthy_at, None);
+}
