@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Looked;
 use crate::model::balancer::Balancer;
-use crate::model::fault::{Fault, FaultKind};
+use crate::model::fault::FaultKind;
 use crate::model::fleet::FleetName;
 use crate::model::ledger::Ledger;
 use crate::model::time;
@@ -13,33 +14,52 @@ use crate::policy::Policy;
 use crate::ports::Balancers;
 use crate::record::Concern;
 
-/// A fleet, the balancer that its servers are in, and `drain` of the policy.
-type Said = (FleetName, Balancer, Duration);
+/// What there is to be compared for one fleet.
+pub(super) struct Said {
+    fleet: FleetName,
+    /// The balancer that its servers are in.
+    balancer: Balancer,
+    /// Of the policy.
+    drain: Duration,
+    /// What is told of it already.
+    stands: Option<Concern>,
+}
 
 pub(super) fn said(policy: &Policy, ledger: &Ledger) -> Vec<Said> {
     let said = policy.fleets.values().filter_map(|fleet| {
         let entry = fleet.balancer.as_ref()?;
         let held = ledger.fleets.get(&fleet.name).and_then(|memory| memory.balancer.as_ref());
         let held = held.filter(|_| ledger.servers.has_open(&fleet.name)).map(|(held, _)| held);
-        Some((fleet.name.clone(), held.unwrap_or(&entry.balancer).clone(), entry.drain))
+        let stands = ledger.problems.get(&key(&fleet.name));
+        Some(Said {
+            fleet: fleet.name.clone(),
+            balancer: held.unwrap_or(&entry.balancer).clone(),
+            drain: entry.drain,
+            stands: stands.map(|known| Concern::new(&*known.key, Some(&fleet.name), &*known.text)),
+        })
     });
     said.collect()
 }
 
-pub(super) async fn look(
-    balancers: Arc<dyn Balancers>,
-    said: Vec<Said>,
-) -> Result<Vec<Concern>, Fault> {
-    let mut concerns = Vec::new();
-    for (fleet, balancer, drain) in said {
+fn key(fleet: &FleetName) -> String {
+    format!("drain:{fleet}")
+}
+
+/// Of a balancer that cannot be asked stands what stood.
+pub(super) async fn look(balancers: Arc<dyn Balancers>, said: Vec<Said>) -> Looked<Vec<Concern>> {
+    let (mut concerns, mut failed) = (Vec::new(), None);
+    for Said { fleet, balancer, drain, stands } in said {
         match balancers.drain(&balancer).await {
             Ok(theirs) => concerns.extend(told(&fleet, &balancer, drain, theirs)),
             // That it is gone is told by the ticks.
             Err(fault) if fault.kind == FaultKind::BalancerNotFound => {}
-            Err(fault) => return Err(fault),
+            Err(fault) => {
+                concerns.extend(stands);
+                failed = Some(fault);
+            }
         }
     }
-    Ok(concerns)
+    Looked { seen: Some(concerns), fault: failed }
 }
 
 /// `theirs`: how long the balancer leaves connections, `None` where it cuts them.
@@ -60,12 +80,18 @@ fn told(
         ),
         Some(_) => return None,
     };
-    Some(Concern::new(format!("drain:{fleet}"), Some(fleet), text))
+    Some(Concern::new(key(fleet), Some(fleet), text))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::model::time::Timestamp;
+    use crate::sim::faults::Trouble;
+    use crate::sim::front::Front;
+    use crate::sim::world::{Settings, World};
 
     #[test]
     fn a_drain_that_is_off_or_longer_than_the_policy_s_is_told() {
@@ -79,5 +105,44 @@ mod tests {
         let longer = said(120, Some(3600)).unwrap();
         assert!(longer.contains("connections 1h, and `drain` is 2m"), "{longer}");
         assert!(said(120, None).unwrap().contains("is off"));
+    }
+
+    /// One that cannot be asked hides nothing of the others, and what stood of it stands.
+    #[tokio::test]
+    async fn what_can_be_seen_is_told_beside_what_cannot() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut world = World::new(Settings::default(), now);
+        let (web, api) = (Balancer::Classic("web".to_owned()), Balancer::Classic("api".to_owned()));
+        world.add_balancer(web.clone(), Duration::ZERO);
+        world.add_balancer(api.clone(), Duration::from_secs(30));
+        let front = Front::new(world, BTreeMap::new());
+        let name = |name: &str| FleetName::new(name).unwrap();
+        let said = |fleet: &str, balancer: &Balancer, stands| Said {
+            fleet: name(fleet),
+            balancer: balancer.clone(),
+            drain: Duration::from_secs(30),
+            stands,
+        };
+        let stood = Concern::new(key(&name("old")), Some(&name("old")), "it is off");
+        let asked = vec![
+            said("app", &web, None),
+            said("gone", &Balancer::Classic("gone".to_owned()), Some(stood.clone())),
+            said("api", &api, None),
+        ];
+        let looked = look(Arc::new(front.clone()), asked).await;
+        let keys = |looked: &Looked<Vec<Concern>>| -> Vec<String> {
+            looked.seen.iter().flatten().map(|concern| concern.key.clone()).collect()
+        };
+        assert_eq!((keys(&looked), looked.fault), (vec!["drain:app".to_owned()], None));
+
+        let dead = Settings { troubles: [Trouble::DeadBalancer].into(), ..Settings::default() };
+        let mut world = World::new(dead, now);
+        world.add_balancer(web.clone(), Duration::ZERO);
+        let front = Front::new(world, BTreeMap::new());
+        let asked = (0..20).map(|n| said(&format!("app-{n}"), &web, Some(stood.clone())));
+        let looked = look(Arc::new(front), asked.collect()).await;
+        let told = keys(&looked);
+        assert_eq!(told.len(), 20);
+        assert!(told.contains(&"drain:old".to_owned()) && looked.fault.is_some(), "{told:?}");
     }
 }

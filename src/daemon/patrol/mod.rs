@@ -10,6 +10,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -41,6 +42,21 @@ struct Look<T> {
     found: Arc<Mutex<Found<T>>>,
 }
 
+/// What one look came to: it may have seen a part, and failed for the rest.
+struct Looked<T> {
+    seen: Option<T>,
+    fault: Option<Fault>,
+}
+
+impl<T> From<Result<T, Fault>> for Looked<T> {
+    fn from(result: Result<T, Fault>) -> Self {
+        match result {
+            Ok(seen) => Self { seen: Some(seen), fault: None },
+            Err(fault) => Self { seen: None, fault: Some(fault) },
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Found<T> {
     /// How many looks were begun: only what the latest of them finds counts.
@@ -57,7 +73,7 @@ impl<T: Send + 'static> Look<T> {
         &mut self,
         what: &'static str,
         every: Duration,
-        look: impl Future<Output = Result<T, Fault>> + Send + 'static,
+        look: impl Future<Output = Looked<T>> + Send + 'static,
     ) {
         let mut found = lock(&self.found);
         let every = if found.failed.is_some() { ROUND.min(every) } else { every };
@@ -75,16 +91,12 @@ impl<T: Send + 'static> Look<T> {
             if found.looks != this {
                 return;
             }
-            match looked {
-                Ok(seen) => (found.last, found.failed) = (Some(seen), None),
-                Err(fault) => {
-                    let why = fault.to_string();
-                    if found.failed.as_ref() != Some(&why) {
-                        warn!("failed to look for {what}: {why}");
-                    }
-                    found.failed = Some(why);
-                }
+            found.last = looked.seen.or_else(|| found.last.take());
+            let why = looked.fault.map(|fault| fault.to_string());
+            if let Some(why) = why.as_ref().filter(|_| found.failed != why) {
+                warn!("failed to look for {what}: {why}");
             }
+            found.failed = why;
         });
     }
 
@@ -119,7 +131,7 @@ impl Patrol {
         self.volumes.go_on(
             "volumes that servers left behind",
             DAILY,
-            volumes::look(cloud.clone(), install),
+            volumes::look(cloud.clone(), install).map(Looked::from),
         );
         let said = drains::said(policy, ledger);
         self.drains.go_on(
@@ -127,7 +139,8 @@ impl Patrol {
             DAILY,
             drains::look(ports.balancers.clone(), said),
         );
-        self.warnings.go_on("warnings of EC2", ROUND, async move { cloud.warnings().await });
+        let warnings = async move { cloud.warnings().await.into() };
+        self.warnings.go_on("warnings of EC2", ROUND, warnings);
     }
 
     /// There is another policy, and perhaps another drain in it.
