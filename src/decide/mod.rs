@@ -165,16 +165,20 @@ fn await_approval(fleet: &FleetPolicy, view: &FleetView, proposal: &mut Proposal
     }
 }
 
-/// Launches nothing for what is rather an old fleet under a new name: its servers run already, and the
-/// new name would get as many beside them. Nothing else of an edit is held up for having more launched:
-/// it may fall on the hour at which the day begins, and a shop without servers is worse than a bill.
+/// For what is rather an old fleet under a new name nothing is launched beside the servers that run
+/// already under the old one. Nothing else of an edit is held up for having more launched: it may fall on
+/// the hour at which the day begins, and a shop without servers is worse than a bill.
 fn await_rename(fleet: &FleetPolicy, view: &FleetView, proposal: &mut Proposal) {
     let Some((old, servers)) = view.renamed_from.clone() else { return };
-    if proposal.bounded && proposal.capacity > view.capacity() {
-        proposal.capacity = view.capacity();
-        let fleet = fleet.name.clone();
-        proposal.because.push(Reason::AwaitsRename { fleet, old, servers });
+    if !proposal.bounded {
+        return;
     }
+    // Told even where nothing is wanted now: once there was a decision, the fleet is not new any more.
+    let beside = proposal.capacity.saturating_sub(servers);
+    proposal.capacity = proposal.capacity.min(beside.max(view.capacity()));
+    proposal.may_release = false;
+    let fleet = fleet.name.clone();
+    proposal.because.push(Reason::AwaitsRename { fleet, old, servers });
 }
 
 fn conclude(

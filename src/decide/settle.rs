@@ -26,7 +26,6 @@ pub(super) fn settle(view: &FleetView, proposal: &mut Proposal) {
     let spare = at_work.min(serving.saturating_sub(stay));
     let may_go = count(&eligible).min(certain);
     if proposal.may_release
-        && may_go > 0
         && let Some(doubt) = &view.doubt
     {
         proposal.may_release = false;

@@ -352,16 +352,18 @@ impl Server {
     pub fn is_kept_out(&self) -> bool {
         let served = self.record.in_service_at.is_some();
         let out = self.phase == Phase::Registering && self.membership.is_none();
-        served && out && self.kept.is_some()
+        // Not by us, after it was stopped.
+        served && out && self.kept.is_some() && self.record.cleared_at.is_none()
     }
 
-    /// It was stopped, and its balancer still lists it and finds it dead, whether it runs again by now or
-    /// not; unless it was taken out since it was started, and is in there anew.
+    /// It was stopped, and its balancer still lists it and finds it dead: while it is stopped, or once it
+    /// runs, is healthy and can be put in again; once for each stop.
     pub fn is_out_since_its_stop(&self) -> bool {
         let record = &self.record;
         let dead = matches!(self.membership, Some(Membership::OutOfService(_)));
-        let again = record.is_started_again() && record.cleared_at < record.launched_at;
-        let stays = record.retirement.is_none();
+        let stays = record.retirement.is_none() && record.cleared_at.is_none();
+        let healthy = record.healthy_at.is_some() && record.sick_since.is_none();
+        let again = record.is_started_again() && healthy;
         dead && stays && (again || self.phase == Phase::Stopped)
     }
 

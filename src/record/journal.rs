@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::model::fault::Fault;
 use crate::model::history::InForce;
 use crate::model::ledger::{Change, Ledger};
-use crate::model::observation::Observation;
 use crate::model::time::Timestamp;
 use crate::policy::Policy;
 use crate::ports::{Store, StoreFault};
@@ -78,10 +77,14 @@ impl Journal {
         Ok(())
     }
 
+    /// A list of all that there is, and that is believed, was held against these books.
+    pub(crate) fn saw_all(&mut self) {
+        self.seen_all = true;
+    }
+
     /// Takes facts into the picture ahead of their commit. Until [`Journal::commit_noted`] succeeds
     /// with the same changes the picture is ahead of the disk.
-    pub(crate) fn take_in(&mut self, changes: &[Change], seen: &Observation) {
-        self.seen_all |= seen.instances.is_ok() && seen.gap.is_none();
+    pub(crate) fn take_in(&mut self, changes: &[Change]) {
         if !changes.is_empty() {
             self.ahead = true;
             for change in changes {

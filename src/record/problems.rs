@@ -57,6 +57,7 @@ pub fn concerns(
             "{n} servers run for fleet {name}, which is not in the policy; `tidegate retire {name}` ends them"
         );
         found.push(Concern::new(format!("unmanaged:{name}"), Some(name), text));
+        found.extend(view.servers.iter().filter_map(|server| attached_to(name, server)));
     }
     for (name, view) in &roster.fleets {
         found.extend(balancer(view));
@@ -116,7 +117,7 @@ fn sight(roster: &Roster) -> Vec<Concern> {
         Some(blind) => Some(Concern::new("ec2-list", None, blind.to_string())),
         None => clock(roster),
     };
-    let doubt = roster.doubt.as_ref().map(|doubt| {
+    let doubt = roster.doubt.as_ref().filter(|_| roster.blind.is_none()).map(|doubt| {
         let text = format!("{doubt}: nobody is ended meanwhile, and servers are launched");
         Concern::new("ec2-doubt", None, text)
     });

@@ -124,7 +124,9 @@ fn stays(
     // Only in the balancer that has it can it be proven out of service one day.
     let (is_in, _) = ledger.fleets.get(of)?.balancer.as_ref()?;
     let asked = policy.fleets.get(fleet)?.balancer.as_ref().map(|entry| &entry.balancer);
-    (asked != Some(is_in)).then(|| {
-        format!("is in {is_in}, which is not that of {fleet} in the policy: name the same there")
+    let held = ledger.fleets.get(fleet).and_then(|memory| memory.balancer.as_ref());
+    let held = held.filter(|_| ledger.servers.has_open(fleet)).map(|(held, _)| held);
+    (held.or(asked) != Some(is_in)).then(|| {
+        format!("is in {is_in}, where the servers of {fleet} are not: name the same for it")
     })
 }

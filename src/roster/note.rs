@@ -365,6 +365,16 @@ fn in_use(policy: &Policy, ledger: &Ledger, seen: &Observation) -> BTreeMap<Flee
 /// What is remembered of each fleet for the day it leaves the policy, or changes in it: the balancer
 /// its servers are in, and whether it acts.
 fn fleets(policy: &Policy, in_use: &BTreeMap<FleetName, Balancer>, memories: &mut Memories<'_>) {
+    // One that left the policy and has no servers is new when it comes back.
+    let left = memories.ledger.fleets.iter().filter(|(name, memory)| {
+        let over = !policy.fleets.contains_key(*name) && !memories.ledger.servers.has_open(name);
+        over && (memory.target.is_some() || memory.decided_by.is_some())
+    });
+    let left: Vec<FleetName> = left.map(|(name, _)| name.clone()).collect();
+    for name in left {
+        let memory = memories.change(&name);
+        (memory.target, memory.decided_by) = (None, None);
+    }
     for (name, fleet) in &policy.fleets {
         let entry = fleet.balancer.as_ref();
         let asked = entry.map(|entry| (entry.balancer.clone(), entry.drain));

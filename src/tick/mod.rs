@@ -163,8 +163,11 @@ async fn look<A: Attendant>(
 /// What is true by this picture, how many there should be, and exactly which.
 fn consider(policy: &Policy, journal: &mut Journal, seen: Observation) -> Box<Survey> {
     let noted = roster::note(policy, journal.ledger(), &seen);
-    journal.take_in(&noted, &seen);
+    journal.take_in(&noted);
     let roster = roster::derive(policy, journal.ledger(), &seen);
+    if roster.blind.is_none() && seen.gap.is_none() {
+        journal.saw_all();
+    }
     let decisions = decide::all(policy, &roster);
     let mut plan = plan(policy, &roster, &decisions, &journal.ledger().overrides);
     let violations = audit::audit(policy, &roster, &decisions, &plan);

@@ -101,7 +101,7 @@ fn holds(at_least: Option<Capacity>) -> String {
 
 fn renamed(fleet: &FleetName, old: &FleetName, servers: Capacity) -> String {
     format!(
-        "new in the policy, and {servers} servers of {old}, which is not in it any more, look like its own: none is launched until they are handed over (`tidegate adopt {fleet} INSTANCE…`) or `tidegate approve {fleet}` says that it is another fleet"
+        "new in the policy, and {servers} servers of {old}, which is not in it any more, look like its own: none is launched in their place until they are handed over (`tidegate adopt {fleet} INSTANCE…`) or `tidegate approve {fleet}` says that it is another fleet"
     )
 }
 

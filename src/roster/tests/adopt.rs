@@ -91,11 +91,22 @@ fn a_server_of_a_fleet_that_left_the_policy_changes_hands() {
     let known = ServerRecord { fleet: fleet(), ..scene.record(0).clone() };
     assert_eq!(moved, known);
 
+    // Handed over one by one: nothing is launched in the place of those that are still to come.
+    scene.ledger.apply(&Change::Server(Arc::new(moved)));
+    assert!(scene.planned(&web()).is_empty(), "{:?}", scene.planned(&web()));
+    // Whoever retires the old ones wants new ones.
+    let retire = OverrideKey::Retire(FleetName::new("old").unwrap());
+    scene.order(retire.clone());
+    assert!(scene.planned(&web()).iter().any(|step| step.starts_with("launch")));
+    scene.ledger.apply(&Change::OverrideEnded(retire));
+
     let leaving = ServerRecord { retirement: Some(retirement(0)), ..of_old(1) };
     scene.ledger.apply(&Change::Server(Arc::new(leaving)));
     let leaving = handed(&scene, &fleet(), &[id(1)], &[tagged(1)]).unwrap_err();
     assert!(leaving.ends_with("is on its way out of old"), "{leaving}");
     is_in(&mut scene, "front");
-    let elsewhere = handed(&scene, &fleet(), &[id(0)], &[tagged(0)]).unwrap_err();
+    let back = ServerRecord { retirement: None, ..of_old(1) };
+    scene.ledger.apply(&Change::Server(Arc::new(back)));
+    let elsewhere = handed(&scene, &fleet(), &[id(1)], &[tagged(1)]).unwrap_err();
     assert!(elsewhere.contains("is in load balancer front"), "{elsewhere}");
 }
