@@ -89,6 +89,7 @@ impl Scene {
             private_ip: None,
             healthy_at: Some(launched_at),
             in_service_at: Some(launched_at),
+            restarted_at: None,
             sick_since: None,
             absent_since: None,
             retirement: None,

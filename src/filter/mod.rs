@@ -275,6 +275,7 @@ fn record(fleet: &FleetPolicy, seen: &SightedServer) -> ServerRecord {
         private_ip: None,
         healthy_at: in_service.then_some(seen.launched_at),
         in_service_at: in_service.then_some(seen.launched_at),
+        restarted_at: None,
         sick_since: None,
         absent_since: None,
         retirement: draining.then_some(Retirement {

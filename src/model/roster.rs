@@ -357,14 +357,15 @@ impl Server {
     }
 
     /// It was stopped, and its balancer still lists it and finds it dead: while it is stopped, or once it
-    /// runs, is healthy and can be put in again; once for each stop.
+    /// runs, is healthy and can be put in again; that once for each start.
     pub fn is_out_since_its_stop(&self) -> bool {
         let record = &self.record;
         let dead = matches!(self.membership, Some(Membership::OutOfService(_)));
-        let stays = record.retirement.is_none() && record.cleared_at.is_none();
         let healthy = record.healthy_at.is_some() && record.sick_since.is_none();
-        let again = record.is_started_again() && healthy;
-        dead && stays && (again || self.phase == Phase::Stopped)
+        // A list that is old may have had it put in while it was stopped.
+        let again =
+            healthy && record.restarted_at.is_some() && record.cleared_at < record.restarted_at;
+        dead && record.retirement.is_none() && (again || self.phase == Phase::Stopped)
     }
 
     /// Draining for no other reason than scale-in: it can be taken back.

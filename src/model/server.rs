@@ -27,9 +27,11 @@ pub struct ServerRecord {
     pub private_ip: Option<Arc<str>>,
     /// First passed its health check since it was launched, or started again.
     pub healthy_at: Option<Timestamp>,
-    /// First in service, or first since it was stopped and started: healthy, and in the balancer where
-    /// there is one.
+    /// First in service: healthy, and in the balancer where there is one.
     pub in_service_at: Option<Timestamp>,
+    /// When it was started again after it had served and was stopped, by EC2's clock; for as long as it has
+    /// not served since.
+    pub restarted_at: Option<Timestamp>,
     /// Since when its health check has failed without a break, once it had passed.
     pub sick_since: Option<Timestamp>,
     /// Since when DescribeInstances has left it out, although it should be there.
@@ -148,6 +150,7 @@ impl ServerRecord {
             private_ip: None,
             healthy_at: None,
             in_service_at: None,
+            restarted_at: None,
             sick_since: None,
             absent_since: None,
             retirement: None,
@@ -168,6 +171,7 @@ impl ServerRecord {
             private_ip: instance.private_ip.clone(),
             healthy_at: None,
             in_service_at: None,
+            restarted_at: None,
             sick_since: None,
             absent_since: None,
             retirement: None,
@@ -196,12 +200,6 @@ impl ServerRecord {
     /// Whether it has ever passed its health check: as a launch, it came to something.
     pub fn is_proven(&self) -> bool {
         self.healthy_at.is_some() || self.in_service_at.is_some()
-    }
-
-    /// It served, was stopped and started, and has not served since: its time in service came before the
-    /// first check that it has passed since, if it has passed one.
-    pub fn is_started_again(&self) -> bool {
-        self.in_service_at.is_some_and(|served| self.healthy_at.is_none_or(|at| at > served))
     }
 
     pub fn is_open(&self) -> bool {

@@ -45,6 +45,8 @@ pub(super) struct ServerRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     in_service_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    restarted_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     sick_since: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     absent_since: Option<Timestamp>,
@@ -181,6 +183,7 @@ impl From<&ServerRecord> for ServerRow {
             private_ip: record.private_ip.as_deref().map(str::to_owned),
             healthy_at: record.healthy_at,
             in_service_at: record.in_service_at,
+            restarted_at: record.restarted_at,
             sick_since: record.sick_since,
             absent_since: record.absent_since,
             retirement: record.retirement.as_ref().map(RetirementRow::from),
@@ -214,6 +217,7 @@ impl ServerRow {
             private_ip: self.private_ip.map(Into::into),
             healthy_at: self.healthy_at,
             in_service_at: self.in_service_at,
+            restarted_at: self.restarted_at,
             sick_since: self.sick_since,
             absent_since: self.absent_since,
             retirement: self.retirement.map(RetirementRow::into_retirement),

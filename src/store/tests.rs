@@ -111,6 +111,7 @@ fn records() -> Vec<ServerRecord> {
         leaving.sick_since = Some(now());
         leaving.absent_since = Some(now());
         leaving.cleared_at = Some(now());
+        leaving.restarted_at = Some(now());
         leaving.retirement = Some(Retirement {
             why,
             begun_at: now(),

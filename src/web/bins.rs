@@ -202,6 +202,7 @@ mod tests {
             private_ip: None,
             healthy_at: None,
             in_service_at: serves.map(at),
+            restarted_at: None,
             sick_since: None,
             absent_since: None,
             retirement: None,

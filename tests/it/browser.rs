@@ -194,9 +194,18 @@ impl Browser {
         self.loaded();
     }
 
-    /// Waits for the end of a loading that something else began.
+    /// Does what leads to another page, and waits until all of that is there. Asked in between, the
+    /// browser may answer that the page has gone.
     #[track_caller]
-    pub(crate) fn loaded(&mut self) {
+    pub(crate) fn leave(&mut self, deed: &str) {
+        self.events.clear();
+        self.ask(&format!("setTimeout(() => {{ {deed} }}, 0)"));
+        self.loaded();
+    }
+
+    /// Waits for the end of a loading.
+    #[track_caller]
+    fn loaded(&mut self) {
         let done = |event: &Value| event["method"] == "Page.loadEventFired";
         while !self.events.iter().any(done) {
             let heard = self.hear();

@@ -84,6 +84,7 @@ fn record(n: usize, up: Duration) -> ServerRecord {
         private_ip: None,
         healthy_at: Some(at),
         in_service_at: Some(at),
+        restarted_at: None,
         sick_since: None,
         absent_since: None,
         retirement: None,
