@@ -272,7 +272,8 @@ fn doubt(ledger: &Ledger, seen: &Observation) -> Option<Doubt> {
 /// that, so it is the list that is old.
 fn is_old_news(record: &ServerRecord, instance: &Instance, now: Timestamp) -> bool {
     let Some(gone) = &record.gone else { return false };
-    let by_its_word = matches!(gone.how, GoneHow::BehindOurBack(_) | GoneHow::Retired);
+    // One that we ended may be gone by its absence alone, and be there after all: it is counted at once.
+    let by_its_word = matches!(gone.how, GoneHow::BehindOurBack(_));
     by_its_word && instance.lifecycle.is_alive() && time::since(now, gone.at) < OLD_AT_MOST
 }
 
