@@ -8,6 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
+use tidegate::model::time::Timestamp;
 
 use super::{Folder, wait_for};
 
@@ -24,6 +25,17 @@ pub(crate) struct Daemon {
 pub(crate) fn user() -> String {
     let told = Command::new("id").arg("-un").output().unwrap().stdout;
     String::from_utf8(told).unwrap().trim().to_owned()
+}
+
+fn in_phase(status: &Value, fleet: &str, phase: &str) -> Vec<String> {
+    let fleets = status["fleets"].as_array().unwrap().iter();
+    let instances = fleets
+        .filter(|shown| shown["name"] == fleet)
+        .flat_map(|shown| shown["instances"].as_array().unwrap());
+    instances
+        .filter(|instance| instance["phase"] == phase)
+        .map(|instance| instance["id"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 impl Daemon {
@@ -141,30 +153,29 @@ impl Daemon {
 
     /// `fleet`'s instances in the phase.
     pub(crate) fn in_phase(&self, fleet: &str, phase: &str) -> Vec<String> {
-        let Some(status) = self.status() else { return Vec::new() };
-        let fleets = status["fleets"].as_array().unwrap();
-        let instances = fleets
-            .iter()
-            .filter(|f| f["name"] == fleet)
-            .flat_map(|f| f["instances"].as_array().unwrap());
-        instances
-            .filter(|i| i["phase"] == phase)
-            .map(|i| i["id"].as_str().unwrap().to_owned())
-            .collect()
+        self.status().map_or_else(Vec::new, |status| in_phase(&status, fleet, phase))
     }
 
+    /// Until so many are in service by a tick that begins from here on: the picture is one of a
+    /// finished tick, so what the log or the world has told already may not be in it yet.
     #[track_caller]
     pub(crate) fn wait_in_service(&self, fleet: &str, count: usize) -> Vec<String> {
-        let look = || Some(self.in_phase(fleet, "in service")).filter(|found| found.len() == count);
         let within = Duration::from_mins(1);
-        let what = format!("{count} of {fleet} in service");
-        let begun = std::time::Instant::now();
+        let (begun, asked) = (std::time::Instant::now(), Timestamp::now());
+        let begun_since = |status: &Value| {
+            let tick: Timestamp = status["last_tick"].as_str().unwrap().parse().unwrap();
+            tick > asked
+        };
         while begun.elapsed() < within {
-            if let Some(found) = look() {
-                return found;
+            if let Some(status) = self.status().filter(begun_since) {
+                let found = in_phase(&status, fleet, "in service");
+                if found.len() == count {
+                    return found;
+                }
             }
             std::thread::sleep(Duration::from_millis(100));
         }
+        let what = format!("{count} of {fleet} in service");
         panic!("not within {within:?}: {what}\n{:?}\n{}", self.status(), self.log());
     }
 

@@ -165,24 +165,47 @@ impl Run {
 
     /// S2, S3, S5, S6, S29, and that nobody else's instance is touched.
     pub(super) fn check_world(&mut self) {
-        let (new, broken) = self.look_around();
+        let (new, alive, broken) = self.look_around();
         if let Some(law) = broken {
             self.fail(&law);
         }
+        self.check_sizes(&alive);
+        self.alive_before = alive;
         for (token, id) in new {
             self.tokens.insert(token.clone(), id);
             self.check_launch(&token);
         }
     }
 
-    /// Who is new in the world, and what is wrong in it: told apart from the looking, since whoever
-    /// fails asks the world for the time.
-    fn look_around(&self) -> (Vec<(Token, InstanceId)>, Option<String>) {
+    /// S3. A journal that lost what was asked for a minute ago may ask again. What is too much by
+    /// that goes when its hour is paid, or stays where only `limits.instances` is passed and each fleet
+    /// wants what it has. It never grows.
+    fn check_sizes(&self, alive: &BTreeMap<String, u32>) {
+        if self.recovers() {
+            return;
+        }
+        let (all, before): (u32, u32) = (alive.values().sum(), self.alive_before.values().sum());
+        let most = before.max(INSTANCES_AT_MOST);
+        demand!(self, all <= most, "{all} alive, {most} at most");
+        for (fleet, alive) in alive {
+            let max = self.simulation.policy.fleets[&name(fleet)].bounds.max();
+            let most = self.alive_before.get(fleet).map_or(max, |before| max.max(*before));
+            demand!(
+                self,
+                *alive <= most,
+                "{alive} of {fleet} alive, {most} at most, and max is {max}"
+            );
+        }
+    }
+
+    /// Who is new in the world, how many of each fleet are alive, and what is wrong in it: told apart
+    /// from the looking, since whoever fails asks the world for the time.
+    fn look_around(&self) -> (Vec<(Token, InstanceId)>, BTreeMap<String, u32>, Option<String>) {
         let exact = !self.recovers();
         let books = &self.simulation.journal.ledger().servers;
         let state = self.simulation.front.state();
         let now = state.world.now();
-        let mut alive: BTreeMap<&str, u32> = BTreeMap::new();
+        let mut alive: BTreeMap<String, u32> = BTreeMap::new();
         let (mut new, mut broken) = (Vec::new(), None);
         for machine in state.world.shown() {
             let (id, token) = (&machine.id, &machine.request.token);
@@ -217,26 +240,13 @@ impl Run {
             // What a person starts again beside its replacement is nobody's launch.
             if findable && machine.started_at.is_none() {
                 let fleet = machine.request.tags.get(tag::FLEET).map_or("none", String::as_str);
-                *alive.entry(fleet).or_default() += 1;
+                *alive.entry(fleet.to_owned()).or_default() += 1;
             }
             if findable && exact && record.is_none() {
                 broken = Some(format!("{id} is in no book"));
             }
         }
-        // A journal that lost what was asked for a minute ago may ask again; what is too much goes.
-        if exact {
-            let all: u32 = alive.values().sum();
-            if all > INSTANCES_AT_MOST {
-                broken = Some(format!("{all} alive"));
-            }
-            for (fleet, alive) in alive {
-                let max = self.simulation.policy.fleets[&name(fleet)].bounds.max();
-                if alive > max {
-                    broken = Some(format!("{alive} of {fleet} alive, and max is {max}"));
-                }
-            }
-        }
-        (new, broken)
+        (new, alive, broken)
     }
 
     /// It may die of its own accord, or at a person's hand, or be taken back.
