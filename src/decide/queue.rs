@@ -168,8 +168,8 @@ impl Ask<'_> {
         let mut since = latest;
         for reading in self.view.memory.readings.iter().rev() {
             let under = reading.depth.as_ref().is_ok_and(|depth| depth.waiting < below);
-            // Nobody looked in between: that is a gap too.
-            if !under || time::since(since, reading.at) > stale {
+            // Nobody looked in between: that is a gap too, and so is a clock that was set back.
+            if !under || reading.at > since || time::since(since, reading.at) > stale {
                 break;
             }
             since = reading.at;

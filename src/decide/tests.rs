@@ -241,7 +241,7 @@ fn a_gap_never_scales_in() {
 #[test]
 fn scale_in_waits_until_the_queue_has_been_short_for_long_enough() {
     let lines = JOBS.replace("below: 5 }", "below: 5, after: 10m }");
-    let cases: [(&[Past], u32); 6] = [
+    let cases: [(&[Past], u32); 7] = [
         (&[(0, Some(1))], 1),
         (&[(5, Some(1)), (0, Some(1))], 1),
         (&[(10, Some(1)), (5, Some(1)), (0, Some(1))], 0),
@@ -250,6 +250,8 @@ fn scale_in_waits_until_the_queue_has_been_short_for_long_enough() {
         (&[(15, Some(1)), (10, None), (5, Some(1)), (0, Some(1))], 1),
         // Nobody looked for three hours.
         (&[(185, Some(1)), (180, Some(1)), (0, Some(1))], 1),
+        // The clock was ahead, and was set back: the wait is by the clock as it is.
+        (&[(2, Some(1)), (10, Some(1)), (5, Some(1)), (0, Some(1))], 0),
     ];
     for (past, desired) in cases {
         let decision = Scene::new(policy(&lines), &[300]).readings(past).target(1).decide();

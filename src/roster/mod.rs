@@ -15,6 +15,8 @@ mod work;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 use crate::model::balancer::{Balancer, Membership};
 use crate::model::capacity::{Capacity, half_floor};
 use crate::model::fault::{Fault, FaultKind};
@@ -223,11 +225,16 @@ fn balancer_view(
     }
 }
 
+/// How far this host's clock is off, if that is too far to act by.
+fn wrong_clock(seen: &Observation) -> Option<SignedDuration> {
+    seen.clock_ahead.filter(|ahead| ahead.unsigned_abs() >= CLOCK_WRONG)
+}
+
 /// A list that lacks more than a fifth of the servers that should be in it (and more than one) is
 /// not believed: whole pages have gone missing before, and acting on it would replace a fleet that
 /// runs. New launches are not counted, since lists lag behind them.
 fn blindness(ledger: &Ledger, seen: &Observation) -> Option<Blind> {
-    if let Some(ahead) = seen.clock_ahead.filter(|ahead| ahead.unsigned_abs() >= CLOCK_WRONG) {
+    if let Some(ahead) = wrong_clock(seen) {
         return Some(Blind::WrongClock(ahead));
     }
     let listed = match &seen.instances {

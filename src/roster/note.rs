@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{
     Lesson, VANISHED_AFTER, balancer_of, blindness, has_our_tag, is_old_news, is_ours, learn,
+    wrong_clock,
 };
 use crate::model::balancer::{Balancer, Membership};
 use crate::model::capacity::count;
@@ -99,8 +100,11 @@ impl Memories<'_> {
     }
 }
 
-/// Fleets with a goal learn from their readings.
+/// Fleets with a goal learn from their readings, but not of time by a clock that is wrong.
 fn teach(policy: &Policy, seen: &Observation, memories: &mut Memories<'_>) {
+    if wrong_clock(seen).is_some() {
+        return;
+    }
     for (name, reading) in &seen.readings {
         let Some((queue, goal)) = policy.fleets.get(name).and_then(FleetPolicy::goal) else {
             continue;

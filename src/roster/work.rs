@@ -43,13 +43,14 @@ pub fn learn(known: &WorkMemory, lesson: Lesson<'_>) -> WorkMemory {
         memory.season = None;
     }
     let Ok(depth) = &reading.depth else { return memory };
-    if known.last.is_some_and(|last| last.at >= reading.at) {
+    if known.last.is_some_and(|last| last.at == reading.at) {
         return memory;
     }
-    let now = counts(known, goal, reading.at, depth, serving);
-    match known.last {
+    set_back(&mut memory, reading.at);
+    let now = counts(&memory, goal, reading.at, depth, serving);
+    match memory.last {
         Some(last) => {
-            let flow = flow(known, goal, &last, &now);
+            let flow = flow(&memory, goal, &last, &now);
             experience(&mut memory, goal, &flow);
             if blind {
                 let season = memory.season.get_or_insert_default();
@@ -70,6 +71,18 @@ pub fn learn(known: &WorkMemory, lesson: Lesson<'_>) -> WorkMemory {
     }
     memory.last = Some(now);
     memory
+}
+
+/// A reading before the last was stamped after the clock had been set back: the last one was now, by
+/// the clock as it is, and who waits has waited for as long as they had then.
+fn set_back(memory: &mut WorkMemory, now: Timestamp) {
+    let Some(last) = memory.last.as_mut().filter(|last| last.at > now) else { return };
+    let by = time::since(last.at, now);
+    last.at = now;
+    for cohort in &mut memory.cohorts {
+        cohort.from = time::before(cohort.from, by);
+        cohort.to = time::before(cohort.to, by);
+    }
 }
 
 /// The reading's counts; what it does not tell is reckoned.
@@ -102,6 +115,8 @@ struct Flow {
     completed: f64,
     /// Whether `completed` was counted by somebody, not reckoned from what it would teach.
     counted: bool,
+    /// From the one to the other, in seconds.
+    span: f64,
     /// Running time in between, in seconds.
     busy: f64,
 }
@@ -121,13 +136,15 @@ fn flow(known: &WorkMemory, goal: &Goal, last: &Counts, now: &Counts) -> Flow {
         arrived: arrived.unwrap_or_else(|| (completed + more).max(0.0)),
         completed,
         counted: ended.is_some(),
+        span,
         busy,
     }
 }
 
 /// How long jobs take, and how unlike one another they are.
 fn experience(memory: &mut WorkMemory, goal: &Goal, flow: &Flow) {
-    if !flow.counted {
+    // In no time at all nothing runs, and what ended teaches nothing.
+    if !flow.counted || flow.span == 0.0 {
         return;
     }
     let expected = flow.busy / memory.job_takes(goal.job_takes);

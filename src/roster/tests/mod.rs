@@ -3,6 +3,7 @@
 
 mod adopt;
 mod brakes;
+mod clock;
 mod failing;
 mod found;
 mod stale;

@@ -22,6 +22,14 @@ use super::run::{Run, demand, name};
 /// Calls to AWS in one tick, over all fleets: what there is to do for ten servers, and to spare.
 const CALLS_AT_MOST: usize = 40;
 
+/// What the world shows: told apart from the looking, since whoever fails asks the world for the time.
+struct Look {
+    new: Vec<(Token, InstanceId)>,
+    /// How many of each fleet.
+    alive: BTreeMap<String, u32>,
+    broken: Option<String>,
+}
+
 impl Run {
     /// `carrying`: who could be reached when the tick began.
     pub(super) fn check(&mut self, record: &TickRecord, carrying: &BTreeSet<InstanceId>) {
@@ -165,7 +173,7 @@ impl Run {
 
     /// S2, S3, S5, S6, S29, and that nobody else's instance is touched.
     pub(super) fn check_world(&mut self) {
-        let (new, alive, broken) = self.look_around();
+        let Look { new, alive, broken } = self.look_around();
         if let Some(law) = broken {
             self.fail(&law);
         }
@@ -198,9 +206,7 @@ impl Run {
         }
     }
 
-    /// Who is new in the world, how many of each fleet are alive, and what is wrong in it: told apart
-    /// from the looking, since whoever fails asks the world for the time.
-    fn look_around(&self) -> (Vec<(Token, InstanceId)>, BTreeMap<String, u32>, Option<String>) {
+    fn look_around(&self) -> Look {
         let exact = !self.recovers();
         let books = &self.simulation.journal.ledger().servers;
         let state = self.simulation.front.state();
@@ -246,7 +252,7 @@ impl Run {
                 broken = Some(format!("{id} is in no book"));
             }
         }
-        (new, alive, broken)
+        Look { new, alive, broken }
     }
 
     /// It may die of its own accord, or at a person's hand, or be taken back.
