@@ -103,18 +103,44 @@ fn loaded(text: &str) -> Policy {
     loaded.policy.unwrap_or_else(|| panic!("{:?}", loaded.problems))
 }
 
+/// When the jobs of a year come, 52 thousand of them.
+#[derive(Debug, Clone, Copy)]
+enum Come {
+    /// In the working hours of working days, one every three minutes: a shop's queue.
+    InOfficeHours,
+    /// One every ten minutes, day and night: no server stays busy, and one is launched every
+    /// half-hour.
+    Evenly,
+}
+
+impl Come {
+    fn jobs(self) -> Vec<Job> {
+        let job = |seconds: u64| Job {
+            arrives: Timestamp::UNIX_EPOCH + Duration::from_secs(seconds),
+            takes: Duration::from_mins(4),
+        };
+        match self {
+            Self::Evenly => (0..52_560).map(|n| job(n * 600 + n % 7 * 60)).collect(),
+            Self::InOfficeHours => (0..260)
+                .flat_map(|day: u64| {
+                    let opens = (day.div_euclid(5) * 7 + day % 5) * 86_400 + 8 * 3600;
+                    (0..200).map(move |n| job(opens + n * 180 + n % 7 * 60))
+                })
+                .collect(),
+        }
+    }
+}
+
 /// A year of one fleet through the daemon's own spine over the imagined cloud: 105,120 readings, and
-/// a job every ten minutes that runs for four.
-#[divan::bench(sample_count = 3)]
-fn a_year_backtested(bencher: Bencher<'_, '_>) {
+/// jobs that run for four minutes.
+#[divan::bench(sample_count = 3, args = [Come::InOfficeHours, Come::Evenly])]
+fn a_year_backtested(bencher: Bencher<'_, '_>, come: Come) {
     let policy = loaded(&format!(
         "version: 1\nfleets:\n  job:\n    launch: {{ template: job }}\n    max: 100\n    queue: {{ read: {{ http: 'http://q.example/', json: /waiting }}, {GOAL} }}\n"
     ));
-    let job = |n: u64| Job {
-        arrives: Timestamp::UNIX_EPOCH + Duration::from_secs(n * 600 + n % 7 * 60),
-        takes: Duration::from_mins(4),
-    };
-    let trace = Trace::Jobs((0..52_560).map(job).collect());
+    let jobs = come.jobs();
+    let many = u64::try_from(jobs.len()).unwrap();
+    let trace = Trace::Jobs(jobs);
     let setting = Setting {
         seed: 1,
         boot: Duration::from_mins(5),
@@ -127,7 +153,7 @@ fn a_year_backtested(bencher: Bencher<'_, '_>) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     bencher.bench_local(|| {
         let outcome = runtime.block_on(backtest.run(&mut |_| ())).unwrap();
-        assert_eq!(outcome.jobs.map(|jobs| jobs.started), Some(52_560));
+        assert_eq!(outcome.jobs.map(|jobs| jobs.started), Some(many));
     });
 }
 

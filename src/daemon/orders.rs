@@ -34,7 +34,7 @@ impl Orders<'_> {
                 let until = time::after(self.now, lasts);
                 let entry = Override { key, capacity, owner, reason, since: self.now, until };
                 self.sensible(&entry)?;
-                let text = told(&entry, self.policy);
+                let text = self.told(&entry);
                 (vec![Change::Override(entry)], text)
             }
             Entry::Resume { fleet, owner } => {
@@ -151,10 +151,13 @@ impl Orders<'_> {
         let of_fleet = ledger.servers.open().filter(|r| r.fleet == *fleet);
         let all = count(of_fleet).saturating_add(count(&records));
         let wanted = ledger.fleets.get(fleet).and_then(|memory| memory.target);
-        let surplus = wanted.is_some_and(|wanted| wanted < all);
-        let but = match wanted {
-            Some(wanted) if surplus => format!(
-                "; it has {all} now and wants {wanted}, so its rules will drain and end the rest (`tidegate keep` protects one)"
+        let most = self.policy.fleets.get(fleet).map(|fleet| fleet.bounds.max());
+        // Before its first decision only `max` is known.
+        let limit = wanted.map(|wanted| (wanted, "wants"));
+        let limit = limit.or(most.map(|most| (most, "may have")));
+        let but = match limit {
+            Some((limit, verb)) if limit < all => format!(
+                "; it has {all} now and {verb} {limit}, so its rules will drain and end the rest (`tidegate keep` protects one)"
             ),
             Some(_) | None => String::new(),
         };
@@ -163,32 +166,44 @@ impl Orders<'_> {
         let changes = records.into_iter().map(|record| Change::Server(Arc::new(record)));
         Ok((changes.collect(), text))
     }
-}
 
-/// What a person asked for, in words that leave the fleet's name to whoever shows them.
-fn told(entry: &Override, policy: &Policy) -> String {
-    let Override { key, capacity, owner, reason, until, .. } = entry;
-    let until = time::local(*until, &policy.zone);
-    match key {
-        OverrideKey::Hold(_) => {
-            format!("held at {capacity} by {owner} until {until}: {reason}")
-        }
-        OverrideKey::Pause(_) => format!("paused by {owner} until {until}: {reason}"),
-        OverrideKey::Launch(fleet) => {
-            let max = policy.fleets.get(fleet).map_or(0, |fleet| fleet.bounds.max());
-            let but = format!(" (max is {max}: never more than that in all)");
-            let but = if *capacity > max { but.as_str() } else { "" };
-            format!("{capacity} more{but} until {until}, asked by {owner}: {reason}")
-        }
-        OverrideKey::Keep(id) => format!("{id} is kept by {owner} until {until}: {reason}"),
-        OverrideKey::Terminate(id) => {
-            format!("{id} will be drained and terminated, asked by {owner}: {reason}")
-        }
-        OverrideKey::Approve(_) => {
-            format!("what the edited policy makes of it is approved by {owner}: {reason}")
-        }
-        OverrideKey::Retire(_) => {
-            format!("every server will be drained and terminated, asked by {owner}: {reason}")
+    /// What a person asked for, in words that leave the fleet's name to whoever shows them.
+    fn told(&self, entry: &Override) -> String {
+        let Override { key, capacity, owner, reason, until, .. } = entry;
+        let zone = &self.policy.zone;
+        let until = time::local(*until, zone);
+        match key {
+            OverrideKey::Hold(_) => {
+                format!("held at {capacity} by {owner} until {until}: {reason}")
+            }
+            OverrideKey::Pause(_) => format!("paused by {owner} until {until}: {reason}"),
+            OverrideKey::Launch(fleet) => {
+                let max = self.policy.fleets.get(fleet).map_or(0, |fleet| fleet.bounds.max());
+                let but = format!(" (max is {max}: never more than that in all)");
+                let but = if *capacity > max { but.as_str() } else { "" };
+                format!("{capacity} more{but} until {until}, asked by {owner}: {reason}")
+            }
+            OverrideKey::Keep(id) => format!("{id} is kept by {owner} until {until}: {reason}"),
+            OverrideKey::Terminate(id) => {
+                let keep = self.journal.ledger().overrides.get(&OverrideKey::Keep(id.clone()));
+                let once = keep.filter(|keep| keep.until > self.now).map(|keep| {
+                    let until = time::local(keep.until, zone);
+                    format!(
+                        " once {} keeps it no longer (until {until}: {})",
+                        keep.owner, keep.reason
+                    )
+                });
+                format!(
+                    "{id} will be drained and terminated{}, asked by {owner}: {reason}",
+                    once.unwrap_or_default()
+                )
+            }
+            OverrideKey::Approve(_) => {
+                format!("what the edited policy makes of it is approved by {owner}: {reason}")
+            }
+            OverrideKey::Retire(_) => {
+                format!("every server will be drained and terminated, asked by {owner}: {reason}")
+            }
         }
     }
 }

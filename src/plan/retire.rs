@@ -95,7 +95,8 @@ pub(super) fn by_hand(draft: &mut Draft<'_>, budget: &mut Budget, asked: &Termin
         let single = asked.get(&OverrideKey::Terminate(id.clone()));
         let whole = draft.view.retire.as_ref().filter(|_| draft.fleet.is_none());
         let Some(order) = single.or(whole) else { continue };
-        if server.kept.is_some() {
+        // Whether a tag or a volume keeps it is not known of one that EC2 does not show.
+        if server.kept.is_some() || server.instance.is_none() {
             continue;
         }
         let why = RetireReason::Operator { who: order.owner.clone(), why: order.reason.clone() };

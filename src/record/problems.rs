@@ -10,7 +10,7 @@ use crate::model::decision::{Decision, Reason};
 use crate::model::fault::FaultKind;
 use crate::model::fleet::FleetName;
 use crate::model::instance::Attachment;
-use crate::model::ledger::{Change, Event, EventKind, OpenProblem};
+use crate::model::ledger::{Change, Event, EventKind, OpenProblem, Override, OverrideKey};
 use crate::model::plan::{Limit, Plan};
 use crate::model::roster::{BalancerView, Block, Breaker, FleetView, Phase, Roster, Server};
 use crate::model::server::LaunchState;
@@ -57,7 +57,10 @@ pub fn concerns(
             "{n} servers run for fleet {name}, which is not in the policy; `tidegate retire {name}` ends them"
         );
         found.push(Concern::new(format!("unmanaged:{name}"), Some(name), text));
-        found.extend(view.servers.iter().filter_map(|server| attached_to(name, server)));
+        for server in &view.servers {
+            found.extend(attached_to(name, server));
+            found.extend(told_to_go(journal, name, server, view.retire.as_ref(), policy));
+        }
     }
     for (name, view) in &roster.fleets {
         found.extend(balancer(view));
@@ -73,6 +76,7 @@ pub fn concerns(
             found.extend(ailing(name, server, policy, roster.now));
             found.extend(flapping(journal, name, server));
             found.extend(attached_to(name, server));
+            found.extend(told_to_go(journal, name, server, None, policy));
             found.extend(taken_out(name, server));
             found.extend(retagged(name, server));
         }
@@ -280,6 +284,33 @@ fn attached_to(name: &FleetName, server: &Server) -> Option<Concern> {
         "{label} is never ended: somebody attached {id} to it; take that off when it is not needed any more"
     );
     Some(Concern::new(format!("attached:{label}"), Some(name), text))
+}
+
+/// A person ordered its end, and it stays all the same.
+fn told_to_go(
+    journal: &Journal,
+    name: &FleetName,
+    server: &Server,
+    whole: Option<&Override>,
+    policy: &Policy,
+) -> Option<Concern> {
+    let id = server.id()?;
+    let single = journal.ledger().overrides.get(&OverrideKey::Terminate(id.clone()));
+    let order = single.or(whole)?;
+    if server.record.retirement.is_some() || server.phase == Phase::Terminating {
+        return None;
+    }
+    let why = match &server.kept {
+        Some(kept) => kept.text(&policy.zone),
+        None if server.instance.is_none() => "EC2 does not show it".to_owned(),
+        None => return None,
+    };
+    let until = time::local(order.until, &policy.zone);
+    let text = format!(
+        "{id} is not ended, as {} ordered: {why}; the order stands until {until}",
+        order.owner
+    );
+    Some(Concern::new(format!("order-waits:{id}"), Some(name), text))
 }
 
 /// A person looks at it.

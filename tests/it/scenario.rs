@@ -93,6 +93,8 @@ struct Cue {
     hand_over: Option<(String, String)>,
     /// Somebody keeps the oldest server of a fleet.
     keep: Option<Keep>,
+    /// Somebody orders the end of the oldest server of a fleet.
+    order_end: Option<String>,
     /// Every trouble ends.
     #[serde(default)]
     calm: bool,
@@ -253,8 +255,12 @@ fn follow(cue: &Cue, simulation: &mut Simulation, text: &mut String) {
         let oldest = alive(&simulation.front.state().world, &keep.fleet).remove(0);
         order(OverrideKey::Keep(oldest), 0, &keep.lasts)
     });
+    let end = cue.order_end.as_ref().map(|fleet| {
+        let oldest = alive(&simulation.front.state().world, fleet).remove(0);
+        order(OverrideKey::Terminate(oldest), 0, "24h")
+    });
     let mut orders: Vec<Change> =
-        [hold, launch, keep, approve].into_iter().flatten().map(Change::Override).collect();
+        [hold, launch, keep, approve, end].into_iter().flatten().map(Change::Override).collect();
     if let Some((old, new)) = &cue.hand_over {
         orders.extend(hand_over(simulation, old, new));
     }

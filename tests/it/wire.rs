@@ -187,6 +187,15 @@ fn a_kept_server_that_is_taken_out_of_its_load_balancer_stays_out() {
     wait_for("it is put back", PATIENCE, || (registered() > before).then_some(()));
     assert_eq!(daemon.wait_in_service("app", 2), two);
     assert_eq!(cloud.launched(), 2);
+
+    // An order to end it is answered with who keeps it, and waits.
+    daemon.order(&["keep", &two[0], "--for", "1h", "looking again"]);
+    let said = daemon.order(&["terminate", &two[0], "--reason", "of no use"]);
+    assert!(said.contains("terminated once ann (user "), "{said}");
+    daemon.wait_log(&format!("{} is not ended, as ann (user ", two[0]));
+    assert_eq!(daemon.wait_in_service("app", 2), two);
+    daemon.order(&["unkeep", &two[0]]);
+    wait_for("it is replaced", PATIENCE, || (cloud.launched() == 3).then_some(()));
 }
 
 #[test]
@@ -270,6 +279,8 @@ fn a_server_that_somebody_attached_a_volume_to_is_kept() {
     wait_for("the other is gone", PATIENCE, || (cloud.alive("app").len() == 1).then_some(()));
     let status = daemon.order(&["status"]);
     assert!(status.contains("was attached to it 3h"), "{status}");
+    daemon.order(&["terminate", lent.as_str(), "--reason", "by mistake"]);
+    daemon.wait_log(&format!("{lent} is not ended, as ann (user "));
     assert_eq!(cloud.alive("app")[0].id, lent);
     attach(None);
     wait_for("it is gone as well", PATIENCE, || cloud.alive("app").is_empty().then_some(()));

@@ -64,3 +64,18 @@ fn a_server_that_was_stopped_and_started_has_its_time_anew() {
     scene.ledger.apply(&Change::Server(Arc::new(cleared)));
     assert!(scene.planned(&web()).is_empty(), "{:?}", scene.planned(&web()));
 }
+
+/// A tag or a volume may keep it, and nobody can see that.
+#[test]
+fn an_order_to_end_one_that_is_not_listed_waits_until_it_is() {
+    let mut scene = Scene::new(vec![record(0, minutes(600)), record(1, minutes(600))]);
+    scene.order(OverrideKey::Terminate(id(0)));
+    let lost = scene.listed().remove(&id(0)).unwrap();
+    assert_eq!(scene.planned(&web()), Vec::<String>::new());
+    scene.listed().insert(id(0), lost.clone());
+    let planned = scene.planned(&web());
+    assert_eq!(planned.first(), Some(&format!("retire {}: asked by ann: looking", id(0))));
+    let kept = Instance { tags: OurTags { keep: true, ..lost.tags.clone() }, ..lost };
+    scene.listed().insert(id(0), kept);
+    assert_eq!(scene.planned(&web()), Vec::<String>::new());
+}
