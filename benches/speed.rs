@@ -106,12 +106,14 @@ fn loaded(text: &str) -> Policy {
 /// When the jobs of a year come, 52 thousand of them.
 #[derive(Debug, Clone, Copy)]
 enum Come {
-    /// In the working hours of working days, one every three minutes: a shop's queue.
+    /// From eight to six on working days, most before noon and in the afternoon: a shop's queue.
     InOfficeHours,
-    /// One every ten minutes, day and night: no server stays busy, and one is launched every
-    /// half-hour.
+    /// One every ten minutes, day and night: no server stays busy, and two are launched every hour.
     Evenly,
 }
+
+/// Jobs of each hour of a working day, from eight.
+const OFFICE_HOURS: [u64; 10] = [10, 20, 35, 30, 10, 15, 35, 30, 10, 5];
 
 impl Come {
     fn jobs(self) -> Vec<Job> {
@@ -119,15 +121,21 @@ impl Come {
             arrives: Timestamp::UNIX_EPOCH + Duration::from_secs(seconds),
             takes: Duration::from_mins(4),
         };
+        let mut jobs = Vec::new();
         match self {
-            Self::Evenly => (0..52_560).map(|n| job(n * 600 + n % 7 * 60)).collect(),
-            Self::InOfficeHours => (0..260)
-                .flat_map(|day: u64| {
-                    let opens = (day.div_euclid(5) * 7 + day % 5) * 86_400 + 8 * 3600;
-                    (0..200).map(move |n| job(opens + n * 180 + n % 7 * 60))
-                })
-                .collect(),
+            Self::Evenly => jobs.extend((0..52_560).map(|n| job(n * 600 + n % 7 * 60))),
+            Self::InOfficeHours => {
+                for day in (0..365).filter(|day| day % 7 < 5) {
+                    for (hour, many) in (8..).zip(OFFICE_HOURS) {
+                        let begins = day * 86_400 + hour * 3600;
+                        // Two or three at a time.
+                        let at = |n: u64| begins + (n - n % 3) * (3600_u64).div_euclid(many);
+                        jobs.extend((0..many).map(|n| job(at(n))));
+                    }
+                }
+            }
         }
+        jobs
     }
 }
 
