@@ -94,9 +94,37 @@ fn clip(line: &str, width: usize) -> String {
     out
 }
 
+/// A line without colours in as many as the terminal's width needs, the later ones set in.
+pub(super) fn fold(line: &str, width: usize) -> Vec<String> {
+    let columns = |text: &str| text.chars().count();
+    let set_in = " ".repeat(columns(line).saturating_sub(columns(line.trim_start())) + 4);
+    let (mut lines, mut last) = (Vec::new(), String::new());
+    for word in line.split_inclusive(' ') {
+        let wide = columns(word.trim_end());
+        // The last column is left free, as where a line is cut. A word that no line has room for stays.
+        let full = wide > 0 && columns(&last) + wide >= width && columns(&set_in) + wide < width;
+        if full && !last.trim().is_empty() {
+            lines.push(last.trim_end().to_owned());
+            last.clone_from(&set_in);
+        }
+        last.push_str(word);
+    }
+    lines.push(last);
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_line_is_folded_between_words_and_set_in() {
+        let folded = |line, width| fold(line, width).join("|");
+        assert_eq!(folded("  because  one two", 40), "  because  one two");
+        assert_eq!(folded("  because  one two three", 19), "  because  one two|      three");
+        assert_eq!(folded("  aaaaaaaaaaaaaaaaaaaaaaaa", 10), "  aaaaaaaaaaaaaaaaaaaaaaaa");
+        assert_eq!(folded("ääää öö ü", 8), "ääää öö|    ü");
+    }
 
     #[test]
     fn a_long_line_is_cut_where_the_terminal_ends_and_its_colours_are_not_counted() {

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use super::text;
 use crate::admin::view::StatusView;
 use crate::admin::words::{Teller, at};
-use crate::cli::canvas::{Canvas, bold, dim};
+use crate::cli::canvas::{Canvas, bold, dim, fold};
 use crate::cli::out::{counted, say};
 use crate::cli::{Failure, check};
 use crate::model::time::{self, Timestamp};
@@ -40,9 +40,9 @@ pub(super) async fn run(
                 told = Some(view.last_tick.clone());
             }
         } else {
-            let (_, height) = Canvas::size();
+            let (width, height) = Canvas::size();
             let lines = Picture { view: &view, away: away.as_deref(), now: check::now() };
-            canvas.draw(&lines.within(height.saturating_sub(1)))?;
+            canvas.draw(&lines.within(width, height.saturating_sub(1)))?;
         }
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
@@ -79,15 +79,16 @@ struct Picture<'a> {
 }
 
 impl Picture<'_> {
-    /// As many lines as there is room for: what is wrong first, then every fleet in full, or where
-    /// there are too many, each in a line or two.
-    fn within(&self, room: usize) -> Vec<String> {
+    /// As many lines as there is room for: what is wrong first, then every fleet in full, its reasons
+    /// too, or where there are too many, each in a line or two.
+    fn within(&self, width: usize, room: usize) -> Vec<String> {
         let zone = text::zone(self.view);
         let mut lines = self.head(&zone);
-        lines.extend(self.problems(&zone, room.div_euclid(3)));
+        lines.extend(self.problems(&zone, width, room.div_euclid(3)));
         let left = room.saturating_sub(lines.len());
-        let full = self.full(&zone);
-        lines.extend(if full.len() <= left { full } else { self.brief(&zone, left) });
+        let (whole, cut) = (self.full(&zone, Some(width)), self.full(&zone, None));
+        let full = [whole, cut].into_iter().find(|full| full.len() <= left);
+        lines.extend(full.unwrap_or_else(|| self.brief(&zone, left)));
         lines
     }
 
@@ -112,8 +113,13 @@ impl Picture<'_> {
         lines
     }
 
-    fn problems(&self, zone: &TimeZone, room: usize) -> Vec<String> {
+    fn problems(&self, zone: &TimeZone, width: usize, room: usize) -> Vec<String> {
         let problems = &self.view.problems;
+        let whole = problems.iter().flat_map(|one| fold(&text::problem(one, zone), width));
+        let whole: Vec<String> = whole.map(|line| bold(&line)).collect();
+        if whole.len() <= room {
+            return whole;
+        }
         let shown = if problems.len() <= room { problems.len() } else { room.saturating_sub(1) };
         let lines = problems.iter().take(shown);
         let mut lines: Vec<_> = lines.map(|one| bold(&text::problem(one, zone))).collect();
@@ -124,13 +130,18 @@ impl Picture<'_> {
         lines
     }
 
-    fn full(&self, zone: &TimeZone) -> Vec<String> {
+    /// `width`: folded at it.
+    fn full(&self, zone: &TimeZone, width: Option<usize>) -> Vec<String> {
         let mut lines = Vec::new();
         for fleet in &self.view.fleets {
             lines.push(String::new());
             let told = text::fleet(fleet, zone);
             lines.extend(told.iter().take(1).map(|head| bold(head)));
-            lines.extend(told.into_iter().skip(1));
+            let rest = told.into_iter().skip(1);
+            lines.extend(rest.flat_map(|line| match width {
+                Some(width) => fold(&line, width),
+                None => vec![line],
+            }));
         }
         lines
     }
@@ -189,7 +200,7 @@ mod tests {
 
     fn drawn(view: &StatusView, room: usize) -> Vec<String> {
         let now = "2026-03-02T08:00:04Z".parse().unwrap();
-        Picture { view, away: None, now }.within(room)
+        Picture { view, away: None, now }.within(80, room)
     }
 
     #[test]
@@ -199,6 +210,23 @@ mod tests {
         assert!(lines[1].contains("PROBLEM") && lines[1].contains("wrong 0"), "{lines:?}");
         assert_eq!(lines.iter().filter(|line| line.contains("i-")).count(), 4);
         assert!(lines.iter().all(|line| !line.contains("more")), "{lines:?}");
+    }
+
+    #[test]
+    fn a_reason_longer_than_the_terminal_is_told_whole_where_there_is_room() {
+        let mut view = view(2, 1);
+        let reason = "309 jobs waiting, over 20: add 2; 6 asked for, min 1 and max 4 allow 4; and more to say";
+        view.fleets[0].because[0].text = reason.to_owned();
+        view.problems[0].text = reason.to_owned();
+        let words = |lines: &[String]| {
+            let words: Vec<&str> = lines.iter().flat_map(|line| line.split_whitespace()).collect();
+            words.join(" ").matches("and more to say").count()
+        };
+        let lines = drawn(&view, 40);
+        assert_eq!(words(&lines), 2, "{lines:#?}");
+        assert!(lines.iter().skip(1).all(|line| line.len() < 90), "{lines:#?}");
+        let tight = drawn(&view, 12);
+        assert!(tight.len() <= 12, "{tight:#?}");
     }
 
     #[test]
@@ -227,11 +255,11 @@ mod tests {
     fn a_daemon_that_went_away_or_does_not_tick_is_told_over_what_it_said_last() {
         let view = view(1, 0);
         let now = "2026-03-02T08:00:09Z".parse().unwrap();
-        let lines = Picture { view: &view, away: Some("no daemon listens"), now }.within(30);
+        let lines = Picture { view: &view, away: Some("no daemon listens"), now }.within(80, 30);
         assert!(lines[1].contains("STALE  no daemon listens"), "{lines:?}");
         assert!(lines.iter().any(|line| line.contains("fleet-0")));
         let now = "2026-03-02T08:04:09Z".parse().unwrap();
-        let lines = Picture { view: &view, away: None, now }.within(30);
+        let lines = Picture { view: &view, away: None, now }.within(80, 30);
         assert!(lines[1].contains("LATE  the last tick was 4m9s ago"), "{lines:?}");
     }
 }
