@@ -26,6 +26,7 @@ pub const FLEET_KEYS: &[&str] = &[
     "queue",
     "minimum_uptime",
     "billing",
+    "keep_attached",
 ];
 pub const LAUNCH_KEYS: &[&str] = &[
     "image",

@@ -117,6 +117,8 @@ pub struct FleetPolicy {
     /// How long a server stays at least, once launched.
     pub minimum_uptime: Duration,
     pub billing: Billing,
+    /// Whether what somebody attaches to a server keeps it.
+    pub keep_attached: bool,
     pub lines: Lines,
 }
 

@@ -88,6 +88,7 @@ const SHAPES: &[(&str, &[(&str, Shape)])] = &[
             ("queue", Section("queue")),
             ("minimum_uptime", Span),
             ("billing", Words(&["hour", "second"])),
+            ("keep_attached", Flag),
         ],
     ),
     (

@@ -177,8 +177,9 @@ impl Standing<'_> {
     /// What was attached to it when its boot was over for certain: what its own boot attaches is no sign
     /// of a person.
     fn attached_by_hand(&self, instance: &Instance) -> Option<Attachment> {
-        let grace = self.fleet.map_or(BOOTED_AFTER, |fleet| fleet.grace);
-        instance.attached.clone().filter(|attached| attached.after >= grace)
+        let (keeps, grace) =
+            self.fleet.map_or((true, BOOTED_AFTER), |fleet| (fleet.keep_attached, fleet.grace));
+        instance.attached.clone().filter(|attached| keeps && attached.after >= grace)
     }
 
     fn release(&self, server: &Server) -> Result<(), Block> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::section::{Section, formed, whole, word};
+use super::section::{Section, YES_NO, formed, whole, word};
 use super::{Context, MODES, Read, health, launch, queue, schedule};
 use crate::model::balancer::Balancer;
 use crate::model::capacity::{Bounds, Capacity};
@@ -46,6 +46,7 @@ pub(super) fn read(entry: &Entry, context: &Context, out: &mut Problems) -> Opti
     let queue = queue::read(&section, &limits, context, out);
     let minimum_uptime = section.span("minimum_uptime", "0s", "0s"..="30d", out);
     let billing = billing(&section, balancer.as_ref(), out);
+    let keep_attached = section.get("keep_attached").and_then(|entry| word(entry, YES_NO, out));
     let (health, grace) = health;
     let max = limits.max?;
     let policy = FleetPolicy {
@@ -60,6 +61,7 @@ pub(super) fn read(entry: &Entry, context: &Context, out: &mut Problems) -> Opti
         queue,
         minimum_uptime,
         billing,
+        keep_attached: keep_attached.unwrap_or(true),
         lines: Lines::of(entry),
     };
     Some(Read {

@@ -2,15 +2,13 @@
 
 use super::Context;
 use super::fleet::{CAPACITY_MAX, Limits};
-use super::section::{Section, items, text, whole, word};
+use super::section::{Section, YES_NO, items, text, whole, word};
 use crate::model::capacity::Capacity;
 use crate::policy::calendar::{Line, Schedule, When};
 use crate::policy::cron::{self, CronError};
 use crate::policy::file::{self, Entry, Node};
 use crate::policy::problem::{Place, Problem, Problems, quote};
 use crate::policy::span::{Dates, Window};
-
-const YES_NO: &[(&str, bool)] = &[("true", true), ("false", false)];
 
 /// Reads `schedule`; `None` when there is none.
 pub(super) fn read(

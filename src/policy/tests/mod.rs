@@ -135,7 +135,7 @@ fn defaults_stand_where_the_file_is_silent() {
     assert_eq!((app.mode, app.billing), (Mode::Observe, Billing::Second));
     assert_eq!((app.grace, app.minimum_uptime), (Duration::from_mins(10), Duration::ZERO));
     assert_eq!((app.launch.role.as_str(), app.launch.user_data.as_str()), ("app", "ROLE=app"));
-    assert!(app.balancer.is_none() && app.health.is_none());
+    assert!(app.balancer.is_none() && app.health.is_none() && app.keep_attached);
     assert!(app.schedule.is_none() && app.queue.is_none());
 }
 

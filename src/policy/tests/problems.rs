@@ -15,6 +15,7 @@ fn one_problem_in_a_fleet() {
     let cases = [
         ("mim: 1", "8:5 error unknown key `mim` in a fleet | did you mean `min`?"),
         ("min: 2", "8:5 error `min` is there twice | again here"),
+        ("keep_attached: maybe", "8:20 error `keep_attached` cannot be `maybe` | no such choice"),
         ("billing: weekly", "8:14 error `billing` cannot be `weekly` | no such choice"),
         (
             "minimum_uptime: 45",
