@@ -95,6 +95,7 @@ fn clip(line: &str, width: usize) -> String {
 }
 
 /// A line without colours in as many as the terminal's width needs, the later ones set in.
+#[cfg(any(test, feature = "aws"))]
 pub(super) fn fold(line: &str, width: usize) -> Vec<String> {
     let columns = |text: &str| text.chars().count();
     let set_in = " ".repeat(columns(line).saturating_sub(columns(line.trim_start())) + 4);

@@ -284,6 +284,7 @@ fn record(fleet: &FleetPolicy, seen: &SightedServer) -> ServerRecord {
             deregistered_at: None,
             terminate_asked_at: None,
             terminate_asks: 0,
+            terminate_refusals: 0,
         }),
         cleared_at: None,
         gone: None,

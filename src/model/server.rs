@@ -77,6 +77,16 @@ pub struct Retirement {
     /// TerminateInstances was last asked, and how often in all.
     pub terminate_asked_at: Option<Timestamp>,
     pub terminate_asks: u32,
+    /// How many of these EC2 has refused for certain: counted after its answer, so that what was cut
+    /// off before counts as done.
+    pub terminate_refusals: u32,
+}
+
+impl Retirement {
+    /// Whether some TerminateInstances may have had its effect.
+    pub fn may_have_ended(&self) -> bool {
+        self.terminate_asks > self.terminate_refusals
+    }
 }
 
 /// Why a server is retired. There is no variant for "not in the file" or "no reading": absence is

@@ -356,6 +356,7 @@ mod tests {
             deregistered_at: None,
             terminate_asked_at: None,
             terminate_asks: 0,
+            terminate_refusals: 0,
         });
         record
     }

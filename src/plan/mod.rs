@@ -20,7 +20,7 @@ use crate::model::fleet::FleetName;
 use crate::model::instance::InstanceId;
 use crate::model::ledger::{Override, OverrideKey};
 use crate::model::plan::{Act, LeftOut, Limit, Plan, Step};
-use crate::model::roster::{BalancerView, FleetView, Phase, Roster};
+use crate::model::roster::{BalancerView, FleetView, Phase, Roster, Server};
 use crate::model::time::Clocks;
 use crate::policy::{FleetPolicy, Mode, Policy};
 
@@ -171,6 +171,11 @@ impl<'a> Draft<'a> {
             Mode::Observe => plan.withheld.extend(steps),
         }
         plan.left_out.extend(self.left_out);
+    }
+
+    /// Whether this draft already retires the server: every rule takes it once.
+    fn takes(&self, server: &Server) -> bool {
+        server.id().is_some_and(|id| self.retires(id))
     }
 
     /// The instances this draft already retires.

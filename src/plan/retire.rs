@@ -124,7 +124,7 @@ pub(super) fn broken(
         return;
     }
     for server in &view.servers {
-        if server.phase == Phase::Overdue && server.kept.is_none() {
+        if server.phase == Phase::Overdue && server.kept.is_none() && !draft.takes(server) {
             let waited = time::since(now, server.record.planned_at);
             let pending = server
                 .instance
@@ -191,7 +191,9 @@ fn sick(
     }
     let next = sick.into_iter().find_map(|server| match server.phase {
         Phase::Sick { since }
-            if server.kept.is_none() && time::since(now, since) >= REPLACE_AFTER =>
+            if server.kept.is_none()
+                && !draft.takes(server)
+                && time::since(now, since) >= REPLACE_AFTER =>
         {
             Some((server, since))
         }
@@ -216,9 +218,7 @@ fn sick(
 pub(super) fn surplus(draft: &mut Draft<'_>, budget: &mut Budget, decision: &Decision) {
     let view = draft.view;
     let leaving =
-        count(view.servers.iter().filter(|server| {
-            server.is_capacity() && server.id().is_some_and(|id| draft.retires(id))
-        }));
+        count(view.servers.iter().filter(|server| server.is_capacity() && draft.takes(server)));
     let capacity = decision.capacity.saturating_add(decision.take_back);
     let surplus = capacity.saturating_sub(leaving).saturating_sub(decision.desired);
     if surplus == 0 {
@@ -240,7 +240,7 @@ pub(super) fn surplus(draft: &mut Draft<'_>, budget: &mut Budget, decision: &Dec
         if taken >= surplus {
             return;
         }
-        if server.id().is_some_and(|id| draft.retires(id)) {
+        if draft.takes(server) {
             continue;
         }
         if !retire(draft, budget, server, RetireReason::ScaleIn, ranking.clone()) {
@@ -269,6 +269,7 @@ fn retire(
         deregistered_at: None,
         terminate_asked_at: None,
         terminate_asks: 0,
+        terminate_refusals: 0,
     });
     draft.acts.push(Act::Retire {
         token: server.record.token.clone(),

@@ -83,6 +83,13 @@ fn change(journal: &Journal, call: &Call, outcome: &Outcome, clocks: Clocks) -> 
             }
             Some(record)
         }
+        (What::Terminate { token, .. }, Outcome::Failed(fault)) if is_refused(fault) => {
+            let mut record = servers.get(token)?.clone();
+            if let Some(retirement) = &mut record.retirement {
+                retirement.terminate_refusals = retirement.terminate_refusals.saturating_add(1);
+            }
+            Some(record)
+        }
         // EC2's list tells the rest.
         (What::Deregister { .. } | What::Register { .. } | What::Terminate { .. }, _) => None,
     };
@@ -154,6 +161,27 @@ fn settles(fault: &Fault, in_doubt: bool) -> Settled {
                 Settled::Refused
             }
         }
+    }
+}
+
+/// Whether a failed TerminateInstances has ended nothing for certain.
+fn is_refused(fault: &Fault) -> bool {
+    match fault.kind {
+        FaultKind::Throttled
+        | FaultKind::Credentials
+        | FaultKind::Permission
+        | FaultKind::Config
+        | FaultKind::Refused => true,
+        // It may be gone already.
+        FaultKind::Ambiguous
+        | FaultKind::InstanceNotFound
+        // Answers to other calls.
+        | FaultKind::TokenSpent
+        | FaultKind::TokenMismatch
+        | FaultKind::NoCapacity
+        | FaultKind::SubnetFull
+        | FaultKind::Quota
+        | FaultKind::BalancerNotFound => false,
     }
 }
 

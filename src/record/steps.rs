@@ -107,6 +107,7 @@ impl<'a> Taking<'a> {
             deregistered_at: None,
             terminate_asked_at: None,
             terminate_asks: 0,
+            terminate_refusals: 0,
         };
         self.edit(token, |record| record.retirement = Some(begun));
         let order = OverrideKey::Terminate(InstanceId::new(label));

@@ -28,7 +28,7 @@ use crate::model::observation::{Gap, Observation};
 use crate::model::roster::{
     BalancerView, Cold, ColdScope, FleetView, Leftover, Roster, Server, Stranger,
 };
-use crate::model::server::{GoneHow, ServerRecord};
+use crate::model::server::{GoneHow, Retirement, ServerRecord};
 use crate::model::servers::{self, OfFleet};
 use crate::model::sight::{Blind, Doubt};
 use crate::model::time::{self, Timestamp};
@@ -245,9 +245,9 @@ fn blindness(ledger: &Ledger, seen: &Observation) -> Option<Blind> {
         return None;
     }
     let settled = ledger.servers.open().filter(|record| {
-        // One whose termination was asked may be gone from the list for good.
-        let asked = record.retirement.as_ref().is_some_and(|r| r.terminate_asks > 0);
-        !asked && time::since(seen.now, record.planned_at) >= VANISHED_AFTER
+        // One whose termination may have been accepted may be gone from the list for good.
+        let ended = record.retirement.as_ref().is_some_and(Retirement::may_have_ended);
+        !ended && time::since(seen.now, record.planned_at) >= VANISHED_AFTER
     });
     let (mut expected, mut absent): (Capacity, Capacity) = (0, 0);
     for id in settled.filter_map(ServerRecord::instance) {

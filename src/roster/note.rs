@@ -16,7 +16,7 @@ use crate::model::instance::{Instance, InstanceId, Lifecycle};
 use crate::model::launch::Token;
 use crate::model::ledger::{Change, Event, EventKind, FleetMemory, Ledger};
 use crate::model::observation::Observation;
-use crate::model::server::{Asked, Gone, GoneHow, LaunchState, ServerRecord};
+use crate::model::server::{Asked, Gone, GoneHow, LaunchState, Retirement, ServerRecord};
 use crate::model::servers::OfFleet;
 use crate::model::time::{self, Timestamp};
 use crate::policy::{FleetPolicy, Mode, Policy};
@@ -184,8 +184,8 @@ impl Note<'_> {
                 }
                 let enough = if self.trusted { VANISHED_AFTER } else { BELIEVED_AFTER };
                 if time::since(now, known_since) >= enough {
-                    let asked = noted.retirement.as_ref().is_some_and(|r| r.terminate_asks > 0);
-                    let how = if asked { GoneHow::Retired } else { GoneHow::Vanished };
+                    let ended = noted.retirement.as_ref().is_some_and(Retirement::may_have_ended);
+                    let how = if ended { GoneHow::Retired } else { GoneHow::Vanished };
                     noted.gone = Some(Gone { at: now, how });
                     noted.cleared_at = None;
                 }
@@ -343,7 +343,7 @@ fn given_up(asked: &Asked, now: Timestamp) -> bool {
 }
 
 fn how_it_ended(record: &ServerRecord, instance: &Instance) -> GoneHow {
-    if record.retirement.as_ref().is_some_and(|r| r.terminate_asks > 0) {
+    if record.retirement.as_ref().is_some_and(Retirement::may_have_ended) {
         GoneHow::Retired
     } else {
         let said = instance.state_reason.as_deref().unwrap_or("EC2 gives no reason");

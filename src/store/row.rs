@@ -113,6 +113,13 @@ struct RetirementRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     terminate_asked_at: Option<Timestamp>,
     terminate_asks: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    terminate_refusals: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -312,8 +319,14 @@ impl FaultRow {
 
 impl From<&Retirement> for RetirementRow {
     fn from(retirement: &Retirement) -> Self {
-        let Retirement { why, begun_at, deregistered_at, terminate_asked_at, terminate_asks } =
-            retirement.clone();
+        let Retirement {
+            why,
+            begun_at,
+            deregistered_at,
+            terminate_asked_at,
+            terminate_asks,
+            terminate_refusals,
+        } = retirement.clone();
         let why = match why {
             RetireReason::ScaleIn => RetireRow::ScaleIn,
             RetireReason::NeverHealthy { waited } => RetireRow::NeverHealthy { waited },
@@ -321,7 +334,14 @@ impl From<&Retirement> for RetirementRow {
             RetireReason::StuckPending { waited } => RetireRow::StuckPending { waited },
             RetireReason::Operator { who, why } => RetireRow::Operator { who, why },
         };
-        Self { why, begun_at, deregistered_at, terminate_asked_at, terminate_asks }
+        Self {
+            why,
+            begun_at,
+            deregistered_at,
+            terminate_asked_at,
+            terminate_asks,
+            terminate_refusals,
+        }
     }
 }
 
@@ -340,6 +360,7 @@ impl RetirementRow {
             deregistered_at: self.deregistered_at,
             terminate_asked_at: self.terminate_asked_at,
             terminate_asks: self.terminate_asks,
+            terminate_refusals: self.terminate_refusals,
         }
     }
 }

@@ -118,6 +118,7 @@ fn records() -> Vec<ServerRecord> {
             deregistered_at: Some(now()),
             terminate_asked_at: Some(now()),
             terminate_asks: 2,
+            terminate_refusals: 1,
         });
         records.push(leaving);
     }

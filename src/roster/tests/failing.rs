@@ -65,3 +65,24 @@ fn while_launches_fail_nobody_is_scaled_in_and_no_full_fleet_loses_its_sick() {
         assert_eq!(retired(&mut scene), usize::from(goes), "{ago}");
     }
 }
+
+/// A person and the rules mean the same server: it goes once, or the plan would be dropped.
+#[test]
+fn a_sick_server_whose_end_is_ordered_goes_once() {
+    let late = ServerRecord { healthy_at: None, in_service_at: None, ..sick(0) };
+    let overdue = ServerRecord { sick_since: None, ..late };
+    for ails in [sick(0), overdue] {
+        let mut scene = Scene::new([ails, record(1, minutes(600)), record(2, minutes(600))].into());
+        scene.seen.health.insert(
+            id(0),
+            Health { at: now(), passed: Err("HTTP 500".to_owned()), recent: thrice_failed() },
+        );
+        scene.member(&id(0), Membership::OutOfService("it fails".to_owned()));
+        let by_rule = scene.planned(&web());
+        assert_eq!(by_rule.iter().filter(|step| step.starts_with("retire")).count(), 1);
+        scene.order(OverrideKey::Terminate(id(0)));
+        let planned = scene.planned(&web());
+        let retired: Vec<_> = planned.iter().filter(|step| step.starts_with("retire")).collect();
+        assert_eq!(retired, [&format!("retire {}: asked by ann: looking", id(0))], "{planned:?}");
+    }
+}

@@ -107,6 +107,7 @@ fn retirement(asks: u32) -> Retirement {
         deregistered_at: Some(time::before(now(), minutes(5))),
         terminate_asked_at: (asks > 0).then(now),
         terminate_asks: asks,
+        terminate_refusals: 0,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What EC2 showed before and shows otherwise now.
 
 use super::*;
+use crate::model::server::GoneHow;
 
 /// No instance comes back from its end: EC2's list does, for a while, and nobody is ended by it.
 #[test]
@@ -78,4 +79,29 @@ fn an_order_to_end_one_that_is_not_listed_waits_until_it_is() {
     let kept = Instance { tags: OurTags { keep: true, ..lost.tags.clone() }, ..lost };
     scene.listed().insert(id(0), kept);
     assert_eq!(scene.planned(&web()), Vec::<String>::new());
+}
+
+/// One whose termination EC2 has refused each time should be in the list as any other; one where some
+/// ask may have been heard need not be.
+#[test]
+fn one_that_ec2_refused_to_end_is_missed_and_not_taken_for_ended() {
+    for (refusals, ended) in [(2, false), (1, true)] {
+        let refused = Retirement { terminate_refusals: refusals, ..retirement(2) };
+        let leaves = ServerRecord { retirement: Some(refused), ..record(0, minutes(600)) };
+        let others = (1..4).map(|n| record(n, minutes(600)));
+        let mut scene = Scene::new(std::iter::once(leaves).chain(others).collect());
+        scene.unlist(0);
+        assert!(scene.look(&web()).blind.is_none());
+        scene.later(minutes(16));
+        scene.look(&web());
+        let how = scene.record(0).gone.clone().map(|gone| gone.how);
+        assert_eq!(how, Some(if ended { GoneHow::Retired } else { GoneHow::Vanished }));
+
+        let leaves = scene.record(0).clone();
+        let mut scene = Scene::new((1..4).map(|n| record(n, minutes(600))).collect());
+        let still = ServerRecord { gone: None, absent_since: None, ..leaves };
+        scene.ledger.apply(&Change::Server(Arc::new(still)));
+        scene.unlist(1);
+        assert_eq!(scene.look(&web()).blind.is_some(), !ended, "two are missing, or one");
+    }
 }
