@@ -51,12 +51,15 @@ pub(super) fn reclaim(draft: &mut Draft<'_>, decision: &Decision) {
 }
 
 /// Asks again for launches without a certain answer, as long as they are still wanted. One that is
-/// not is only watched for: asking would launch what nobody needs, or expects in a pause.
+/// not is only watched for: asking would launch what nobody needs, expects in a pause, or has room for,
+/// as where one that had been given up is there after all.
 pub(super) fn replay(draft: &mut Draft<'_>, decision: &Decision) {
     if draft.view.pause.is_some() {
         return;
     }
-    let mut spare = decision.capacity.saturating_sub(decision.wanted);
+    let spare = decision.capacity.saturating_sub(decision.wanted);
+    let max = draft.fleet.map_or(0, |fleet| fleet.bounds.max()).max(decision.desired);
+    let mut spare = spare.max(draft.view.alive().saturating_sub(max));
     for server in &draft.view.servers {
         let LaunchState::Asked(asked) = &server.record.launch else { continue };
         if spare > 0 {

@@ -86,3 +86,28 @@ fn a_sick_server_whose_end_is_ordered_goes_once() {
         assert_eq!(retired, [&format!("retire {}: asked by ann: looking", id(0))], "{planned:?}");
     }
 }
+
+/// A launch that nobody has answered is asked for again, but not where its fleet is full without it.
+#[test]
+fn a_launch_is_not_asked_for_again_where_its_fleet_is_full() {
+    let asked = Asked { attempts: 2, last_attempt_at: now(), in_doubt: false, last_fault: None };
+    let unanswered = ServerRecord {
+        launch: LaunchState::Asked(asked),
+        launched_at: None,
+        healthy_at: None,
+        in_service_at: None,
+        ..record(9, minutes(3))
+    };
+    for (there, again) in [(2, 1), (3, 0)] {
+        let mut servers: Vec<ServerRecord> = (0..there).map(|n| record(n, minutes(600))).collect();
+        // Sick ones are no capacity, so that the launch is wanted.
+        servers[0] = ServerRecord { sick_since: Some(now()), ..servers[0].clone() };
+        servers[1] = ServerRecord { sick_since: Some(now()), ..servers[1].clone() };
+        let mut scene = Scene::new(servers);
+        scene.ledger.apply(&Change::Server(Arc::new(unanswered.clone())));
+        scene.later(minutes(2));
+        let planned = scene.planned(&web());
+        let asks = planned.iter().filter(|step| step.starts_with("ask again")).count();
+        assert_eq!(asks, again, "{there}: {planned:?}");
+    }
+}
