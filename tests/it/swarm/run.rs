@@ -49,6 +49,8 @@ pub(super) struct Run {
     pub tokens: BTreeMap<Token, InstanceId>,
     /// When the journal last lost something.
     pub lost_at: Option<Timestamp>,
+    /// Launches that could not be found for a while.
+    pub lost: BTreeSet<InstanceId>,
     /// How many of each fleet were alive when the world was last looked at.
     pub alive_before: BTreeMap<String, u32>,
     /// What the schedule's fleet should have, by a calendar of our own.
@@ -88,6 +90,7 @@ impl Run {
             retired: Vec::new(),
             tokens: BTreeMap::new(),
             lost_at: None,
+            lost: BTreeSet::new(),
             alive_before: BTreeMap::new(),
             hours,
             told: VecDeque::new(),

@@ -27,6 +27,9 @@ struct Look {
     new: Vec<(Token, InstanceId)>,
     /// How many of each fleet.
     alive: BTreeMap<String, u32>,
+    /// Whose tag somebody has taken off before any answer or list told of it: it cannot be found, and
+    /// is one too many should the tag come back (B09).
+    lost: Vec<InstanceId>,
     broken: Option<String>,
 }
 
@@ -173,12 +176,13 @@ impl Run {
 
     /// S2, S3, S5, S6, S29, and that nobody else's instance is touched.
     pub(super) fn check_world(&mut self) {
-        let Look { new, alive, broken } = self.look_around();
+        let Look { new, alive, lost, broken } = self.look_around();
         if let Some(law) = broken {
             self.fail(&law);
         }
         self.check_sizes(&alive);
         self.alive_before = alive;
+        self.lost.extend(lost);
         for (token, id) in new {
             self.tokens.insert(token.clone(), id);
             self.check_launch(&token);
@@ -212,7 +216,7 @@ impl Run {
         let state = self.simulation.front.state();
         let now = state.world.now();
         let mut alive: BTreeMap<String, u32> = BTreeMap::new();
-        let (mut new, mut broken) = (Vec::new(), None);
+        let (mut new, mut lost, mut broken) = (Vec::new(), Vec::new(), None);
         for machine in state.world.shown() {
             let (id, token) = (&machine.id, &machine.request.token);
             let lifecycle = machine.lifecycle(now);
@@ -240,11 +244,13 @@ impl Run {
                 continue;
             }
             let record = books.get(token);
-            // One whose tag somebody took off before any answer or list told of it cannot be found.
             let findable = machine.tags().contains_key(tag::INSTALL)
                 || record.is_some_and(ServerRecord::is_open);
+            if !findable {
+                lost.push(id.clone());
+            }
             // What a person starts again beside its replacement is nobody's launch.
-            if findable && machine.started_at.is_none() {
+            if findable && !self.lost.contains(id) && machine.started_at.is_none() {
                 let fleet = machine.request.tags.get(tag::FLEET).map_or("none", String::as_str);
                 *alive.entry(fleet.to_owned()).or_default() += 1;
             }
@@ -252,7 +258,7 @@ impl Run {
                 broken = Some(format!("{id} is in no book"));
             }
         }
-        Look { new, alive, broken }
+        Look { new, alive, lost, broken }
     }
 
     /// It may die of its own accord, or at a person's hand, or be taken back.
