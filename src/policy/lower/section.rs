@@ -203,9 +203,9 @@ pub(super) fn bad_unit(entry: &Entry, written: &str, error: &UnitError) -> Probl
     Problem::error(entry.value.at, message, error.to_string()).remedy(error.remedy())
 }
 
-/// One of a few words.
 pub(super) const YES_NO: &[(&str, bool)] = &[("true", true), ("false", false)];
 
+/// One of a few words.
 pub(super) fn word<T: Copy>(entry: &Entry, words: &[(&str, T)], out: &mut Problems) -> Option<T> {
     let text = text(entry, out)?;
     let read = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
