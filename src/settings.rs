@@ -10,6 +10,8 @@ pub struct Settings {
     pub config: PathBuf,
     pub state_dir: PathBuf,
     pub socket: PathBuf,
+    /// The socket that `--socket` names, where it does.
+    pub socket_named: Option<PathBuf>,
     /// Where secrets are looked for, in order.
     pub secret_dirs: Vec<PathBuf>,
     /// Who is at the keyboard, for the record of overrides.
@@ -43,6 +45,7 @@ impl Settings {
             if installed.exists() { installed } else { PathBuf::from("policies.yaml") }
         });
         let state_dir = state_dir.unwrap_or_else(default_state_dir);
+        let socket_named = socket.clone();
         let socket = socket.unwrap_or_else(|| default_socket(&state_dir));
         let mut secret_dirs: Vec<PathBuf> = path("CREDENTIALS_DIRECTORY").into_iter().collect();
         secret_dirs.push(PathBuf::from("/etc/tidegate/secrets"));
@@ -51,6 +54,7 @@ impl Settings {
             config,
             state_dir,
             socket,
+            socket_named,
             secret_dirs,
             user: who(),
             under_systemd: env::var_os("JOURNAL_STREAM").is_some(),

@@ -67,10 +67,13 @@ impl Story {
                     next = Some(told);
                     break;
                 }
-                EventKind::Action if time::since(told.event.at, at) <= DONE_WITHIN => {
+                EventKind::Action | EventKind::Failure
+                    if time::since(told.event.at, at) <= DONE_WITHIN =>
+                {
                     did.push(told);
                 }
                 EventKind::Action
+                | EventKind::Failure
                 | EventKind::Seen
                 | EventKind::Problem
                 | EventKind::Recovered

@@ -9,21 +9,22 @@
 
 mod caller;
 pub mod order;
+mod socket;
 pub mod view;
 pub mod words;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
+
+pub use self::socket::AdminSocket;
 
 use self::caller::Caller;
 use self::order::{Order, OrderView};
@@ -90,27 +91,8 @@ impl Handle {
     }
 }
 
-/// Opens the socket. A stale file of a daemon that died is replaced; the lock on the state
-/// directory has made sure that none is alive.
-pub fn bind(path: &Path) -> anyhow::Result<UnixListener> {
-    let shown = path.display();
-    if let Some(dir) = path.parent() {
-        std::fs::create_dir_all(dir)
-            .with_context(|| format!("failed to make the folder of {shown}"))?;
-    }
-    match std::fs::remove_file(path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error).with_context(|| format!("failed to replace {shown}")),
-    }
-    let listener = UnixListener::bind(path).with_context(|| format!("failed to open {shown}"))?;
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o660);
-    std::fs::set_permissions(path, mode).with_context(|| format!("failed to protect {shown}"))?;
-    Ok(listener)
-}
-
 /// Serves the socket until the process ends.
-pub async fn serve(listener: UnixListener, handle: Handle) {
+pub async fn serve(listener: AdminSocket, handle: Handle) {
     let app = Router::new()
         .route("/status", get(status))
         .route("/orders", post(order))

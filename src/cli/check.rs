@@ -3,13 +3,13 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 
 use super::out::{counted, raw, say};
 use super::{FAILED, Failure, POLICY_INVALID};
-use crate::custody;
+use crate::custody::{self, Accept};
 use crate::model::time::Timestamp;
 use crate::notices;
 use crate::policy::notify::Route;
@@ -53,26 +53,27 @@ impl Read {
 }
 
 /// Reads a policy file whole, once.
-pub(crate) fn read(path: &Path, now: Timestamp) -> anyhow::Result<Read> {
+pub(crate) fn read(path: &Path, accept: Accept, now: Timestamp) -> anyhow::Result<Read> {
     let shown = path.display().to_string();
-    let meta = std::fs::metadata(path).with_context(|| {
+    let text = custody::read_named_text(path, FILE_AT_MOST, accept).with_context(|| {
         format!("failed to read the policy {shown} (name another with --config)")
-    })?;
-    if meta.len() > FILE_AT_MOST {
-        return Err(anyhow!("{shown} is larger than 1 MiB: that is no policy file"));
-    }
-    let bytes =
-        std::fs::read(path).with_context(|| format!("failed to read the policy {shown}"))?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        anyhow!("{shown} is not UTF-8 text, at byte {}", error.utf8_error().valid_up_to())
     })?;
     let loaded = policy::load(&shown, &text, now);
     Ok(Read { path: shown, text, loaded })
 }
 
-/// The policy, or every error of the file on stderr.
+/// Loads the policy for a command that runs once, or prints every error of the file on stderr.
 pub(crate) fn usable(path: &Path, settings: &Settings) -> Result<Policy, Failure> {
-    let read = read(path, now()).map_err(|error| Failure::Error(POLICY_INVALID, error))?;
+    usable_from(path, Accept::RegularFilesAndPipes, settings)
+}
+
+/// Loads the policy from a file of an accepted kind, or prints every error of the file on stderr.
+pub(crate) fn usable_from(
+    path: &Path,
+    accept: Accept,
+    settings: &Settings,
+) -> Result<Policy, Failure> {
+    let read = read(path, accept, now()).map_err(|error| Failure::Error(POLICY_INVALID, error))?;
     if read.loaded.policy.is_none() {
         let color = std::io::stderr().is_terminal() && !settings.plain;
         eprint!("{}", read.rendered(color));
@@ -87,7 +88,7 @@ pub(crate) fn now() -> Timestamp {
 
 pub(crate) fn run(check: &Check, settings: &Settings, json: bool) -> Result<(), Failure> {
     let path = check.file.as_ref().unwrap_or(&settings.config);
-    let read = read(path, now())?;
+    let read = read(path, Accept::RegularFilesAndPipes, now())?;
     let writers = custody::writers(path);
     let (errors, warnings) = (read.errors(), read.count(Severity::Warning) + writers.len());
     let aws = match &read.loaded.policy {

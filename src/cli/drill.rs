@@ -9,16 +9,18 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use serde_json::json;
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::folder::Folder;
+use super::folder;
 use super::listen::{self, Listen};
 use super::out::say;
 use super::run::loader;
 use super::{FAILED, Failure, check, runtime};
-use crate::admin::{self, Handle};
+use crate::admin::{self, AdminSocket, Handle};
 use crate::aws::Aws;
+use crate::custody::{self, Accept};
 use crate::daemon::patrol::Patrol;
 use crate::daemon::{Daemon, Herald, Loader, Reception, Telling, Wake};
 use crate::metrics::Meter;
@@ -69,8 +71,9 @@ pub(crate) struct Drill {
 }
 
 pub(crate) fn run(drill: &Drill, settings: &Settings, json: bool) -> Result<(), Failure> {
-    let policy = check::usable(&settings.config, settings)?;
-    let folder = Folder::new("drill")?;
+    custody::close_new_files();
+    let policy = check::usable_from(&settings.config, Accept::RegularFiles, settings)?;
+    let folder = folder::private("drill")?;
     runtime()?.block_on(drilled(drill, settings, policy, &folder, json))
 }
 
@@ -104,7 +107,7 @@ async fn drilled(
     drill: &Drill,
     settings: &Settings,
     mut policy: Policy,
-    folder: &Folder,
+    folder: &TempDir,
     json: bool,
 ) -> Result<(), Failure> {
     let now = check::now();
@@ -139,8 +142,9 @@ async fn drilled(
     journal.in_force(&policy, clock.now()).map_err(anyhow::Error::new)?;
     let (handle, orders) = Handle::new();
     let meter = open(drill, folder, &clock, &handle).await?;
-    let socket = folder.path().join("tidegate.sock");
-    let sockets = admin::bind(&socket)?;
+    let socket = settings.socket_named.clone();
+    let socket = socket.unwrap_or_else(|| folder.path().join("tidegate.sock"));
+    let sockets = AdminSocket::bind(&socket).await?;
     eprintln!("look at it with: tidegate status --socket {}", socket.display());
     let wake = Wake::default();
     let loader = staged(settings.config.clone(), address.port());
@@ -191,7 +195,7 @@ async fn over(lasts: Duration) {
 /// The page, if one is wanted, and what fills it.
 async fn open(
     drill: &Drill,
-    folder: &Folder,
+    folder: &TempDir,
     clock: &Arc<Fast>,
     handle: &Handle,
 ) -> Result<Arc<Meter>, Failure> {

@@ -1,29 +1,19 @@
-//! A folder for the journal of an imagined world, gone with it.
+//! A temporary folder for the journal of a simulated world, removed with its value.
 
-use std::path::{Path, PathBuf};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::Context as _;
+use tempfile::TempDir;
 
 use super::Failure;
 
-pub(super) struct Folder(PathBuf);
-
-impl Folder {
-    pub(super) fn new(what: &str) -> Result<Self, Failure> {
-        let path = std::env::temp_dir().join(format!("tidegate-{what}-{}", std::process::id()));
-        std::fs::create_dir_all(&path)
-            .with_context(|| format!("failed to make {}", path.display()))?;
-        Ok(Self(path))
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // Left behind at worst: a folder in the folder for temporary things.
-        std::fs::remove_dir_all(&self.0).ok();
-    }
+/// Makes a folder that only this user can look into. Its name cannot be foreseen, so another user
+/// of the host cannot make it first.
+pub(super) fn private(purpose: &str) -> Result<TempDir, Failure> {
+    let made = tempfile::Builder::new()
+        .prefix(&format!("tidegate-{purpose}-"))
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir();
+    Ok(made.context("failed to make a temporary folder")?)
 }

@@ -12,6 +12,10 @@ const STILL: Duration = Duration::from_secs(1);
 /// How often to look meanwhile.
 pub const LOOK_EVERY: Duration = Duration::from_millis(200);
 
+/// How often to look for changes that no event tells of: a link that leads elsewhere, a folder that was
+/// replaced.
+pub const CHECK_EVERY: Duration = Duration::from_secs(2);
+
 /// After so long without rest a person is told.
 pub const AT_MOST: Duration = Duration::from_secs(30);
 
@@ -20,14 +24,20 @@ pub const AT_MOST: Duration = Duration::from_secs(30);
 pub struct Look {
     length: u64,
     written: Option<SystemTime>,
+    device: u64,
     inode: u64,
 }
 
 impl Look {
-    /// `None`: there is no such file.
+    /// Looks at the file behind all links; `None` where there is none.
     pub fn at(path: &Path) -> Option<Self> {
         let meta = std::fs::metadata(path).ok()?;
-        Some(Self { length: meta.len(), written: meta.modified().ok(), inode: meta.ino() })
+        Some(Self {
+            length: meta.len(),
+            written: meta.modified().ok(),
+            device: meta.dev(),
+            inode: meta.ino(),
+        })
     }
 }
 
@@ -80,7 +90,7 @@ mod tests {
 
     fn look(length: u64, at: u64) -> Look {
         let written = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(at));
-        Look { length, written, inode: 1 }
+        Look { length, written, device: 1, inode: 1 }
     }
 
     /// What each look says, and how long it took until the last of them.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::named::{Accept, read_named};
 use super::writers::{Rights, us};
 use crate::model::fault::printable;
 
@@ -38,20 +39,19 @@ pub fn secret(dirs: &[PathBuf], name: &str) -> Result<Secret, String> {
         PathBuf::from(name)
     } else {
         let places = || dirs.iter().map(|dir| dir.join(name));
-        places().find(|path| path.is_file()).ok_or_else(|| {
+        places().find(|path| path.exists()).ok_or_else(|| {
             let places: Vec<String> = places().map(|path| path.display().to_string()).collect();
             format!("secret {shown} is neither of {}", places.join(", "))
         })?
     };
     let failed = |why: String| format!("secret {shown}: {why}");
-    let meta = std::fs::metadata(&path).map_err(|error| failed(error.to_string()))?;
-    if let Some(why) = judge(&Rights::of(&meta)) {
+    let file = read_named(&path, BYTES_AT_MOST, Accept::RegularFiles)
+        .map_err(|error| failed(format!("{}: {error}", path.display())))?;
+    if let Some(why) = judge(&Rights::of(&file.metadata)) {
         return Err(failed(format!("{} {why}", path.display())));
     }
-    if meta.len() > BYTES_AT_MOST {
-        return Err(failed(format!("larger than {BYTES_AT_MOST} bytes")));
-    }
-    let text = std::fs::read_to_string(&path).map_err(|error| failed(error.to_string()))?;
+    let text =
+        String::from_utf8(file.bytes).map_err(|_| failed("the file is not text".to_owned()))?;
     let value = text.trim_end_matches(['\r', '\n']);
     if value.is_empty() {
         return Err(failed("the file is empty".to_owned()));
@@ -103,9 +103,11 @@ mod tests {
             let error = read("open").unwrap_err();
             assert!(error.contains(why) && !error.contains("geheim"), "{mode:o}: {error}");
         }
-        for (name, text, why) in
-            [("none", "\n", "empty"), ("two", "a\nb\n", "one line"), ("long", "", "8192")]
-        {
+        for (name, text, why) in [
+            ("none", "\n", "empty"),
+            ("two", "a\nb\n", "one line"),
+            ("long", "", "larger than 8 KiB"),
+        ] {
             let text = if name == "long" { "x".repeat(9000) } else { text.to_owned() };
             put(&second, name, &text, 0o600);
             let error = read(name).unwrap_err();

@@ -34,6 +34,34 @@ pub fn writers(path: &Path) -> Vec<String> {
     found
 }
 
+/// Names the first way in which another user may write in the directory at `path`, with the remedy.
+///
+/// The owner must be this user or root. Neither a sticky bit nor membership of the owner's own group
+/// excuses anybody: the files in there decide over servers.
+///
+/// # Errors
+///
+/// Fails where the directory cannot be looked at.
+pub fn other_writer(path: &Path) -> std::io::Result<Option<String>> {
+    let rights = Rights::of(&std::fs::metadata(path)?);
+    Ok(judge_private(path, &rights, us().0))
+}
+
+fn judge_private(path: &Path, rights: &Rights, us: u32) -> Option<String> {
+    let (owner, shown) = (rights.owner.0, path.display());
+    let mode = rights.mode & 0o7777;
+    if owner != ROOT && owner != us {
+        Some(format!(
+            "{shown} belongs to user {owner}: run tidegate as that user, or chown the directory"
+        ))
+    } else if mode & (GROUP_WRITES | ALL_WRITE) != 0 {
+        let writers = if mode & ALL_WRITE != 0 { "every user" } else { "its group" };
+        Some(format!("{shown} can be written by {writers} (mode {mode:04o}): chmod go-w {shown}"))
+    } else {
+        None
+    }
+}
+
 fn folder(path: &Path) -> PathBuf {
     match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
@@ -114,6 +142,29 @@ mod tests {
         ];
         for ((owner, mode, is_folder), expected) in bad {
             assert_eq!(told(owner, mode, is_folder), expected);
+        }
+    }
+
+    #[test]
+    fn private_directory_is_written_by_owner_only() {
+        let (us, path) = (500, Path::new("p"));
+        let told = |owner, mode| {
+            judge_private(path, &Rights { owner, mode, is_folder: true }, us).unwrap_or_default()
+        };
+        for (owner, mode) in [((500, 7), 0o40_700), ((0, 0), 0o40_755), ((500, 500), 0o40_750)] {
+            assert_eq!(told(owner, mode), "");
+        }
+        for (owner, mode, expected) in [
+            ((500, 500), 0o40_775, "p can be written by its group (mode 0775): chmod go-w p"),
+            ((0, 0), 0o41_777, "p can be written by every user (mode 1777): chmod go-w p"),
+            ((500, 0), 0o40_702, "p can be written by every user (mode 0702): chmod go-w p"),
+            (
+                (7, 500),
+                0o40_700,
+                "p belongs to user 7: run tidegate as that user, or chown the directory",
+            ),
+        ] {
+            assert_eq!(told(owner, mode), expected);
         }
     }
 

@@ -100,6 +100,7 @@ impl Daemon {
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         let mut ready = false;
+        telemetry::stamp_in(&self.policy.zone);
         self.meter.begin(&self.policy, self.journal.ledger(), self.ports.clock.now());
         loop {
             let last = self.reception.stop();
@@ -139,7 +140,7 @@ impl Daemon {
         self.look_who_is_reached(began);
         self.patrol.go_on(&self.ports, &self.policy, self.journal.ledger());
         let mut standing = self.standing.clone();
-        standing.extend(self.patrol.concerns(self.journal.ledger()));
+        standing.extend(self.patrol.concerns(self.journal.ledger(), &self.policy.zone));
         let mut gate = Gate {
             stage: Stage::Looking,
             policy: &self.policy,
@@ -325,6 +326,7 @@ impl Daemon {
                 Loaded::New(policy) => {
                     let text = Loaded::text(&self.policy, &policy);
                     self.policy = *policy;
+                    telemetry::stamp_in(&self.policy.zone);
                     if let Err(fault) = self.journal.in_force(&self.policy, self.ports.clock.now())
                     {
                         warn!("the new policy is in force and not in the record: {fault}");

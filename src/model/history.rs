@@ -60,7 +60,7 @@ impl Told {
     pub fn is_news(&self) -> bool {
         match self.event.kind {
             EventKind::Decision => !self.changes_nothing(),
-            EventKind::Action | EventKind::Seen => false,
+            EventKind::Action | EventKind::Failure | EventKind::Seen => false,
             EventKind::Problem | EventKind::Recovered | EventKind::Override | EventKind::Policy => {
                 true
             }

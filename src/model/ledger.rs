@@ -126,6 +126,8 @@ pub enum EventKind {
     Decision,
     /// A call was made or answered.
     Action,
+    /// A call failed.
+    Failure,
     /// Something happened in the world.
     Seen,
     Problem,
@@ -135,9 +137,10 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Decision,
         Self::Action,
+        Self::Failure,
         Self::Seen,
         Self::Problem,
         Self::Recovered,
@@ -149,6 +152,7 @@ impl EventKind {
         match self {
             Self::Decision => "decision",
             Self::Action => "action",
+            Self::Failure => "failure",
             Self::Seen => "seen",
             Self::Problem => "problem",
             Self::Recovered => "recovered",

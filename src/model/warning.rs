@@ -1,10 +1,10 @@
 //! What EC2 says of an instance beside its state: that its own check fails, and what AWS is about to
 //! do to it.
 
-use std::fmt;
+use jiff::tz::TimeZone;
 
 use super::instance::InstanceId;
-use super::time::Timestamp;
+use super::time::{self, Timestamp};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
@@ -29,20 +29,21 @@ pub enum Part {
     Instance,
 }
 
-impl fmt::Display for Sign {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Sign {
+    /// Describes the warning, with its time in `zone`.
+    pub fn text(&self, zone: &TimeZone) -> String {
         match self {
             Self::Impaired { part, since } => {
                 let part = match part {
                     Part::System => "system",
                     Part::Instance => "instance",
                 };
-                write!(f, "EC2's own {part} status check fails")?;
-                since.map_or(Ok(()), |since| write!(f, " since {since}"))
+                let since = since.map(|since| format!(" since {}", time::local(since, zone)));
+                format!("EC2's own {part} status check fails{}", since.unwrap_or_default())
             }
             Self::Event { code, not_before } => {
-                write!(f, "AWS announces {code}")?;
-                not_before.map_or(Ok(()), |at| write!(f, ", not before {at}"))
+                let at = not_before.map(|at| format!(", not before {}", time::local(at, zone)));
+                format!("AWS announces {code}{}", at.unwrap_or_default())
             }
         }
     }

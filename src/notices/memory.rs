@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt as _;
 
 use super::book::Book;
 use super::outbox::Outbox;
+use crate::custody::{Accept, read_named};
 
 /// Its name in the state directory.
 pub const FILE: &str = "notices.json";
@@ -34,14 +36,15 @@ struct Document {
 /// What was kept; nothing if there is no such file. One that cannot be understood is an error, and
 /// costs that open problems are told once more.
 pub(super) async fn load(path: &Path) -> Result<BTreeMap<String, Kept>, String> {
-    match tokio::fs::metadata(path).await {
+    let path = path.to_owned();
+    let read = move || read_named(&path, BYTES_AT_MOST, Accept::RegularFiles);
+    let file = match tokio::task::spawn_blocking(read).await.map_err(io::Error::other).flatten() {
+        Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         Err(error) => return Err(error.to_string()),
-        Ok(meta) if meta.len() > BYTES_AT_MOST => return Err("it is too large".to_owned()),
-        Ok(_) => {}
-    }
-    let bytes = tokio::fs::read(path).await.map_err(|error| error.to_string())?;
-    let document: Document = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+    };
+    let document: Document =
+        serde_json::from_slice(&file.bytes).map_err(|error| error.to_string())?;
     if document.format_version != FORMAT_VERSION {
         return Err(format!("its format is {}, not {FORMAT_VERSION}", document.format_version));
     }
@@ -53,8 +56,8 @@ pub(super) async fn save(path: &Path, routes: BTreeMap<String, Kept>) -> io::Res
     let bytes = serde_json::to_vec(&document)?;
     let beside: PathBuf = path.with_extension("json.new");
     let mut options = tokio::fs::OpenOptions::new();
-    let mut file =
-        options.write(true).create(true).truncate(true).mode(0o600).open(&beside).await?;
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.custom_flags(OFlag::O_NOFOLLOW.bits()).open(&beside).await?;
     file.write_all(&bytes).await?;
     file.sync_all().await?;
     drop(file);

@@ -119,9 +119,11 @@ impl News {
             EventKind::Override => Topic::Override,
             EventKind::Policy => Topic::Policy,
             // Problems are told as they stand, and of calls and sightings there are too many.
-            EventKind::Problem | EventKind::Recovered | EventKind::Action | EventKind::Seen => {
-                return None;
-            }
+            EventKind::Problem
+            | EventKind::Recovered
+            | EventKind::Action
+            | EventKind::Failure
+            | EventKind::Seen => return None,
         };
         Some(Self { topic, event: event.clone() })
     }

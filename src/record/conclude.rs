@@ -214,7 +214,10 @@ fn event(call: &Call, outcome: &Outcome, now: Timestamp) -> Option<Event> {
     };
     Some(Event {
         at: now,
-        kind: EventKind::Action,
+        kind: match outcome {
+            Outcome::Failed(_) => EventKind::Failure,
+            Outcome::Done(_) | Outcome::Skipped | Outcome::Halted => EventKind::Action,
+        },
         fleet: Some(call.fleet.clone()),
         instance,
         text,

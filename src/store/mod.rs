@@ -4,6 +4,7 @@
 //! proof. A damaged database is set aside, never deleted, and a new one begun: EC2's tags and client
 //! tokens say which servers are ours, so losing the file loses no server.
 
+mod dir;
 mod ground;
 mod history;
 mod load;
@@ -14,14 +15,12 @@ mod sqlite;
 mod work_row;
 mod write;
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::model::time::Timestamp;
 use crate::ports::StoreFault;
 
+pub use self::dir::StateDir;
 pub use self::history::{history, in_force, told};
 pub use self::shadow::shadow_record;
 pub use self::sqlite::SqliteStore;
@@ -29,15 +28,9 @@ use self::sqlite::{OpenFault, Place};
 
 /// The database's name in the state directory.
 pub const DATABASE: &str = "state.db";
-const LOCK: &str = "tidegate.lock";
 
-/// Proof that no other process uses the state directory; the lock ends with the value, or with the
-/// process, however that ends.
-#[derive(Debug)]
-pub struct StateDir {
-    path: PathBuf,
-    _lock: File,
-}
+/// What SQLite keeps beside the database.
+const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
 
 /// A database, ready for use.
 #[derive(Debug)]
@@ -49,52 +42,11 @@ pub struct Opened {
     pub created: bool,
 }
 
-impl StateDir {
-    /// Makes the directory if need be (for the owner alone) and takes its lock, or says who has it.
-    pub fn lock(path: &Path) -> Result<Self, StoreFault> {
-        let shown = path.display();
-        let failed =
-            |what: &str, error: std::io::Error| StoreFault(format!("{what} {shown}: {error}"));
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(|error| failed("failed to make", error))?;
-        ground::firm(path).map_err(StoreFault)?;
-        let mut lock = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path.join(LOCK))
-            .map_err(|error| failed("failed to lock", error))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                lock.read_to_string(&mut holder).ok();
-                return Err(StoreFault(format!(
-                    "{shown} is in use by another tidegate (process {}); stop it first",
-                    holder.trim()
-                )));
-            }
-            Err(TryLockError::Error(error)) => return Err(failed("failed to lock", error)),
-        }
-        let id = std::process::id().to_string();
-        let named = lock
-            .set_len(0)
-            .and_then(|()| lock.rewind())
-            .and_then(|()| lock.write_all(id.as_bytes()));
-        named.map_err(|error| failed("failed to write to", error))?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
-    }
-}
-
 /// Opens the journal of a locked state directory.
 pub fn open(dir: &StateDir, now: Timestamp) -> Result<Opened, StoreFault> {
-    let path = dir.path.join(DATABASE);
+    let path = dir.path().join(DATABASE);
     let created = !path.exists();
+    close_to_others(dir)?;
     let mut opened = match SqliteStore::open(&path, now) {
         Ok(store) => Opened { store, rebuilt: None, created },
         Err(OpenFault::Other(why)) => {
@@ -102,6 +54,7 @@ pub fn open(dir: &StateDir, now: Timestamp) -> Result<Opened, StoreFault> {
         }
         Err(OpenFault::Corrupt(why)) => {
             let aside = set_aside(&path, now)?;
+            close_to_others(dir)?;
             let store = SqliteStore::open(&path, now).map_err(|fault| match fault {
                 OpenFault::Corrupt(why) | OpenFault::Other(why) => StoreFault(why),
             })?;
@@ -109,14 +62,17 @@ pub fn open(dir: &StateDir, now: Timestamp) -> Result<Opened, StoreFault> {
             Opened { store, rebuilt, created: true }
         }
     };
-    let lock = dir.path.join(LOCK);
+    let lock = dir.lock_file();
     let place = Place::of(&lock)
         .map_err(|error| StoreFault(format!("failed to find {}: {error}", lock.display())))?;
     opened.store.lean_on(place);
-    let mode = std::fs::Permissions::from_mode(0o600);
-    std::fs::set_permissions(&path, mode)
-        .map_err(|error| StoreFault(format!("failed to protect {}: {error}", path.display())))?;
     Ok(opened)
+}
+
+/// Makes the database's files private before SQLite opens them.
+fn close_to_others(dir: &StateDir) -> Result<(), StoreFault> {
+    dir.close_to_others(DATABASE, true)?;
+    COMPANIONS.iter().try_for_each(|end| dir.close_to_others(&format!("{DATABASE}{end}"), false))
 }
 
 /// Renames a damaged database with its companions; gives back the new name.
@@ -128,7 +84,8 @@ fn set_aside(path: &Path, now: Timestamp) -> Result<PathBuf, StoreFault> {
         PathBuf::from(name)
     };
     let aside = name(&format!(".corrupt-{stamp}"));
-    for (suffix, needed) in [("", true), ("-wal", false), ("-shm", false)] {
+    let companions = COMPANIONS.map(|suffix| (suffix, false));
+    for (suffix, needed) in [("", true)].into_iter().chain(companions) {
         let to = name(&format!(".corrupt-{stamp}{suffix}"));
         match std::fs::rename(name(suffix), &to) {
             Ok(()) => {}

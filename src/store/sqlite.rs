@@ -166,7 +166,7 @@ impl SqliteStore {
         ] {
             connection.execute(sql, [before(KEPT_DAYS)]).map_err(|e| fault(&e))?;
         }
-        let sql = "DELETE FROM events WHERE at < ?1 AND kind IN ('action', 'seen')";
+        let sql = "DELETE FROM events WHERE at < ?1 AND kind IN ('action', 'failure', 'seen')";
         connection.execute(sql, [before(LINES_KEPT_DAYS)]).map_err(|e| fault(&e))?;
         for sql in [
             "UPDATE readings SET busy = NULL WHERE at < ?1 AND busy IS NOT NULL",

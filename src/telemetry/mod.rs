@@ -3,10 +3,11 @@
 
 mod stderr;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use clap::ValueEnum;
+use jiff::tz::TimeZone;
 use tracing::{Level, Metadata, event};
 use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::fmt::format::Writer;
@@ -38,11 +39,30 @@ pub enum LogFormat {
 /// one.
 pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-struct Timer(Now);
+/// The zone of the policy in force, in which the texts of events name their times.
+static ZONE: RwLock<TimeZone> = RwLock::new(TimeZone::UTC);
+
+/// Stamps readable lines in `zone` from now on, so that all times of a line are in one zone. JSON
+/// lines keep UTC.
+pub fn stamp_in(zone: &TimeZone) {
+    *ZONE.write().unwrap_or_else(PoisonError::into_inner) = zone.clone();
+}
+
+enum Timer {
+    Utc(Now),
+    Zoned(Now),
+}
 
 impl FormatTime for Timer {
     fn format_time(&self, w: &mut Writer<'_>) -> std::fmt::Result {
-        w.write_str(&(self.0)().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
+        let stamp = match self {
+            Self::Utc(now) => now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
+            Self::Zoned(now) => {
+                let zone = ZONE.read().unwrap_or_else(PoisonError::into_inner).clone();
+                now().to_zoned(zone).strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string()
+            }
+        };
+        w.write_str(&stamp)
     }
 }
 
@@ -56,10 +76,10 @@ pub fn init(format: LogFormat, under_systemd: bool, verbose: bool, now: &Now, al
     let usual = EnvFilter::new(if verbose { "info,tidegate=debug" } else { "error,tidegate=info" });
     // Spans are for traces: a line of the log says what happened, not in which stage of a tick.
     let lines = usual.and(filter_fn(an_event));
-    let text = || {
+    let text = |timer| {
         tracing_subscriber::fmt::layer()
             .with_writer(LINES.get_or_init(|| Lines::to(std::io::stderr())).clone())
-            .with_timer(Timer(now.clone()))
+            .with_timer(timer)
             .with_target(false)
             .with_ansi(false)
     };
@@ -70,9 +90,12 @@ pub fn init(format: LogFormat, under_systemd: bool, verbose: bool, now: &Now, al
     };
     let log = match (journal, format) {
         (Some(journal), _) => journal.with_filter(lines).boxed(),
-        (None, LogFormat::Json) => text().json().flatten_event(true).with_filter(lines).boxed(),
+        (None, LogFormat::Json) => {
+            let text = text(Timer::Utc(now.clone()));
+            text.json().flatten_event(true).with_filter(lines).boxed()
+        }
         (None, LogFormat::Auto | LogFormat::Text | LogFormat::Journald) => {
-            text().with_filter(lines).boxed()
+            text(Timer::Zoned(now.clone())).with_filter(lines).boxed()
         }
     };
     let mut layers = also;
@@ -91,19 +114,25 @@ pub fn flush() {
     }
 }
 
-/// One change, as one line: `info` for what changed, `warn` for what needs a look.
+/// Logs one change as one line: `info` for what changed, `warn` for what needs a look. The message
+/// begins with the fleet, since `journalctl` shows no other field.
 pub fn log(told: &Event) {
     let kind = told.kind.as_str();
     let fleet = told.fleet.as_ref().map(tracing::field::display);
     let instance = told.instance.as_ref().map(tracing::field::display);
-    let text = &told.text;
+    let (whose, text) = match &told.fleet {
+        Some(fleet) => (format!("{fleet}: "), &told.text),
+        None => (String::new(), &told.text),
+    };
     match told.kind {
-        EventKind::Problem => event!(Level::WARN, kind, fleet, instance, "{text}"),
+        EventKind::Problem | EventKind::Failure => {
+            event!(Level::WARN, kind, fleet, instance, "{whose}{text}");
+        }
         EventKind::Decision
         | EventKind::Action
         | EventKind::Seen
         | EventKind::Recovered
         | EventKind::Override
-        | EventKind::Policy => event!(Level::INFO, kind, fleet, instance, "{text}"),
+        | EventKind::Policy => event!(Level::INFO, kind, fleet, instance, "{whose}{text}"),
     }
 }

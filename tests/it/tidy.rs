@@ -26,7 +26,7 @@ pub(crate) const MAY_IMPORT: [(&str, &[&str]); 29] = [
     ("act", &["model", "ports", "record"]),
     ("tick", &["model", "policy", "roster", "decide", "plan", "ports", "observe", "record", "act"]),
     ("aws", &["model", "ports"]),
-    ("store", &["model", "ports"]),
+    ("store", &["model", "ports", "custody"]),
     ("shadow", &["model", "policy", "filter", "tick"]),
     ("probe", &["model", "ports", "custody"]),
     ("sim", &["model", "policy", "ports", "record", "tick"]),

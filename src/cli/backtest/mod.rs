@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::out::say;
 use super::past::{self, Past};
 use super::{FAILED, FINDING, Failure, USAGE, check, runtime};
+use crate::custody::{self, Accept};
 use crate::model::fault::printable;
 use crate::model::fleet::FleetName;
 use crate::model::time::{self, Timestamp};
@@ -29,6 +30,9 @@ const GOAL_USUAL: Duration = Duration::from_mins(15);
 
 /// From launch to in service, where nobody says.
 const BOOT_USUAL: Duration = Duration::from_mins(5);
+
+/// Ten years of a line a minute.
+const TRACE_AT_MOST: u64 = 256 << 20;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -193,7 +197,7 @@ fn how(args: &Backtest, start: Timestamp) -> trace::Reading {
 fn load(args: &Backtest, start: Timestamp) -> Result<Trace, Failure> {
     let path = args.trace.as_deref().unwrap_or(Path::new("-"));
     let shown = path.display();
-    let text = std::fs::read_to_string(path)
+    let text = custody::read_named_text(path, TRACE_AT_MOST, Accept::RegularFilesAndPipes)
         .with_context(|| format!("failed to read the trace {shown}"))?;
     Ok(trace::read(&text, how(args, start)).map_err(|fault| anyhow!("{shown}: {fault}"))?)
 }

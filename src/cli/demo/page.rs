@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use tempfile::TempDir;
 
-use super::super::folder::Folder;
+use super::super::folder;
 use super::super::listen::{self, Listen};
 use super::super::{FAILED, Failure};
 use crate::admin::Handle;
@@ -23,7 +24,7 @@ pub(super) struct Desk {
     pub store: Arc<SqliteStore>,
     listen: Listen,
     _lock: StateDir,
-    folder: Folder,
+    folder: TempDir,
 }
 
 /// The page, open.
@@ -40,7 +41,7 @@ impl Desk {
         if listen == Listen::Off {
             return Ok(None);
         }
-        let folder = Folder::new("demo")?;
+        let folder = folder::private("demo")?;
         let lock = StateDir::lock(folder.path()).map_err(anyhow::Error::new)?;
         let opened = store::open(&lock, start).map_err(anyhow::Error::new)?;
         Ok(Some(Self { store: Arc::new(opened.store), listen, _lock: lock, folder }))

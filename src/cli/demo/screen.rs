@@ -56,7 +56,7 @@ impl Screen {
     pub(super) fn note(&mut self, event: &Event) {
         let mark = match event.kind {
             EventKind::Decision => "=",
-            EventKind::Action => ">",
+            EventKind::Action | EventKind::Failure => ">",
             EventKind::Problem => "!",
             EventKind::Seen | EventKind::Recovered | EventKind::Override | EventKind::Policy => " ",
         };

@@ -16,6 +16,7 @@ use self::file::Place;
 use super::out::{counted, raw, say};
 use super::{FAILED, Failure, check, runtime};
 use crate::aws::{Aws, Inventory};
+use crate::custody::Accept;
 use crate::model::fault::{Fault, FaultKind};
 use crate::policy;
 use crate::settings::Settings;
@@ -79,7 +80,7 @@ fn before(path: &Path) -> Result<Before, Failure> {
     if !path.try_exists().with_context(|| format!("failed to look at {}", path.display()))? {
         return Ok(Before::Nothing);
     }
-    let read = check::read(path, check::now())?;
+    let read = check::read(path, Accept::RegularFiles, check::now())?;
     if read.loaded.policy.is_some_and(|policy| policy.fleets.is_empty()) {
         return Ok(Before::Idle(read.text));
     }

@@ -22,8 +22,8 @@ use self::unexported::Exports;
 use super::listen::{self, Listen};
 use super::world::World;
 use super::{FAILED, Failure, check, runtime, world};
-use crate::admin::{self, Handle};
-use crate::custody;
+use crate::admin::{self, AdminSocket, Handle};
+use crate::custody::{self, Accept, Look};
 use crate::daemon::patrol::Patrol;
 use crate::daemon::{Daemon, Loader, Reception, Telling, Wake};
 use crate::metrics::Meter;
@@ -65,6 +65,7 @@ pub(crate) struct Run {
 }
 
 pub(crate) fn run(args: &Run, settings: &Settings, json: bool) -> Result<(), Failure> {
+    custody::close_new_files();
     let format = if json { LogFormat::Json } else { args.log_format };
     let now: telemetry::Now = Arc::new(check::now);
     let mut exports = Exports::begin(&settings.otel, now.clone());
@@ -78,19 +79,22 @@ pub(crate) fn run(args: &Run, settings: &Settings, json: bool) -> Result<(), Fai
 }
 
 fn ready(args: &Run, settings: &Settings, exports: &mut Exports) -> Result<(), Failure> {
-    let policy = check::usable(&settings.config, settings)?;
-    let second = args.shadow.as_deref().map(|path| check::usable(path, settings)).transpose()?;
+    let read = Look::at(&settings.config);
+    let load = |path| check::usable_from(path, Accept::RegularFiles, settings);
+    let policy = load(&settings.config)?;
+    let second = args.shadow.as_deref().map(load).transpose()?;
+    telemetry::stamp_in(&policy.zone);
     let meter = Arc::new(Meter::new());
     if !args.once {
         exports.measure(meter.clone());
     }
-    runtime()?.block_on(start(args, settings, (policy, second), meter))
+    runtime()?.block_on(start(args, settings, (policy, second, read), meter))
 }
 
 async fn start(
     args: &Run,
     settings: &Settings,
-    (policy, second): (Policy, Option<Policy>),
+    (policy, second, read): (Policy, Option<Policy>, Option<Look>),
     meter: Arc<Meter>,
 ) -> Result<(), Failure> {
     let now = check::now();
@@ -115,18 +119,18 @@ async fn start(
     }
     let shadow = second.map(|second| shadow(args, &policy, second, &database)).transpose()?;
     let (handle, orders) = Handle::new();
-    let listener = admin::bind(&settings.socket)?;
+    let listener = AdminSocket::bind(&settings.socket).await?;
     let shown = Shown {
         meter: meter.clone(),
         picture: handle.watch(),
-        journal: settings.state_dir.join(DATABASE),
+        journal: dir.path().join(DATABASE),
         now: Arc::new(check::now),
     };
     if let Err(why) = listen::open(args.listen, shown).await {
         warn!("{why}");
         standing.push(Concern::new("listen", None, why));
     }
-    let (desk, clerk) = clerk(settings, topics)?;
+    let (desk, clerk) = clerk(settings, &dir, topics)?;
     let wake = Wake::default();
     let scheduler = wake::Scheduler::start(&wake).await?;
     let herald = Arc::new(Systemd::new(scheduler));
@@ -152,11 +156,10 @@ async fn start(
         telling: Telling::over(desk),
         speed: 1,
     };
-    let _watch = wake::watch(&settings.config, &wake, restless);
+    let _watch = wake::watch(&settings.config, read, &wake, restless);
     serve(daemon, listener, handle, wake).await?;
     // The desk has gone with the daemon, and the clerk takes its leave.
     clerk.await.context("the task that sends notices ended in disorder")?;
-    std::fs::remove_file(&settings.socket).ok();
     drop(dir);
     Ok(())
 }
@@ -189,13 +192,17 @@ async fn once(
 }
 
 /// The task that tells people, and the desk at which it is told what.
-fn clerk(settings: &Settings, topics: Arc<dyn Topics>) -> Result<(Desk, JoinHandle<()>), Failure> {
+fn clerk(
+    settings: &Settings,
+    dir: &StateDir,
+    topics: Arc<dyn Topics>,
+) -> Result<(Desk, JoinHandle<()>), Failure> {
     let (desk, tray) = Desk::open();
     let now: notices::Now = Arc::new(check::now);
     let post = Post::new(settings.secret_dirs.clone(), now.clone());
     let clerk = Clerk {
         courier: Arc::new(post.context("failed to prepare HTTP")?.over(topics)),
-        path: settings.state_dir.join(notices::FILE),
+        path: dir.path().join(notices::FILE),
         now,
         pace: notices::Pace::default(),
     };
@@ -230,7 +237,7 @@ fn shadow(
 /// Runs daemon, socket and signals together. Any of them that ends, ends the process.
 async fn serve(
     daemon: Daemon,
-    listener: tokio::net::UnixListener,
+    listener: AdminSocket,
     handle: Handle,
     wake: Wake,
 ) -> Result<(), Failure> {
@@ -263,7 +270,8 @@ async fn serve(
 /// Reads the file anew at each call; the first error stands for all.
 pub(super) fn loader(path: PathBuf) -> Loader {
     Arc::new(move || {
-        let read = check::read(&path, check::now()).map_err(|error| format!("{error:#}"))?;
+        let read = check::read(&path, Accept::RegularFiles, check::now())
+            .map_err(|error| format!("{error:#}"))?;
         let rendered = read.rendered(false);
         read.loaded.policy.ok_or_else(|| {
             let errors =

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_cron_scheduler::{Job, JobScheduler};
 use tracing::warn;
 
-use crate::custody::{LOOK_EVERY, Look, Rest, Watched};
+use crate::custody::{CHECK_EVERY, LOOK_EVERY, Look, Rest, Watched};
 use crate::daemon::Wake;
 use crate::model::time::{self, Timestamp};
 
@@ -76,10 +76,12 @@ async fn plan_edges(
     }
 }
 
-/// Watches the policy file's folder, since editors and package managers replace the file. Lives as
-/// long as what it gives back.
+/// Watches the policy file's folder, since editors and package managers replace the file, and looks
+/// at the file itself from time to time. `read` is how the file looked before the policy in force was
+/// read. The watch lives as long as the returned value; the looks go on without it.
 pub(super) fn watch(
     path: &Path,
+    read: Option<Look>,
     wake: &Wake,
     restless: Arc<AtomicBool>,
 ) -> Option<RecommendedWatcher> {
@@ -91,7 +93,7 @@ pub(super) fn watch(
         in_one_step: AtomicBool::new(false),
         restless,
     });
-    tokio::spawn(read_at_rest(file.clone(), wake.reload.clone()));
+    tokio::spawn(read_at_rest(file.clone(), read, wake.reload.clone()));
     let watched = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let Ok(event) = event else { return };
         let written = event.kind.is_create() || event.kind.is_modify() || event.kind.is_remove();
@@ -125,10 +127,13 @@ fn is_moved_in(event: &notify::Event, path: &Path) -> bool {
         && event.paths.last().is_some_and(|to| to == path)
 }
 
-/// Has the file read once nobody writes to it any more, and told of when that does not end.
-async fn read_at_rest(file: Arc<Edited>, reload: Arc<Notify>) {
+/// Has the file read once nobody writes to it any more, and reports it when that does not end.
+async fn read_at_rest(file: Arc<Edited>, mut read: Option<Look>, reload: Arc<Notify>) {
     loop {
-        file.somehow.notified().await;
+        tokio::select! {
+            () = file.somehow.notified() => {}
+            () = differs(&file.path, read) => {}
+        }
         let mut rest = Rest::begin(Look::at(&file.path));
         while !file.in_one_step.swap(false, Ordering::Relaxed) {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -143,6 +148,18 @@ async fn read_at_rest(file: Arc<Edited>, reload: Arc<Notify>) {
             }
         }
         file.restless.store(false, Ordering::Relaxed);
+        // Taken before the file is read, so that a change in between is seen by the next look.
+        read = Look::at(&file.path);
         reload.notify_one();
+    }
+}
+
+/// Waits until the file does not look as it did when it was read.
+async fn differs(path: &Path, read: Option<Look>) {
+    loop {
+        tokio::time::sleep(CHECK_EVERY).await;
+        if Look::at(path) != read {
+            return;
+        }
     }
 }

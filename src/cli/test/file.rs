@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::series::samples;
 use crate::cli::moment;
+use crate::custody::{self, Accept};
 use crate::model::capacity::Capacity;
 use crate::model::fleet::FleetName;
 use crate::model::time::Timestamp;
@@ -100,9 +101,13 @@ const USUAL_BOOT: Duration = Duration::from_mins(3);
 /// A script that is longer is a backtest.
 const LONGEST: Duration = Duration::from_hours(24 * 31);
 
+/// As for a policy file.
+const FILE_AT_MOST: u64 = 1 << 20;
+
 pub(super) fn read(path: &Path) -> anyhow::Result<File> {
     let shown = path.display();
-    let text = std::fs::read_to_string(path).with_context(|| format!("failed to read {shown}"))?;
+    let text = custody::read_named_text(path, FILE_AT_MOST, Accept::RegularFilesAndPipes)
+        .with_context(|| format!("failed to read {shown}"))?;
     serde_yaml::from_str(&text).map_err(|error| anyhow!("{shown}: {error}"))
 }
 

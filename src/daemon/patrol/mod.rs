@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use jiff::tz::TimeZone;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -148,10 +149,10 @@ impl Patrol {
         self.drains.begun = None;
     }
 
-    pub(super) fn concerns(&self, ledger: &Ledger) -> Vec<Concern> {
+    pub(super) fn concerns(&self, ledger: &Ledger, zone: &TimeZone) -> Vec<Concern> {
         let mut concerns = self.volumes.told(&["volumes"], ledger, Clone::clone);
         concerns.extend(self.drains.told(&["drain"], ledger, Clone::clone));
-        let of_ec2 = |last: &Vec<Warning>| warnings::told(last, ledger);
+        let of_ec2 = |last: &Vec<Warning>| warnings::told(last, ledger, zone);
         concerns.extend(self.warnings.told(&["impaired", "event"], ledger, of_ec2));
         concerns
     }

@@ -1,11 +1,13 @@
 //! EC2's own word on our servers: a check of its own that fails, and what it is going to do.
 
+use jiff::tz::TimeZone;
+
 use crate::model::ledger::Ledger;
 use crate::model::warning::{Sign, Warning};
 use crate::record::Concern;
 
 /// Those that are about servers of ours which stay.
-pub(super) fn told(warnings: &[Warning], ledger: &Ledger) -> Vec<Concern> {
+pub(super) fn told(warnings: &[Warning], ledger: &Ledger, zone: &TimeZone) -> Vec<Concern> {
     let concern = |warning: &Warning| {
         let record = ledger.servers.of_instance(&warning.instance)?;
         let stays = record.is_open() && record.retirement.is_none();
@@ -23,6 +25,7 @@ pub(super) fn told(warnings: &[Warning], ledger: &Ledger) -> Vec<Concern> {
                 },
             ),
         };
+        let sign = sign.text(zone);
         let text =
             format!("{instance}: {sign}. {then}; `tidegate terminate {instance}` replaces it now");
         stays.then(|| Concern::new(key, Some(&record.fleet), text))

@@ -140,7 +140,7 @@ fn sign(kind: EventKind) -> &'static str {
         EventKind::Recovered => "●",
         EventKind::Override => "◆",
         EventKind::Policy => "◇",
-        EventKind::Action | EventKind::Seen => "·",
+        EventKind::Action | EventKind::Failure | EventKind::Seen => "·",
     }
 }
 

@@ -1,5 +1,7 @@
 //! The store's contract: what is committed is there, whole, whatever happens next.
 
+mod dir;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -407,15 +409,6 @@ fn a_full_disk_fails_the_whole_batch_and_heals() {
     opened.store.limit_pages(1_000_000);
     opened.store.commit(&big).unwrap();
     assert_eq!(opened.store.load(now()).unwrap().servers.all().count(), 200);
-}
-
-#[test]
-fn files_are_for_the_owner_alone() {
-    let folder = Folder::new("modes");
-    let (_dir, _opened) = folder.open();
-    let mode = |path: PathBuf| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(folder.0.clone()), 0o700);
-    assert_eq!(mode(folder.0.join(DATABASE)), 0o600);
 }
 
 #[test]
