@@ -222,10 +222,10 @@ mod tests {
             let result = read(&path, Accept::RegularFiles);
             assert_eq!(result.is_ok(), fits, "{length}: {result:?}");
         }
-        // Its length is 0 by the file system, and a read never ends.
-        let endless = Path::new("/proc/self/pagemap");
-        assert_eq!(std::fs::metadata(endless).unwrap().len(), 0);
-        let error = read(endless, Accept::RegularFiles).unwrap_err();
+        // Files of the kernel have a length of 0 beforehand.
+        let generated = Path::new("/proc/self/smaps");
+        assert_eq!(std::fs::metadata(generated).unwrap().len(), 0);
+        let error = read(generated, Accept::RegularFiles).unwrap_err();
         assert!(error.contains("larger than 4 KiB"), "{error}");
     }
 

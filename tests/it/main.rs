@@ -19,6 +19,8 @@ mod metrics;
 #[cfg(feature = "aws")]
 mod moto;
 #[cfg(feature = "aws")]
+mod named_files;
+#[cfg(feature = "aws")]
 mod network;
 #[cfg(feature = "aws")]
 mod process;
@@ -41,6 +43,8 @@ mod scenario;
 mod schema;
 #[cfg(feature = "aws")]
 mod shadow;
+#[cfg(feature = "aws")]
+mod sockets;
 #[cfg(feature = "aws")]
 mod support;
 mod swarm;

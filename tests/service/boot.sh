@@ -23,4 +23,4 @@ mount -t tmpfs -o mode=0755 tmpfs "$root/sys/fs/cgroup"
 mkdir "$root/sys/fs/cgroup/systemd"
 mount -t cgroup -o none,name=systemd cgroup "$root/sys/fs/cgroup/systemd"
 exec chroot "$root" /usr/bin/env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin \
-    /lib/systemd/systemd --system --unit=multi-user.target --log-target=console --show-status=no
+    /lib/systemd/systemd --system --unit=multi-user.target --show-status=no

@@ -75,7 +75,7 @@ fn older_package(folder: &Path) -> PathBuf {
     let lines: Vec<&str> =
         text.lines().map(|line| if version(line) { "Version: 0.0.9-1" } else { line }).collect();
     fs::write(&control, lines.join("\n") + "\n").unwrap();
-    run("dpkg-deb", &["--root-owner-group", "-b", tree, to]);
+    run("dpkg-deb", &["--root-owner-group", "-Znone", "-b", tree, to]);
     fs::remove_dir_all(tree).unwrap();
     older
 }
