@@ -223,7 +223,8 @@ impl Store for SqliteStore {
 /// The file, opened to be read only.
 pub(super) fn looked_at(path: &Path) -> Result<Option<Connection>, StoreFault> {
     match std::fs::metadata(path) {
-        Ok(_) => {}
+        Ok(found) if found.is_file() => {}
+        Ok(_) => return Err(StoreFault("it is not a regular file".to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(closed()),
         Err(error) => return Err(StoreFault(error.to_string())),
