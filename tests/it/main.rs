@@ -37,6 +37,7 @@ mod recorded;
 mod browser;
 mod crash;
 mod dashboard;
+mod door;
 mod scenario;
 mod schema;
 #[cfg(feature = "aws")]
