@@ -38,6 +38,8 @@ mod browser;
 mod crash;
 mod dashboard;
 mod door;
+#[cfg(feature = "aws")]
+mod endless;
 mod scenario;
 mod schema;
 #[cfg(feature = "aws")]
