@@ -16,8 +16,12 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use self::stderr::Lines;
+use crate::model::fault::printable;
 use crate::model::ledger::{Event, EventKind};
 use crate::model::time::Timestamp;
+
+/// Longer texts than any of ours, in characters.
+const TEXT_AT_MOST: usize = 4000;
 
 /// The process's stderr, where lines go there.
 static LINES: OnceLock<Lines> = OnceLock::new();
@@ -96,7 +100,7 @@ pub fn log(told: &Event) {
     let kind = told.kind.as_str();
     let fleet = told.fleet.as_ref().map(tracing::field::display);
     let instance = told.instance.as_ref().map(tracing::field::display);
-    let text = &told.text;
+    let text = printable(&told.text, TEXT_AT_MOST);
     match told.kind {
         EventKind::Problem => event!(Level::WARN, kind, fleet, instance, "{text}"),
         EventKind::Decision
