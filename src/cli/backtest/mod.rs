@@ -4,7 +4,7 @@ mod figures;
 mod page;
 mod slices;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,6 +26,9 @@ use crate::sim::trace::{self, Trace};
 
 /// What a job is held against where the policy names no goal.
 const GOAL_USUAL: Duration = Duration::from_mins(15);
+
+/// The largest trace in bytes; millions of jobs need less.
+const TRACE_AT_MOST: u64 = 256 << 20;
 
 /// From launch to in service, where nobody says.
 const BOOT_USUAL: Duration = Duration::from_mins(5);
@@ -193,8 +196,14 @@ fn how(args: &Backtest, start: Timestamp) -> trace::Reading {
 fn load(args: &Backtest, start: Timestamp) -> Result<Trace, Failure> {
     let path = args.trace.as_deref().unwrap_or(Path::new("-"));
     let shown = path.display();
-    let text = std::fs::read_to_string(path)
+    let mut text = String::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(TRACE_AT_MOST + 1).read_to_string(&mut text))
         .with_context(|| format!("failed to read the trace {shown}"))?;
+    if text.len() > usize::try_from(TRACE_AT_MOST).unwrap_or(usize::MAX) {
+        let why = "is larger than 256 MiB: cut the trace, or write jobs as bins of time,arrivals";
+        return Err(anyhow!("{shown} {why}").into());
+    }
     Ok(trace::read(&text, how(args, start)).map_err(|fault| anyhow!("{shown}: {fault}"))?)
 }
 
@@ -254,6 +263,9 @@ impl Asked<'_> {
             }
         };
         let backtest = Run { policy, fleet: &fleet.name, trace, setting: &setting };
+        if let Some(why) = backtest.too_long() {
+            return Err(Failure::Error(USAGE, anyhow!("{}: {why}", printable(name, 200))));
+        }
         let outcome =
             runtime()?.block_on(backtest.run(&mut progress)).map_err(anyhow::Error::new)?;
         if bar {
