@@ -74,10 +74,6 @@ fn embedded(ip: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
     let at = |places: [usize; 4]| Ipv4Addr::from(places.map(byte));
     let last = at([12, 13, 14, 15]);
     let found = match ip.segments() {
-        // IPv4-compatible, IPv4-mapped (RFC 4291), IPv4-translated (RFC 2765), NAT64 (RFC 6052).
-        [0, 0, 0, 0, 0, 0 | 0xffff, ..]
-        | [0, 0, 0, 0, 0xffff, 0, ..]
-        | [0x64, 0xff9b, 0, 0, 0, 0, ..] => vec![last],
         // Local NAT64 (RFC 8215), with the prefix lengths of RFC 6052 that fit into it.
         [0x64, 0xff9b, 1, ..] => {
             vec![at([6, 7, 9, 10]), at([7, 9, 10, 11]), at([9, 10, 11, 12]), last]
@@ -86,8 +82,12 @@ fn embedded(ip: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
         [0x2002, ..] => vec![at([2, 3, 4, 5])],
         // Teredo (RFC 4380): its server, and the client with every bit flipped.
         [0x2001, 0, ..] => vec![at([4, 5, 6, 7]), Ipv4Addr::from_bits(!last.to_bits())],
+        // IPv4-compatible, IPv4-mapped (RFC 4291), IPv4-translated (RFC 2765), NAT64 (RFC 6052).
+        [0, 0, 0, 0, 0, 0 | 0xffff, ..]
+        | [0, 0, 0, 0, 0xffff, 0, ..]
+        | [0x64, 0xff9b, 0, 0, 0, 0, ..]
         // ISATAP (RFC 5214).
-        [.., 0 | 0x200, 0x5efe, _, _] => vec![last],
+        | [.., 0 | 0x200, 0x5efe, _, _] => vec![last],
         _ => Vec::new(),
     };
     found.into_iter()
