@@ -16,7 +16,7 @@ pub mod words;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -33,10 +33,8 @@ use crate::door::{self, Limits};
 use crate::model::time::Timestamp;
 
 /// `adopt` waits for EC2 and for the tick in hand, which waits for AWS; nothing here takes longer.
-const LIMITS: Limits = Limits { connections: 32, longest: Duration::from_mins(3) };
-
-/// The largest order names 200 instances.
-const BODY_AT_MOST: usize = 64 << 10;
+const LIMITS: Limits =
+    Limits { connections: 32, longest: Duration::from_mins(3), stalled: door::STALLED };
 
 /// What the socket may ask of the daemon. None of it tells a tick what to do: an order is written
 /// into the journal, and the next plan reads it like everything else.
@@ -97,7 +95,6 @@ pub async fn serve(listener: AdminSocket, handle: Handle) {
         .route("/status", get(status))
         .route("/orders", post(order))
         .route("/reload", post(reload))
-        .layer(DefaultBodyLimit::max(BODY_AT_MOST))
         .with_state(handle);
     let signed = |stream: &UnixStream| app.clone().layer(Extension(Caller::of(stream)));
     door::serve(listener, LIMITS, signed).await;

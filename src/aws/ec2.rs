@@ -1,7 +1,8 @@
 //! [`Cloud`] in terms of EC2.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use aws_sdk_ec2::config::Config;
@@ -10,11 +11,12 @@ use aws_sdk_ec2::types;
 use base64::Engine as _;
 use jiff::SignedDuration;
 
-use super::fault::fault;
+use super::fault::{TOO_LARGE, fault};
+use super::listing::{Listing, named};
 use super::warnings;
 use super::{Aws, once};
 use crate::model::account::Account;
-use crate::model::fault::{Fault, FaultKind};
+use crate::model::fault::{Fault, FaultKind, printable};
 use crate::model::fleet::FleetName;
 use crate::model::instance::{Attachment, Instance, InstanceId, Lifecycle, OurTags};
 use crate::model::launch::{Image, LaunchRequest, tag};
@@ -25,10 +27,12 @@ use crate::ports::Cloud;
 
 /// The largest page EC2 gives.
 const PAGE: i32 = 1000;
+/// The page that is asked for once a full one was too large, as with fifty long tags an instance.
+const SMALL_PAGE: i32 = 200;
+/// Volumes have up to fifty tags too, and are listed seldom.
+const VOLUMES_PAGE: i32 = 200;
 /// The most values that one filter takes.
 const FILTER_AT_MOST: usize = 200;
-/// More pages than this is a list that never ends.
-const PAGES_AT_MOST: usize = 100;
 
 #[async_trait]
 impl Cloud for Aws {
@@ -43,7 +47,8 @@ impl Cloud for Aws {
             // A filter, since asking by id fails as a whole for one that is gone.
             let values = ids.iter().map(ToString::to_string).collect();
             let these = types::Filter::builder().name("instance-id").set_values(Some(values));
-            found.extend(self.describe(these.build()).await?.into_values());
+            let rows = self.describe(these.build()).await?;
+            found.extend(ids.iter().filter_map(|id| rows.get(id).cloned()));
         }
         Ok(found)
     }
@@ -85,13 +90,16 @@ impl Cloud for Aws {
             .filters(filter(&format!("tag:{}", tag::INSTALL), install).build())
             .filters(filter("status", "available").build())
             .into_paginator()
-            .page_size(PAGE)
+            .page_size(VOLUMES_PAGE)
             .send();
-        let mut found = Vec::new();
-        for _ in 0..PAGES_AT_MOST {
-            let Some(page) = pages.next().await else { break };
+        let (mut found, mut listing) = (Vec::new(), Listing::new("volumes"));
+        while let Some(page) = pages.next().await {
             let page = page.map_err(|error| fault(&error))?;
-            found.extend(page.volumes().iter().filter_map(volume));
+            listing.page()?;
+            for volume in page.volumes().iter().filter_map(volume) {
+                listing.keep(size_of::<Volume>().saturating_add(volume.id.len()))?;
+                found.push(volume);
+            }
         }
         Ok(found)
     }
@@ -99,11 +107,18 @@ impl Cloud for Aws {
     async fn warnings(&self) -> Result<Vec<Warning>, Fault> {
         let pages = self.ec2.describe_instance_status().into_paginator().page_size(PAGE);
         let mut pages = pages.send();
-        let mut found = Vec::new();
-        for _ in 0..PAGES_AT_MOST {
-            let Some(page) = pages.next().await else { break };
+        let (mut found, mut listing) = (Vec::new(), Listing::new("instance statuses"));
+        while let Some(page) = pages.next().await {
             let page = page.map_err(|error| fault(&error))?;
-            page.instance_statuses().iter().for_each(|row| warnings::of(row, &mut found));
+            listing.page()?;
+            for row in page.instance_statuses() {
+                let known = found.len();
+                let id = named(row.instance_id().unwrap_or_default())?;
+                warnings::of(row, &mut found);
+                let new = found.len().saturating_sub(known);
+                let each = size_of::<Warning>().saturating_add(id.len());
+                listing.keep(new.saturating_mul(each))?;
+            }
         }
         Ok(found)
     }
@@ -126,42 +141,57 @@ impl Aws {
         &self,
         filter: types::Filter,
     ) -> Result<BTreeMap<InstanceId, Instance>, Fault> {
-        let mut found = BTreeMap::new();
-        let take = |row: &types::Instance| {
-            found.extend(instance(row).map(|instance| (instance.id.clone(), instance)));
-        };
-        self.rows(filter, take).await?;
-        Ok(found)
+        let rows = self.rows(filter, |row| instance(row).map(|row| (size(&row), row))).await?;
+        Ok(rows.into_iter().map(|row| (row.id.clone(), row)).collect())
     }
 
-    /// Every row of all pages, or a fault.
-    pub(super) async fn rows(
+    /// Returns what `take` keeps of every row of all pages, or a fault. `take` also says how much
+    /// memory that takes, in bytes.
+    pub(super) async fn rows<T>(
         &self,
         filter: types::Filter,
-        mut take: impl FnMut(&types::Instance),
-    ) -> Result<(), Fault> {
-        let mut tokens = BTreeSet::new();
+        take: impl Fn(&types::Instance) -> Option<(usize, T)> + Send + Sync,
+    ) -> Result<Vec<T>, Fault> {
+        if !self.small_pages.load(Ordering::Relaxed) {
+            match self.rows_by(PAGE, &filter, &take).await {
+                Err(fault) if fault.code == TOO_LARGE => {}
+                answer => return answer,
+            }
+        }
+        let answer = self.rows_by(SMALL_PAGE, &filter, &take).await;
+        self.small_pages.store(answer.is_ok(), Ordering::Relaxed);
+        answer
+    }
+
+    async fn rows_by<T>(
+        &self,
+        size: i32,
+        filter: &types::Filter,
+        take: &(impl Fn(&types::Instance) -> Option<(usize, T)> + Send + Sync),
+    ) -> Result<Vec<T>, Fault> {
+        let (mut found, mut listing) = (Vec::new(), Listing::new("instances"));
         let mut token: Option<String> = None;
-        for _ in 0..PAGES_AT_MOST {
+        loop {
+            listing.page()?;
             let page = self
                 .ec2
                 .describe_instances()
                 .filters(filter.clone())
-                .max_results(PAGE)
-                .set_next_token(token.clone())
+                .max_results(size)
+                .set_next_token(token)
                 .send()
                 .await
                 .map_err(|error| fault(&error))?;
             let rows = page.reservations().iter().flat_map(types::Reservation::instances);
-            rows.for_each(&mut take);
-            token = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
-            match &token {
-                None => return Ok(()),
-                Some(next) if !tokens.insert(next.clone()) => break,
-                Some(_) => {}
+            for (bytes, row) in rows.filter_map(take) {
+                listing.keep(bytes)?;
+                found.push(row);
+            }
+            token = listing.next(page.next_token())?;
+            if token.is_none() {
+                return Ok(found);
             }
         }
-        Err(Fault::new(FaultKind::Ambiguous, "EndlessList", "EC2's list of instances does not end"))
     }
 
     /// Asks for instances by their ids; without those that EC2 says it does not know, for which it
@@ -173,7 +203,8 @@ impl Aws {
             let fault = match asked.map_err(|error| fault(&error)) {
                 Ok(page) => {
                     let rows = page.reservations().iter().flat_map(types::Reservation::instances);
-                    found.extend(rows.filter_map(instance));
+                    let asked = |row: &Instance| ids.contains(&row.id.as_str());
+                    found.extend(rows.filter_map(instance).filter(asked));
                     return Ok(());
                 }
                 Err(fault) => fault,
@@ -258,7 +289,9 @@ fn template(name: &str, version: &str) -> types::LaunchTemplateSpecification {
 
 /// A row; `None` for one without an id, which nothing could be done with.
 fn instance(row: &types::Instance) -> Option<Instance> {
-    let text = |field: Option<&str>| field.filter(|text| !text.is_empty()).map(Arc::from);
+    let text = |field: Option<&str>| {
+        field.filter(|text| !text.is_empty()).map(|text| Arc::from(printable(text, 255)))
+    };
     let tagged = |key: &str| {
         row.tags()
             .iter()
@@ -266,10 +299,10 @@ fn instance(row: &types::Instance) -> Option<Instance> {
             .map(|tag| tag.value().unwrap_or_default())
     };
     Some(Instance {
-        id: InstanceId::new(row.instance_id()?),
+        id: InstanceId::new(named(row.instance_id()?).ok()?),
         lifecycle: lifecycle(row.state().and_then(types::InstanceState::name)),
         launched_at: row.launch_time().and_then(timestamp),
-        instance_type: row.instance_type().map(|kind| kind.as_str().into()),
+        instance_type: row.instance_type().map(|kind| printable(kind.as_str(), 40).into()),
         subnet: text(row.subnet_id()),
         private_ip: text(row.private_ip_address()),
         public_ip: text(row.public_ip_address()),
@@ -283,9 +316,24 @@ fn instance(row: &types::Instance) -> Option<Instance> {
         },
         state_reason: row
             .state_reason()
-            .and_then(|reason| text(reason.message()).or_else(|| text(reason.code()))),
+            .and_then(|reason| reason.message().or(reason.code()))
+            .filter(|reason| !reason.is_empty())
+            .map(|reason| printable(reason, 300).into()),
         attached: attached(row),
     })
+}
+
+/// The memory that a row takes, in bytes.
+fn size(row: &Instance) -> usize {
+    let Instance { subnet, private_ip, public_ip, private_dns, token, tags, state_reason, .. } =
+        row;
+    let texts = [subnet, private_ip, public_ip, private_dns, token, &tags.install, state_reason];
+    let texts = texts.into_iter().flatten().map(|text| text.len()).sum::<usize>();
+    size_of::<Instance>()
+        .saturating_add(texts)
+        .saturating_add(row.id.as_str().len())
+        .saturating_add(row.instance_type.as_ref().map_or(0, |kind| kind.len()))
+        .saturating_add(row.attached.as_ref().map_or(0, |attached| attached.id.len()))
 }
 
 /// The last that was attached to an instance after its root volume was: the launch time is later, where
@@ -312,7 +360,7 @@ fn attached(row: &types::Instance) -> Option<Attachment> {
 fn volume(row: &types::Volume) -> Option<Volume> {
     let fleet = row.tags().iter().find(|entry| entry.key() == Some(tag::FLEET));
     Some(Volume {
-        id: row.volume_id()?.to_owned(),
+        id: printable(row.volume_id()?, 255),
         gib: row.size().and_then(|gib| u32::try_from(gib).ok()).unwrap_or_default(),
         fleet: fleet.and_then(types::Tag::value).and_then(FleetName::new),
     })

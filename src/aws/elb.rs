@@ -7,9 +7,10 @@ use aws_sdk_elasticloadbalancing::config::Config;
 use aws_sdk_elasticloadbalancing::types::{self, ConnectionDraining};
 
 use super::fault::fault;
+use super::listing::named;
 use super::{Aws, once};
 use crate::model::balancer::Membership;
-use crate::model::fault::{Fault, FaultKind};
+use crate::model::fault::{Fault, FaultKind, printable};
 use crate::model::instance::InstanceId;
 
 impl Aws {
@@ -25,9 +26,13 @@ impl Aws {
             .await
             .map_err(|error| fault(&error))?;
         let states = answer.instance_states().iter();
-        Ok(states
-            .filter_map(|state| Some((InstanceId::new(state.instance_id()?), membership(state)?)))
-            .collect())
+        states
+            .filter_map(|state| {
+                let id = named(state.instance_id()?).map(InstanceId::new);
+                let membership = membership(state)?;
+                Some(id.map(|id| (id, membership)))
+            })
+            .collect()
     }
 
     pub(super) async fn classic_drain(&self, name: &str) -> Result<Option<Duration>, Fault> {
@@ -78,7 +83,7 @@ impl Aws {
 /// What one row says. While connections drain, the state is still `InService` and only the
 /// description tells; an instance that is out is still described when it was asked for by name.
 fn membership(row: &types::InstanceState) -> Option<Membership> {
-    let said = row.description().unwrap_or_default();
+    let said = &*printable(row.description().unwrap_or_default(), 300);
     let says = |text: &str| said.to_ascii_lowercase().contains(text);
     if says("deregistration currently in progress") {
         return Some(Membership::Draining);
@@ -92,7 +97,7 @@ fn membership(row: &types::InstanceState) -> Option<Membership> {
             Membership::Registering
         }
         Some("OutOfService") => Membership::OutOfService(said.to_owned()),
-        Some(other) => Membership::Unknown(format!("{other}: {said}")),
+        Some(other) => Membership::Unknown(format!("{}: {said}", printable(other, 40))),
         None => Membership::Unknown(said.to_owned()),
     })
 }

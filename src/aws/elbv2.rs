@@ -10,9 +10,10 @@ use aws_sdk_elasticloadbalancingv2::types::{
 };
 
 use super::fault::fault;
+use super::listing::named;
 use super::{Aws, once};
 use crate::model::balancer::Membership;
-use crate::model::fault::{Fault, FaultKind};
+use crate::model::fault::{Fault, FaultKind, printable};
 use crate::model::instance::InstanceId;
 
 /// The attribute that says how long connections are left to a target that is taken out.
@@ -39,7 +40,7 @@ impl Aws {
             let text = format!("there is no target group named {name}");
             Fault::new(FaultKind::BalancerNotFound, "TargetGroupNotFound", &text)
         })?;
-        self.learn_arn(name, arn);
+        self.learn_arn(name, named(arn)?);
         Ok(arn.to_owned())
     }
 
@@ -50,7 +51,8 @@ impl Aws {
         let rows = self.health(name).await?;
         let mut members: BTreeMap<InstanceId, Membership> = BTreeMap::new();
         for row in &rows {
-            let id = row.target().and_then(TargetDescription::id).map(InstanceId::new);
+            let id = row.target().and_then(TargetDescription::id).map(named).transpose()?;
+            let id = id.map(InstanceId::new);
             if let (Some(id), Some(found)) = (id, row.target_health().and_then(membership)) {
                 // On several ports: as far from service as any of them, but still a member.
                 let worse = members.get(&id).is_none_or(|known| rank(&found) > rank(known));
@@ -140,7 +142,7 @@ fn rank(membership: &Membership) -> u8 {
 fn membership(health: &TargetHealth) -> Option<Membership> {
     let code = health.reason().map(Reason::as_str).unwrap_or_default();
     let text = health.description().unwrap_or_default();
-    let said = format!("{code} {text}").trim().to_owned();
+    let said = printable(&format!("{code} {text}"), 300);
     Some(match health.state() {
         Some(State::Healthy) => Membership::InService,
         Some(State::Initial) => Membership::Registering,

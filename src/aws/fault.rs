@@ -3,7 +3,11 @@
 use aws_sdk_ec2::config::http::HttpResponse;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 
+use super::bounded::TooLarge;
 use crate::model::fault::{Fault, FaultKind};
+
+/// The code of an answer that is not read to its end.
+pub(super) const TOO_LARGE: &str = "AnswerTooLarge";
 
 /// Codes as AWS documents them in "Error codes for the Amazon EC2 API" and in the API references of
 /// Elastic Load Balancing, grouped by what may be done next.
@@ -129,6 +133,14 @@ pub(super) fn fault<E>(error: &SdkError<E, HttpResponse>) -> Fault
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
+    if let Some(large) = TooLarge::of(error) {
+        // Of a dispatch that failed, the answer was a credential provider's.
+        let kind = match error {
+            SdkError::DispatchFailure(_) => FaultKind::Credentials,
+            _ => FaultKind::Ambiguous,
+        };
+        return Fault::new(kind, TOO_LARGE, &large.to_string());
+    }
     match error {
         SdkError::ServiceError(answer) => {
             let status = answer.raw().status().as_u16();

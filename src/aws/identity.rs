@@ -18,6 +18,9 @@ const PATIENCE: Duration = Duration::from_hours(1);
 /// GetCallerIdentity needs no permission, and answers at once or not at all.
 const ANSWER: Duration = Duration::from_secs(5);
 
+/// More characters than the number of an account has.
+const LONGEST: usize = 64;
+
 #[derive(Debug)]
 pub(super) struct Identity {
     sts: aws_sdk_sts::Client,
@@ -52,7 +55,7 @@ impl Identity {
         let config = aws_sdk_sts::config::Builder::new().retry_config(once());
         let asked = self.sts.get_caller_identity().customize().config_override(config).send();
         let answer = tokio::time::timeout(ANSWER, asked).await.ok()?.ok()?;
-        let id = answer.account().filter(|id| !id.is_empty())?.into();
+        let id = answer.account().filter(|id| !id.is_empty() && id.len() <= LONGEST)?.into();
         Some(Account { id, region: self.region.clone()? })
     }
 }

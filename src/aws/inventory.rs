@@ -11,6 +11,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
 use super::Aws;
 use super::ec2::timestamp;
 use super::fault::fault;
+use super::listing::{Listing, named};
 use crate::model::balancer::Balancer;
 use crate::model::fault::Fault;
 use crate::model::time::Timestamp;
@@ -60,11 +61,8 @@ impl Aws {
     /// Everything that runs and everything that it is registered with.
     pub async fn inventory(&self) -> Result<Inventory, Fault> {
         let alive = types::Filter::builder().name("instance-state-name");
-        let mut servers = Vec::new();
-        self.rows(alive.values("pending").values("running").build(), |row| {
-            servers.extend(running(row));
-        })
-        .await?;
+        let alive = alive.values("pending").values("running").build();
+        let servers = self.rows(alive, |row| running(row).map(|row| (size(&row), row))).await?;
         let mut balancers = self.classic_in_use().await?;
         balancers.extend(self.groups_in_use().await?);
         let region = self.ec2.config().region().map(ToString::to_string);
@@ -72,14 +70,31 @@ impl Aws {
     }
 
     async fn classic_in_use(&self) -> Result<Vec<InUse>, Fault> {
-        let rows = self.elb.describe_load_balancers().into_paginator().items().send();
-        let rows = rows.collect::<Result<Vec<_>, _>>().await.map_err(|error| fault(&error))?;
-        Ok(rows.iter().filter_map(classic).collect())
+        let mut pages = self.elb.describe_load_balancers().into_paginator().send();
+        let (mut found, mut listing) = (Vec::new(), Listing::new("load balancers"));
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| fault(&error))?;
+            listing.page()?;
+            for row in page.load_balancer_descriptions().iter().filter_map(classic) {
+                listing.keep(row.members.iter().map(|id| id.len().saturating_add(64)).sum())?;
+                found.push(row);
+            }
+        }
+        Ok(found)
     }
 
     async fn groups_in_use(&self) -> Result<Vec<InUse>, Fault> {
-        let groups = self.elbv2.describe_target_groups().into_paginator().items().send();
-        let groups = groups.collect::<Result<Vec<_>, _>>().await.map_err(|error| fault(&error))?;
+        let mut pages = self.elbv2.describe_target_groups().into_paginator().send();
+        let (mut groups, mut listing) = (Vec::new(), Listing::new("target groups"));
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| fault(&error))?;
+            listing.page()?;
+            for group in page.target_groups.unwrap_or_default() {
+                let name = named(group.target_group_name().unwrap_or_default())?;
+                listing.keep(size_of::<TargetGroup>().saturating_add(name.len()))?;
+                groups.push(group);
+            }
+        }
         // What is registered by address or as a function is not ours to register.
         let ours = |group: &&TargetGroup| group.target_type() == Some(&TargetTypeEnum::Instance);
         let mut found = Vec::new();
@@ -100,6 +115,20 @@ impl Aws {
         }
         Ok(found)
     }
+}
+
+/// The memory that a server takes, in bytes.
+fn size(row: &Running) -> usize {
+    let Running { id, image, instance_type, subnet, private_ip, key_pair, .. } = row;
+    let texts = [image, instance_type, subnet, private_ip, key_pair, &row.instance_profile];
+    let texts = texts.into_iter().flatten().map(String::len).sum::<usize>();
+    let tags = row.tags.iter().map(|(key, value)| key.len().saturating_add(value.len()));
+    let groups = row.security_groups.iter().map(String::len);
+    let parts = tags.chain(groups).map(|part| part.saturating_add(2 * size_of::<String>()));
+    size_of::<Running>()
+        .saturating_add(id.len())
+        .saturating_add(texts)
+        .saturating_add(parts.sum::<usize>())
 }
 
 fn running(row: &types::Instance) -> Option<Running> {

@@ -1,5 +1,6 @@
 //! The ports in terms of AWS. Credentials, region and endpoint come from the SDK's own chain.
 
+mod bounded;
 mod clock;
 mod count;
 mod ec2;
@@ -8,19 +9,22 @@ mod elbv2;
 mod fault;
 mod identity;
 mod inventory;
+mod listing;
 mod preflight;
 mod sns;
 mod warnings;
+mod weight;
 mod whole;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_sdk_ec2::config::Credentials;
 
 use crate::model::balancer::{Balancer, Membership};
@@ -52,6 +56,8 @@ pub struct Aws {
     sns: aws_sdk_sns::Client,
     /// Target group names resolved to ARNs: a name never changes its ARN while it exists.
     arns: Mutex<BTreeMap<String, String>>,
+    /// Full pages of instances were too large.
+    small_pages: AtomicBool,
     dated: Dated,
     identity: Identity,
 }
@@ -60,7 +66,7 @@ impl Aws {
     /// Clients by the SDK's own chain; `region` overrides what the chain says.
     /// `tally` counts every request.
     pub async fn connect(region: Option<&str>, tally: Option<Arc<dyn Tally>>) -> Self {
-        let mut loader = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts());
+        let mut loader = loader();
         if let Some(region) = region {
             loader = loader.region(Region::new(region.to_owned()));
         }
@@ -69,8 +75,7 @@ impl Aws {
 
     /// Clients of an imagined cloud at `endpoint`, with credentials that open nothing else.
     pub async fn imagined(endpoint: &str) -> Self {
-        let loader = aws_config::defaults(BehaviorVersion::latest())
-            .timeout_config(timeouts())
+        let loader = loader()
             .endpoint_url(endpoint)
             .region(Region::new("us-east-1"))
             .credentials_provider(Credentials::new("imagined", "imagined", None, None, "drill"));
@@ -97,6 +102,7 @@ impl Aws {
             elbv2: aws_sdk_elasticloadbalancingv2::Client::from_conf(elbv2.build()),
             sns: aws_sdk_sns::Client::from_conf(sns.build()),
             arns: Mutex::default(),
+            small_pages: AtomicBool::new(false),
             dated,
             identity: Identity::new(config),
         }
@@ -114,6 +120,13 @@ impl Aws {
     fn forget_arn(&self, name: &str) {
         self.arns.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
+}
+
+/// What every client and credential provider has in common.
+fn loader() -> ConfigLoader {
+    aws_config::defaults(BehaviorVersion::latest())
+        .timeout_config(timeouts())
+        .http_client(bounded::client())
 }
 
 fn timeouts() -> TimeoutConfig {

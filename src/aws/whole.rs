@@ -22,6 +22,10 @@ impl Intercept for Whole {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        // An answer that could not be read has its own error, which says more.
+        if context.output_or_error().is_err() {
+            return Ok(());
+        }
         let answer = context.response();
         // An error is told by its code, and one that cannot be read is ambiguous already.
         if !answer.status().is_success() || answer.body().bytes().is_some_and(is_whole) {

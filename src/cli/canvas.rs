@@ -6,6 +6,7 @@ use std::io::Write as _;
 use anyhow::Context as _;
 
 use super::Failure;
+use crate::model::fault::visible;
 
 /// The terminal's alternate screen while it is drawn on. Given back at the latest when it is dropped.
 #[derive(Debug, Default)]
@@ -59,7 +60,7 @@ impl Drop for Canvas {
 
 fn written(text: &str) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
+    stdout.write_all(visible(text).as_bytes())?;
     stdout.flush()
 }
 

@@ -44,6 +44,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::model::fault::{printable, visible};
 use crate::settings::Settings;
 
 /// Keeps the right number of EC2 servers running: by the clock for app servers, by the queue for
@@ -220,10 +221,15 @@ pub fn main() -> ExitCode {
         Err(Failure::Told(code)) => ExitCode::from(code),
         Err(Failure::Error(code, error)) => {
             if json {
-                let error = format!("{error:#}");
-                eprintln!("{}", serde_json::json!({ "format_version": 1, "error": error }));
+                let error =
+                    serde_json::json!({ "format_version": 1, "error": format!("{error:#}") });
+                eprintln!("{}", visible(&error.to_string()));
             } else {
-                eprintln!("error: {error:#}");
+                // A name of a file may hold control characters; our own texts have line breaks only.
+                let error = format!("{error:#}");
+                let lines: Vec<String> =
+                    error.lines().map(|line| printable(line, usize::MAX)).collect();
+                eprintln!("error: {}", lines.join("\n"));
             }
             ExitCode::from(code)
         }

@@ -7,6 +7,7 @@ use std::io::{ErrorKind, Write as _};
 use anyhow::Context as _;
 
 use super::Failure;
+use crate::model::fault::visible;
 
 /// 128 and the number of SIGPIPE.
 const READER_GONE: u8 = 141;
@@ -18,13 +19,14 @@ macro_rules! say {
 pub(crate) use say;
 
 pub(crate) fn line(text: fmt::Arguments<'_>) -> Result<(), Failure> {
-    written(writeln!(std::io::stdout(), "{text}"))
+    let text = text.to_string();
+    written(writeln!(std::io::stdout(), "{}", visible(&text)))
 }
 
 /// Prints as it is, at once.
 pub(crate) fn raw(text: &str) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
-    written(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+    written(stdout.write_all(visible(text).as_bytes()).and_then(|()| stdout.flush()))
 }
 
 fn written(result: std::io::Result<()>) -> Result<(), Failure> {

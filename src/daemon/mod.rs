@@ -253,7 +253,7 @@ impl Daemon {
         let edges = self.policy.fleets.values().filter_map(|fleet| {
             let schedule = fleet.schedule.as_ref()?;
             let boot = record.survey.roster.fleets.get(&fleet.name)?.memory.boots.median();
-            schedule.next_change(record.survey.seen.now, boot.unwrap_or_default())
+            schedule.level(record.survey.seen.now, boot.unwrap_or_default()).next_change.clone()
         });
         self.herald.next_edge(edges.map(|(at, _)| at).min());
     }
@@ -279,8 +279,12 @@ impl Daemon {
                     }
                 }
                 visitor = self.reception.visitor() => {
+                    // The file is read beside the loop: there is nothing new to tick for yet.
+                    let begins = matches!(visitor, Visitor::Reload(_));
                     self.serve(visitor);
-                    break;
+                    if !begins {
+                        break;
+                    }
                 }
             }
         }

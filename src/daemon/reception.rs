@@ -36,6 +36,8 @@ pub(super) enum Visitor {
     Order(Order, Reply),
     /// Nobody waits for the answer to a signal or to an edit.
     Reload(Option<Reply>),
+    /// The policy file was read and judged, for these requests.
+    Read(Result<Policy, String>, Vec<Option<Reply>>),
     /// EC2 has said what it knows of the servers that are handed over.
     Answered(Answered),
     /// Whoever started the daemon wants it to end.
@@ -78,6 +80,10 @@ pub struct Reception {
     open: bool,
     /// Questions to EC2 that orders wait for.
     asked: JoinSet<Answered>,
+    /// The read of the policy file in hand, beside the loop: a large file takes seconds to judge.
+    reading: JoinSet<Result<Policy, String>>,
+    /// The requests that the read in hand is for, and those that came after it began.
+    reloads: (Vec<Option<Reply>>, Vec<Option<Reply>>),
     /// What was read of the policy file and is not in force yet.
     loaded: Vec<Loaded>,
     waiting: Vec<Visitor>,
@@ -103,6 +109,8 @@ impl Reception {
             loader,
             open: false,
             asked: JoinSet::new(),
+            reading: JoinSet::new(),
+            reloads: (Vec::new(), Vec::new()),
             loaded: Vec::new(),
             waiting: Vec::new(),
             hurry: false,
@@ -147,8 +155,30 @@ impl Reception {
         (std::mem::take(&mut self.waiting), std::mem::take(&mut self.hurry))
     }
 
-    fn load(&self, policy: &Policy) -> Loaded {
-        match (self.loader)() {
+    /// Reads the policy file on another thread. A read that is under way may have missed the edit,
+    /// so the file is read once more after it.
+    fn read(&mut self, reply: Option<Reply>) {
+        let (now, later) = &mut self.reloads;
+        if self.reading.is_empty() {
+            now.push(reply);
+            let loader = self.loader.clone();
+            self.reading.spawn_blocking(move || loader());
+        } else {
+            later.push(reply);
+        }
+    }
+
+    /// Takes the requests that a finished read answers, and begins the next read.
+    fn was_read(&mut self) -> Vec<Option<Reply>> {
+        let (now, later) = std::mem::take(&mut self.reloads);
+        for reply in later {
+            self.read(reply);
+        }
+        now
+    }
+
+    fn judge(read: Result<Policy, String>, policy: &Policy) -> Loaded {
+        match read {
             Ok(read) if read.digest == policy.digest => Loaded::Unchanged,
             Ok(read) if read.install != policy.install => Loaded::Refused(
                 "`install` cannot change while running: restart the daemon".to_owned(),
@@ -162,22 +192,24 @@ impl Reception {
     }
 
     /// The next who comes.
-    pub(super) fn visitor(&mut self) -> impl Future<Output = Visitor> + Send {
-        let Self { orders, reload, stop, asked, .. } = self;
-        async move {
-            loop {
-                tokio::select! {
-                    Some(command) = orders.recv() => return match command {
-                        Command::Order(order, reply) => Visitor::Order(order, reply),
-                        Command::Reload(reply) => Visitor::Reload(Some(reply)),
-                    },
-                    () = reload.notified() => return Visitor::Reload(None),
-                    () = stop.notified() => return Visitor::Stop,
-                    Some(answered) = asked.join_next() => match answered {
-                        Ok(answered) => return Visitor::Answered(answered),
-                        Err(error) => warn!("a question to EC2 fell over: {error}"),
-                    },
+    pub(super) async fn visitor(&mut self) -> Visitor {
+        loop {
+            let Self { orders, reload, stop, asked, reading, .. } = &mut *self;
+            tokio::select! {
+                Some(command) = orders.recv() => return match command {
+                    Command::Order(order, reply) => Visitor::Order(order, reply),
+                    Command::Reload(reply) => Visitor::Reload(Some(reply)),
+                },
+                () = reload.notified() => return Visitor::Reload(None),
+                () = stop.notified() => return Visitor::Stop,
+                Some(read) = reading.join_next() => {
+                    let read = read.unwrap_or_else(|error| Err(format!("reading it failed: {error}")));
+                    return Visitor::Read(read, self.was_read());
                 }
+                Some(answered) = asked.join_next() => match answered {
+                    Ok(answered) => return Visitor::Answered(answered),
+                    Err(error) => warn!("a question to EC2 fell over: {error}"),
+                },
             }
         }
     }
@@ -256,7 +288,14 @@ impl Attendant for Gate<'_> {
                 let mut orders = self.orders(journal);
                 answer(reply, found.and_then(|found| orders.hand_over(&adoption, &found)))
             }
-            Visitor::Reload(reply) => self.reload(reply),
+            Visitor::Reload(reply) => {
+                if self.reception.open {
+                    self.herald.reloading();
+                }
+                self.reception.read(reply);
+                Served::Nothing
+            }
+            Visitor::Read(read, replies) => self.reload(read, replies),
             Visitor::Stop => Served::Outdated(Interrupt::Stop),
         };
         self.reception.hurry |= self.stage == Stage::Acting && served != Served::Nothing;
@@ -283,16 +322,17 @@ impl Gate<'_> {
         Orders { policy, telling: self.telling, journal, now }
     }
 
-    fn reload(&mut self, reply: Option<Reply>) -> Served<Interrupt> {
-        if self.reception.open {
-            self.herald.reloading();
-        }
+    fn reload(
+        &mut self,
+        read: Result<Policy, String>,
+        replies: Vec<Option<Reply>>,
+    ) -> Served<Interrupt> {
         let newest = self.reception.newest(self.policy);
-        let loaded = self.reception.load(newest);
+        let loaded = Reception::judge(read, newest);
         let looking = self.stage == Stage::Looking;
         if looking && self.reception.gave_up && matches!(loaded, Loaded::New(_)) {
             // Read again once the tick is done.
-            self.reception.waiting.push(Visitor::Reload(reply));
+            self.reception.waiting.extend(replies.into_iter().map(Visitor::Reload));
             return Served::Nothing;
         }
         let (answer, served) = match &loaded {
@@ -305,11 +345,55 @@ impl Gate<'_> {
             }
             Loaded::Refused(why) => (Err(why.clone()), Served::Nothing),
         };
-        if let Some(reply) = reply {
-            reply.send(answer).ok();
+        for reply in replies.into_iter().flatten() {
+            reply.send(answer.clone()).ok();
         }
         self.reception.loaded.push(loaded);
         self.reception.gave_up |= looking && served != Served::Nothing;
         served
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, mpsc as std_mpsc};
+
+    use super::*;
+
+    /// A reception whose loader waits for a word each time it is called.
+    fn reception() -> (Reception, mpsc::Sender<Command>, std_mpsc::Sender<&'static str>) {
+        let (commands, orders) = mpsc::channel(16);
+        let (say, said) = std_mpsc::channel();
+        let said = Mutex::new(said);
+        let loader: Loader = Arc::new(move || {
+            let word: &str = said.lock().unwrap().recv().unwrap();
+            Err(word.to_owned())
+        });
+        (Reception::new(orders, Arc::default(), PathBuf::new(), loader), commands, say)
+    }
+
+    async fn read(reception: &mut Reception) -> (String, usize) {
+        match reception.visitor().await {
+            Visitor::Read(read, replies) => (read.unwrap_err(), replies.len()),
+            _ => panic!("another visitor"),
+        }
+    }
+
+    #[tokio::test]
+    async fn reading_the_policy_delays_no_order() {
+        let (mut reception, commands, say) = reception();
+        reception.read(None);
+        let (reply, _answer) = oneshot::channel();
+        commands.send(Command::Reload(reply)).await.unwrap();
+        // The loader hangs, and the loop serves on.
+        let Visitor::Reload(reply) = reception.visitor().await else { panic!("no reload") };
+        reception.read(reply);
+        reception.read(None);
+        say.send("first").unwrap();
+        assert_eq!(read(&mut reception).await, ("first".to_owned(), 1));
+        // What came meanwhile is read anew, once.
+        say.send("second").unwrap();
+        assert_eq!(read(&mut reception).await, ("second".to_owned(), 2));
+        assert!(reception.reading.is_empty());
     }
 }

@@ -3,6 +3,7 @@
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
 pub mod account;
+pub mod address;
 pub mod balancer;
 pub mod boots;
 pub mod capacity;

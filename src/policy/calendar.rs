@@ -79,7 +79,7 @@ pub struct Line {
 }
 
 /// What a line goes by.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum When {
     /// From each firing on.
     Cron(Box<Cron>),

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-use crate::model::fault::printable;
+use crate::model::fault::{is_hidden, printable};
 
 /// Whether a file with this problem can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,6 +107,9 @@ pub(super) fn quote(text: &str) -> String {
     format!("`{}`", printable(text, 60))
 }
 
+/// The renderer reads the whole file for each problem, so more are counted and not drawn.
+const RENDERED_MAX: usize = 100;
+
 /// The problems in rustc's look, each with its lines of `text`. Control characters from the file
 /// never reach the terminal. Empty when there are none.
 pub fn render(problems: &[Problem], path: &str, text: &str, color: bool) -> String {
@@ -114,7 +117,7 @@ pub fn render(problems: &[Problem], path: &str, text: &str, color: bool) -> Stri
     let text = &harmless(text);
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
     let mut out = String::new();
-    for problem in problems {
+    for problem in problems.iter().take(RENDERED_MAX) {
         let level = match problem.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
@@ -133,16 +136,21 @@ pub fn render(problems: &[Problem], path: &str, text: &str, color: bool) -> Stri
         out.push_str(&renderer.render(&[group]));
         out.push_str("\n\n");
     }
+    let rest = problems.len().saturating_sub(RENDERED_MAX);
+    if rest > 0 {
+        out.push_str(&format!("and {rest} more of the kind; `--json` has them all\n\n"));
+    }
     out
 }
 
 /// `text` without what the renderer lets through: the second set of control characters (a terminal
-/// may take U+009B for an escape) and the marks of direction. No byte moves.
+/// may take U+009B for an escape), and what hides or reorders text. No byte moves.
 fn harmless(text: &str) -> String {
-    let shown = |c| match c {
-        '\u{80}'..='\u{9f}' => '¿',
-        '\u{200e}' | '\u{200f}' => '\u{fffd}',
-        c => c,
+    let shown = |c: char| match c.len_utf8() {
+        2 if c.is_control() || is_hidden(c) => '¿',
+        3 if is_hidden(c) => '\u{fffd}',
+        4 if is_hidden(c) => '🚫',
+        _ => c,
     };
     text.chars().map(shown).collect()
 }

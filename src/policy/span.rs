@@ -13,15 +13,16 @@ const DAYS: usize = 11;
 
 /// A span on some days of the week. One that ends at or before the time it starts at ends on the next
 /// day, and belongs to the day it starts on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Window {
-    days: Vec<Weekday>,
+    /// From Monday on.
+    days: [bool; 7],
     from: Time,
     to: Time,
 }
 
 /// Whole days, the last included.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Dates {
     pub first: Date,
     pub last: Date,
@@ -62,7 +63,7 @@ impl Window {
         let today = now.to_zoned(zone.clone()).date();
         let first = today.checked_sub(jiff::Span::new().days(2)).unwrap_or(today);
         let days = first.series(jiff::Span::new().days(1)).take(DAYS);
-        days.filter(|day| self.days.contains(&day.weekday())).filter_map(|day| {
+        days.filter(|day| holds_on(self.days, day.weekday())).filter_map(|day| {
             let ends = if self.to <= self.from { day.tomorrow().ok()? } else { day };
             let span = (
                 instant(zone, day.to_datetime(self.from))?,
@@ -138,8 +139,16 @@ impl Span for Dates {
     }
 }
 
+fn nth(day: Weekday) -> usize {
+    usize::try_from(day.to_monday_zero_offset()).unwrap_or_default()
+}
+
+fn holds_on(days: [bool; 7], day: Weekday) -> bool {
+    days.get(nth(day)).copied().unwrap_or(false)
+}
+
 /// `mon-fri`, `sat,sun`, `fri-mon` (over the weekend), `daily`.
-fn weekdays(text: &str) -> Option<Vec<Weekday>> {
+fn weekdays(text: &str) -> Option<[bool; 7]> {
     const NAMES: [(&str, Weekday); 7] = [
         ("mon", Weekday::Monday),
         ("tue", Weekday::Tuesday),
@@ -150,16 +159,18 @@ fn weekdays(text: &str) -> Option<Vec<Weekday>> {
         ("sun", Weekday::Sunday),
     ];
     if text == "daily" {
-        return Some(NAMES.map(|(_, day)| day).to_vec());
+        return Some([true; 7]);
     }
     let day = |text: &str| NAMES.iter().find(|(name, _)| *name == text).map(|(_, day)| *day);
-    let mut days = Vec::new();
+    let mut days = [false; 7];
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last) = (day(first)?, day(last)?);
         let run = first.cycle_forward();
         for day in run {
-            days.push(day);
+            if let Some(held) = days.get_mut(nth(day)) {
+                *held = true;
+            }
             if day == last {
                 break;
             }

@@ -37,6 +37,9 @@ pub struct TraceFault {
 /// No trace goes on for longer: something is wrong with its units.
 const LONGEST: f64 = 400.0 * 86_400.0;
 
+/// More jobs than this do not fit into memory, nor into a minute.
+const JOBS_AT_MOST: u64 = 3_000_000;
+
 /// A bin of more jobs is a misreading.
 const JOBS_IN_A_BIN: u64 = 1_000_000;
 
@@ -46,13 +49,12 @@ pub fn read(text: &str, how: Reading) -> Result<Trace, TraceFault> {
     let heading = lines.next().map_or("", |(_, line)| line).trim_start_matches('\u{feff}');
     let names: Vec<&str> = heading.split(',').map(str::trim).collect();
     let rows = lines.filter(|(_, line)| !line.is_empty());
-    let rows: Vec<Row<'_>> = rows
-        .map(|(at, line)| Row { at, fields: line.split(',').map(str::trim).collect() })
-        .collect();
+    let mut rows =
+        rows.map(|(at, line)| Row { at, fields: line.split(',').map(str::trim).collect() });
     match names.as_slice() {
-        ["submit_s", "runtime_s"] => jobs(rows, how),
-        ["time", "arrivals"] | ["time", "arrivals", "mean_runtime_s"] => bins(rows, how),
-        ["time", "waiting"] => lengths(rows),
+        ["submit_s", "runtime_s"] => jobs(&mut rows, how),
+        ["time", "arrivals"] | ["time", "arrivals", "mean_runtime_s"] => bins(&mut rows, how),
+        ["time", "waiting"] => lengths(&mut rows),
         _ => Err(TraceFault {
             line: 1,
             why: format!(
@@ -94,6 +96,24 @@ impl Row<'_> {
         })
     }
 
+    /// Refuses a row that is too long after the first one.
+    fn near(&self, first: Option<Timestamp>, at: Timestamp) -> Result<(), TraceFault> {
+        if first.is_none_or(|first| time::since(at, first) <= seconds(LONGEST)) {
+            return Ok(());
+        }
+        let why = "more than 400 days after the first line: cut the trace, or correct its times";
+        Err(self.fault(why.to_owned()))
+    }
+
+    /// Refuses the row up to which there are too many jobs.
+    fn bearable(&self, jobs: u64) -> Result<(), TraceFault> {
+        if jobs <= JOBS_AT_MOST {
+            return Ok(());
+        }
+        let why = format!("more than {JOBS_AT_MOST} jobs up to here: cut the trace, or thin it");
+        Err(self.fault(why))
+    }
+
     /// An instant in full, or seconds since 1970.
     fn time(&self) -> Result<Timestamp, TraceFault> {
         let text = self.text(0)?;
@@ -111,9 +131,10 @@ pub(super) fn seconds(span: f64) -> Duration {
     Duration::try_from_secs_f64(span).unwrap_or_default()
 }
 
-fn jobs(rows: Vec<Row<'_>>, how: Reading) -> Result<Trace, TraceFault> {
+fn jobs(rows: &mut dyn Iterator<Item = Row<'_>>, how: Reading) -> Result<Trace, TraceFault> {
     let mut jobs = Vec::new();
     for row in rows {
+        row.bearable(u64::try_from(jobs.len()).unwrap_or(u64::MAX))?;
         let arrives = time::after(how.start, seconds(row.number(0, LONGEST)?));
         jobs.push(Job { arrives, takes: seconds(row.number(1, LONGEST)?) });
     }
@@ -121,16 +142,21 @@ fn jobs(rows: Vec<Row<'_>>, how: Reading) -> Result<Trace, TraceFault> {
 }
 
 /// The jobs of a bin come at any time in it; the last bin is as long as the one before.
-fn bins(rows: Vec<Row<'_>>, how: Reading) -> Result<Trace, TraceFault> {
+fn bins(rows: &mut dyn Iterator<Item = Row<'_>>, how: Reading) -> Result<Trace, TraceFault> {
     let mut bins: Vec<(Timestamp, u64, Duration)> = Vec::new();
+    let mut sum = 0_u64;
     for row in rows {
         let takes =
             if row.fields.len() > 2 { seconds(row.number(2, LONGEST)?) } else { how.job_takes };
         let begins = row.time()?;
+        row.near(bins.first().map(|(first, ..)| *first), begins)?;
         if bins.last().is_some_and(|(last, ..)| *last >= begins) {
             return Err(row.fault("bins go forward in time; this one does not".to_owned()));
         }
-        bins.push((begins, row.count(1, JOBS_IN_A_BIN)?, takes));
+        let count = row.count(1, JOBS_IN_A_BIN)?;
+        sum = sum.saturating_add(count);
+        row.bearable(sum)?;
+        bins.push((begins, count, takes));
     }
     let mut length = Duration::from_mins(5);
     let mut spread = Spread::new(how.seed);
@@ -170,10 +196,11 @@ pub(super) fn sorted(mut jobs: Vec<Job>) -> Result<Trace, TraceFault> {
     Ok(Trace::Jobs(jobs))
 }
 
-fn lengths(rows: Vec<Row<'_>>) -> Result<Trace, TraceFault> {
+fn lengths(rows: &mut dyn Iterator<Item = Row<'_>>) -> Result<Trace, TraceFault> {
     let mut lengths: Vec<(Timestamp, u64)> = Vec::new();
     for row in rows {
         let at = row.time()?;
+        row.near(lengths.first().map(|(first, _)| *first), at)?;
         if lengths.last().is_some_and(|(last, _)| *last >= at) {
             return Err(row.fault("readings go forward in time; this one does not".to_owned()));
         }
@@ -244,6 +271,14 @@ mod tests {
             ("time,arrivals\nyesterday,1\n", 2),
             ("time,arrivals\n1700000300,1\n1700000000,1\n", 3),
             ("time,waiting\n1700000000,-1\n", 2),
+            // Far apart, in either form of time.
+            ("time,waiting\n2026-01-01T00:00:00Z,1\n2027-02-06T00:00:00Z,0\n", 3),
+            ("time,waiting\n0001-01-01T00:00:00Z,1\n9999-01-01T00:00:00Z,0\n", 3),
+            ("time,arrivals\n0,1\n300,1\n1700000000,1\n", 4),
+            ("time,arrivals\n0,1000000000000000000\n", 2),
+            ("time,arrivals\n0,1000000\n1,1000000\n2,1000000\n3,1\n", 5),
+            ("time,waiting\n0,1000000000000000000\n", 2),
+            ("time,waiting,time,waiting\n0,1\n", 1),
         ];
         for (text, line) in bad {
             assert_eq!(read(text, how()).unwrap_err().line, line, "{text:?}");

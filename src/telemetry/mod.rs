@@ -17,8 +17,12 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use self::stderr::Lines;
+use crate::model::fault::printable;
 use crate::model::ledger::{Event, EventKind};
 use crate::model::time::Timestamp;
+
+/// Longer texts than any of ours, in characters.
+const TEXT_AT_MOST: usize = 4000;
 
 /// The process's stderr, where lines go there.
 static LINES: OnceLock<Lines> = OnceLock::new();
@@ -120,10 +124,8 @@ pub fn log(told: &Event) {
     let kind = told.kind.as_str();
     let fleet = told.fleet.as_ref().map(tracing::field::display);
     let instance = told.instance.as_ref().map(tracing::field::display);
-    let (whose, text) = match &told.fleet {
-        Some(fleet) => (format!("{fleet}: "), &told.text),
-        None => (String::new(), &told.text),
-    };
+    let text = printable(&told.text, TEXT_AT_MOST);
+    let whose = told.fleet.as_ref().map_or_else(String::new, |fleet| format!("{fleet}: "));
     match told.kind {
         EventKind::Problem | EventKind::Failure => {
             event!(Level::WARN, kind, fleet, instance, "{whose}{text}");

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::model::fault::visible;
+
 /// Lines that wait at most: a tick over hundreds of servers, and little memory.
 const WAITING_AT_MOST: usize = 4096;
 
@@ -79,7 +81,9 @@ impl Write for &Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut state = self.state();
         if state.waiting.len() < WAITING_AT_MOST {
-            state.waiting.push_back(line.to_vec());
+            // Of text from outside, at the one place through which every line goes.
+            let line = String::from_utf8_lossy(line);
+            state.waiting.push_back(visible(&line).into_owned().into_bytes());
         } else {
             state.lost = state.lost.saturating_add(1);
         }

@@ -46,7 +46,8 @@ use crate::model::time::Timestamp;
 
 /// More connections than the people of one shop have open at a time; a page that stays open comes
 /// back with a new one once the hour is over.
-const LIMITS: Limits = Limits { connections: 64, longest: Duration::from_hours(1) };
+const LIMITS: Limits =
+    Limits { connections: 64, longest: Duration::from_hours(1), stalled: door::STALLED };
 
 /// The time, by whatever clock the daemon goes.
 pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;

@@ -14,6 +14,7 @@ use super::page::{self, Facts};
 use super::past::{Known, Past};
 use crate::admin::Picture;
 use crate::metrics::Meter;
+use crate::model::fault::visible;
 use crate::model::fleet::FleetName;
 use crate::model::time::{self, Timestamp};
 
@@ -34,7 +35,9 @@ pub(super) struct Part {
 }
 
 impl Part {
-    pub(super) fn new(id: String, html: String) -> Self {
+    pub(super) fn new(id: String, html: &str) -> Self {
+        // In HTML too, a format character reorders what stands around it.
+        let html = visible(html).into_owned();
         let mark = digest(&html);
         Self { id, mark, html }
     }

@@ -39,6 +39,9 @@ mod recorded;
 mod browser;
 mod crash;
 mod dashboard;
+mod door;
+#[cfg(feature = "aws")]
+mod endless;
 mod scenario;
 mod schema;
 #[cfg(feature = "aws")]

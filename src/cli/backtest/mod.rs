@@ -258,6 +258,9 @@ impl Asked<'_> {
             }
         };
         let backtest = Run { policy, fleet: &fleet.name, trace, setting: &setting };
+        if let Some(why) = backtest.too_long() {
+            return Err(Failure::Error(USAGE, anyhow!("{}: {why}", printable(name, 200))));
+        }
         let outcome =
             runtime()?.block_on(backtest.run(&mut progress)).map_err(anyhow::Error::new)?;
         if bar {

@@ -156,3 +156,23 @@ impl std::fmt::Debug for Post {
         f.debug_struct("Post").field("secret_dirs", &self.secret_dirs).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::http::endless;
+
+    #[tokio::test]
+    async fn endless_answers_of_a_receiver_are_not_read() {
+        let client = client().unwrap();
+        for (head, delivered) in [
+            ("HTTP/1.1 200 OK\r\n\r\n", true),
+            ("HTTP/1.1 503 Busy\r\n\r\n", false),
+            ("HTTP/1.1 200 OK\r\n", false),
+        ] {
+            let (url, taken) = endless::server(head, "a: b\r\n");
+            assert_eq!(send(client.post(url)).await.is_ok(), delivered, "{head}");
+            assert!(taken.recv().unwrap() < endless::BUFFERED, "{head}");
+        }
+    }
+}

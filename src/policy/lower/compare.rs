@@ -1,7 +1,10 @@
 //! What can only be judged by looking at more than one fleet.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::Read;
 use super::section::Section;
+use crate::model::balancer::Balancer;
 use crate::model::capacity::Capacity;
 use crate::policy::file::Entry;
 use crate::policy::problem::{Problem, Problems, quote};
@@ -13,13 +16,12 @@ pub(super) fn fleets(top: &Section<'_>, fleets: &[Read], out: &mut Problems) {
         let problem = Problem::error(at, "a schedule without a time zone", "in which time zone?");
         out.push(problem.remedy("add a line at the top: `timezone: America/Winnipeg`, or `UTC`"));
     }
-    for (index, fleet) in fleets.iter().enumerate() {
+    let mut known: BTreeMap<&Balancer, &Read> = BTreeMap::new();
+    for fleet in fleets {
         let (Some(ours), Some(at)) = (&fleet.policy.balancer, fleet.balancer_at) else { continue };
-        let earlier = fleets.iter().take(index).find(|other| {
-            other.policy.balancer.as_ref().is_some_and(|theirs| theirs.balancer == ours.balancer)
-        });
-        if let Some((other, other_at)) = earlier.and_then(|other| Some((other, other.balancer_at?)))
-        {
+        let earlier = *known.entry(&ours.balancer).or_insert(fleet);
+        let other = (!std::ptr::eq(earlier, fleet)).then_some(earlier);
+        if let Some((other, other_at)) = other.and_then(|other| Some((other, other.balancer_at?))) {
             let message = format!(
                 "fleets {} and {} share a load balancer",
                 quote(other.policy.name.as_str()),
@@ -32,6 +34,9 @@ pub(super) fn fleets(top: &Section<'_>, fleets: &[Read], out: &mut Problems) {
     }
 }
 
+/// More places in one problem show nothing more.
+const ALSO_MAX: usize = 20;
+
 /// `limits.instances` against what the fleets want.
 pub(super) fn with_limit(entry: &Entry, limit: Capacity, fleets: &[Read], out: &mut Problems) {
     let at = entry.value.at;
@@ -40,11 +45,13 @@ pub(super) fn with_limit(entry: &Entry, limit: Capacity, fleets: &[Read], out: &
     if least > limit {
         let label = format!("but the fleets' `min` come to {least}");
         let mut problem = Problem::error(at, "the limit is smaller than what must run", label);
+        let mut shown = BTreeSet::new();
         for fleet in fleets.iter().filter(|fleet| fleet.policy.bounds.min() > 0) {
-            if let Some(min_at) =
-                fleet.min_at.filter(|at| !problem.also.iter().any(|(a, _)| a == at))
-            {
+            if let Some(min_at) = fleet.min_at.filter(|at| shown.insert(*at)) {
                 problem = problem.also(min_at, format!("{} here", fleet.policy.bounds.min()));
+            }
+            if shown.len() >= ALSO_MAX {
+                break;
             }
         }
         out.push(problem.remedy(format!("raise `instances` to {least}, or lower a `min`")));

@@ -1,16 +1,26 @@
 //! Health checks, and the URLs of both health checks and queues.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
+
+use url::Url;
 
 use super::Context;
 use super::section::{Section, nearest, text};
+use crate::model::address;
 use crate::policy::HealthPolicy;
 use crate::policy::file::{self, Entry};
 use crate::policy::problem::{Problem, Problems, quote};
 
 /// What a health check's URL may leave open, to be filled in for each server.
 const PLACEHOLDERS: &[&str] = &["private_ip", "public_ip", "private_dns", "instance_id"];
+
+/// A URL with placeholders is judged with these in their place.
+const SAMPLES: &[(&str, &str)] = &[
+    ("{private_ip}", "10.0.0.1"),
+    ("{public_ip}", "192.0.2.1"),
+    ("{private_dns}", "ip-10-0-0-1.ec2.internal"),
+    ("{instance_id}", "i-0"),
+];
 
 /// What servers say that have nothing of ours on them yet, in lower case.
 const DEFAULT_PAGES: &[(&str, &str)] = &[
@@ -115,59 +125,13 @@ fn judge(text: &str, placeholders: &[&str]) -> Result<(), Fault> {
         let remedy = "put the secret into a file, and name it as `header`";
         return wrong("a name or password in the URL", "would be in every log", remedy);
     }
-    let Some(host) = host(authority) else {
+    let filled = SAMPLES.iter().fold(text.to_owned(), |url, (name, with)| url.replace(name, with));
+    let Some(url) = Url::parse(&filled).ok().filter(|url| url.port() != Some(0)) else {
         return wrong("not a URL", "has no host, or a bad port", "write `http://HOST:PORT/PATH`");
     };
-    if is_metadata(&host) {
+    if let Some(why) = address::forbidden_url(&url) {
         let remedy = "name the server or service you mean";
-        return wrong("a link-local address", "EC2's metadata service is there", remedy);
+        return wrong("an address that is never asked", why, remedy);
     }
     Ok(())
-}
-
-/// The host without its port; `None` when there is none, or the port is not one.
-fn host(authority: &str) -> Option<String> {
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(rest) => rest.split_once(']')?,
-        None => authority.split_at_checked(authority.find(':').unwrap_or(authority.len()))?,
-    };
-    let port = port.strip_prefix(':').map(str::parse::<u16>);
-    let good_port = match port {
-        Some(port) => port.is_ok_and(|port| port > 0),
-        None => host.len().saturating_add(2) >= authority.len(),
-    };
-    (good_port && !host.is_empty()).then(|| host.to_lowercase())
-}
-
-/// Whether requests would end at EC2's metadata service, which hands out credentials.
-fn is_metadata(host: &str) -> bool {
-    const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
-    let address = host.split('%').next().unwrap_or_default().trim_end_matches('.');
-    match address.parse().ok().or_else(|| numeric(address).map(IpAddr::V4)) {
-        Some(IpAddr::V4(v4)) => v4.is_link_local(),
-        Some(IpAddr::V6(v6)) => {
-            v6 == METADATA_V6 || v6.to_ipv4().is_some_and(|v4| v4.is_link_local())
-        }
-        None => {
-            address == "instance-data"
-                || address.ends_with(".internal") && address.starts_with("instance-data.")
-        }
-    }
-}
-
-/// An IPv4 address in the shorthands that resolvers still take: `2852039166`, `0xA9.0xFE.43518`.
-fn numeric(host: &str) -> Option<Ipv4Addr> {
-    let part = |text: &str| match (text.strip_prefix("0x"), text.strip_prefix('0')) {
-        (Some(hex), _) => u64::from_str_radix(hex, 16).ok(),
-        (None, Some(octal)) if !octal.is_empty() => u64::from_str_radix(octal, 8).ok(),
-        (None, _) => text.parse().ok(),
-    };
-    let parts: Vec<u64> = host.split('.').map(part).collect::<Option<_>>()?;
-    let (last, leading) = parts.split_last()?;
-    let mut address = *last;
-    for (shift, byte) in [24_u32, 16, 8].into_iter().zip(leading) {
-        address = address.checked_add(byte.checked_shl(shift)?)?;
-    }
-    (leading.len() <= 3).then_some(())?;
-    u32::try_from(address).ok().map(Ipv4Addr::from)
 }

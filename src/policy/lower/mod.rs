@@ -11,6 +11,7 @@ mod schedule;
 mod section;
 mod zone;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -192,6 +193,22 @@ fn rate(entry: &Entry, out: &mut Problems) -> Option<Rate> {
     Some(rate)
 }
 
+/// The values that the fleets of a file take over from `defaults`, all together.
+const MERGED_MAX: usize = 1_000_000;
+
+/// How many values there are in `node`.
+fn size(node: &Node) -> usize {
+    match &node.kind {
+        Kind::Map(entries) => {
+            entries.iter().fold(1, |sum, entry| sum.saturating_add(size(&entry.value)))
+        }
+        Kind::List(items) => {
+            items.iter().fold(1, |sum: usize, item| sum.saturating_add(size(item)))
+        }
+        Kind::Text(_) | Kind::Nothing => 1,
+    }
+}
+
 fn fleets(top: &Section<'_>, context: &mut Context, out: &mut Problems) -> Vec<Read> {
     let nothing = Node { at: Place::TOP, kind: Kind::Nothing };
     let defaults = top.get("defaults").map_or(&nothing, |entry| &entry.value);
@@ -206,6 +223,13 @@ fn fleets(top: &Section<'_>, context: &mut Context, out: &mut Problems) -> Vec<R
         let at = top.get("fleets").map_or(Place::TOP, |entry| entry.at);
         let problem = Problem::warning(at, "no fleets", "nothing to keep running");
         out.push(problem.remedy("add one below `fleets:`"));
+    }
+    if size(defaults).saturating_mul(entries.len()) > MERGED_MAX {
+        let at = top.get("defaults").map_or(Place::TOP, |entry| entry.at);
+        let message = format!("`defaults` are too large for {} fleets", entries.len());
+        let problem = Problem::error(at, message, "each fleet takes all of this over");
+        out.push(problem.remedy("shorten `defaults`, or split the file between installs"));
+        return Vec::new();
     }
     let read = entries.iter().filter_map(|entry| {
         let value = merge("", defaults, &entry.value);
@@ -225,24 +249,29 @@ fn merge(section: &str, defaults: &Node, own: &Node) -> Node {
         let whole_fleet = section.is_empty() && matches!(own.kind, Kind::Nothing);
         return if whole_fleet { defaults.clone() } else { own.clone() };
     };
-    let said = |key: &str| entries.iter().any(|entry| entry.key == key);
+    let mut own_keys: BTreeMap<&str, &Entry> = BTreeMap::new();
+    for entry in entries {
+        own_keys.entry(&entry.key).or_insert(entry);
+    }
+    let said = |key: &str| own_keys.contains_key(key);
     let dropped = |key: &str| {
         EXCLUSIVE.iter().any(|(place, one, other)| {
             *place == section && ((key == *one && said(other)) || (key == *other && said(one)))
         })
     };
-    let mut rest = entries.clone();
     let mut merged = Vec::new();
+    let mut taken: BTreeSet<*const Entry> = BTreeSet::new();
     for default in defaults.iter().filter(|default| !dropped(&default.key)) {
-        match rest.iter().position(|entry| entry.key == default.key) {
-            Some(index) => {
-                let entry = rest.remove(index);
+        // Keys that `defaults` repeat are reported where those are read by themselves.
+        match own_keys.get(default.key.as_str()) {
+            Some(entry) if taken.insert(std::ptr::from_ref(*entry)) => {
                 let value = merge(&entry.key, &default.value, &entry.value);
-                merged.push(Entry { value, ..entry });
+                merged.push(Entry { key: entry.key.clone(), at: entry.at, value });
             }
-            None => merged.push(default.clone()),
+            _ => merged.push(default.clone()),
         }
     }
-    merged.append(&mut rest);
+    let rest = entries.iter().filter(|entry| !taken.contains(&std::ptr::from_ref(*entry)));
+    merged.extend(rest.cloned());
     Node { at: own.at, kind: Kind::Map(merged) }
 }

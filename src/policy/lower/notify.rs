@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::health::url;
 use super::section::{Section, formed, items, map, nearest, text, word};
+use crate::model::address;
 use crate::policy::file::{self, Entry, Kind, Node};
 use crate::policy::notify::{Address, Email, Notify, Route, SecretName, Target, Tls, Topic};
 use crate::policy::problem::{Place, Problem, Problems, quote};
@@ -262,7 +263,15 @@ fn server(entry: &Entry, out: &mut Problems) -> Option<(String, u16)> {
         Some((host.to_owned(), port.parse().ok().filter(|port: &u16| *port > 0 && good)?))
     };
     let form = "a host and a port like smtp.example.com:587";
-    formed(entry, form, |text| parts(text).is_some(), out).and_then(|text| parts(&text))
+    let (host, port) =
+        formed(entry, form, |text| parts(text).is_some(), out).and_then(|text| parts(&text))?;
+    if let Some(why) = address::forbidden_host(&host) {
+        let message = format!("{}: an address that is never asked", quote(&entry.key));
+        let problem = Problem::error(entry.value.at, message, why);
+        out.push(problem.remedy("name the mail server you mean"));
+        return None;
+    }
+    Some((host, port))
 }
 
 /// Rather too much than too little: a mail server has the last word.

@@ -1,5 +1,7 @@
 //! The clock's part of a fleet.
 
+use std::collections::BTreeMap;
+
 use super::Context;
 use super::fleet::{CAPACITY_MAX, Limits};
 use super::section::{Section, YES_NO, items, text, whole, word};
@@ -10,6 +12,9 @@ use crate::policy::file::{self, Entry, Node};
 use crate::policy::problem::{Place, Problem, Problems, quote};
 use crate::policy::span::{Dates, Window};
 
+/// More lines than a person writes; each is searched for in the calendar at every edge of another.
+const LINES_MAX: usize = 2_000;
+
 /// Reads `schedule`; `None` when there is none.
 pub(super) fn read(
     fleet: &Section<'_>,
@@ -18,25 +23,32 @@ pub(super) fn read(
     out: &mut Problems,
 ) -> Option<Schedule> {
     let entry = fleet.get("schedule")?;
-    let mut lines: Vec<(Line, Place)> = Vec::new();
-    for node in items(entry, out) {
+    let nodes = items(entry, out);
+    if nodes.len() > LINES_MAX {
+        let message = format!("a schedule of {} lines", nodes.len());
+        let problem = Problem::error(entry.at, message, format!("at most {LINES_MAX}"));
+        out.push(problem.remedy("write `during` or `cron` lines that hold on more than one day"));
+    }
+    let mut lines: Vec<Line> = Vec::new();
+    let mut known: BTreeMap<When, (Capacity, Place)> = BTreeMap::new();
+    for node in nodes {
         let Some((line, at)) = line(node, limits, context, out) else { continue };
-        if let Some((earlier, earlier_at)) = lines.iter().find(|(l, _)| l.when == line.when) {
+        if let Some((earlier, earlier_at)) = known.get(&line.when) {
             let message = "two lines that always fire together";
             let cron = matches!(line.when, When::Cron(_));
-            let (wins, other) = if cron || line.capacity > earlier.capacity {
-                ((at, line.capacity), (*earlier_at, earlier.capacity))
+            let (wins, other) = if cron || line.capacity > *earlier {
+                ((at, line.capacity), (*earlier_at, *earlier))
             } else {
-                ((*earlier_at, earlier.capacity), (at, line.capacity))
+                ((*earlier_at, *earlier), (at, line.capacity))
             };
             let problem = Problem::warning(wins.0, message, format!("this wins: {}", wins.1))
                 .also(other.0, format!("so this never counts: {}", other.1))
                 .remedy("remove one of them");
             out.push(problem);
         }
-        lines.push((line, at));
+        known.entry(line.when.clone()).or_insert((line.capacity, at));
+        lines.push(line);
     }
-    let lines: Vec<Line> = lines.into_iter().map(|(line, _)| line).collect();
     (!lines.is_empty()).then(|| Schedule::new(context.zone.clone(), lines))
 }
 

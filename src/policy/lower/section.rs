@@ -1,6 +1,7 @@
 //! Reading one map of the file: its keys against the known ones, its values one type at a time.
 //! Every reader reports what is wrong and answers `None`, so that reading goes on.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -97,9 +98,10 @@ pub(super) fn map<'a>(name: &str, value: &'a Node, out: &mut Problems) -> &'a [E
             &[]
         }
     };
-    for (index, entry) in entries.iter().enumerate() {
-        let earlier = entries.iter().take(index).find(|earlier| earlier.key == entry.key);
-        if let Some(earlier) = earlier {
+    let mut known: BTreeMap<&str, &Entry> = BTreeMap::new();
+    for entry in entries {
+        let earlier = known.entry(&entry.key).or_insert(entry);
+        if !std::ptr::eq(*earlier, entry) {
             let message = format!("{} is there twice", quote(&entry.key));
             let problem = Problem::error(entry.at, message, "again here")
                 .also(earlier.at, "first here")
@@ -222,6 +224,9 @@ pub(super) fn word<T: Copy>(entry: &Entry, words: &[(&str, T)], out: &mut Proble
     read
 }
 
+/// More values than any list of a fleet needs: types times subnets are what is launched from.
+const ITEMS_MAX: usize = 100;
+
 /// A list of distinct texts, each of which `good` accepts; `form` says what they look like.
 pub(super) fn list(
     entry: &Entry,
@@ -230,7 +235,14 @@ pub(super) fn list(
     out: &mut Problems,
 ) -> Vec<String> {
     let mut read: Vec<String> = Vec::new();
-    for item in items(entry, out) {
+    let mut known: BTreeSet<&str> = BTreeSet::new();
+    let all = items(entry, out);
+    if all.len() > ITEMS_MAX {
+        let message = format!("{} holds {} values", quote(&entry.key), all.len());
+        let problem = Problem::error(entry.at, message, format!("at most {ITEMS_MAX}"));
+        out.push(problem.remedy("keep those that are needed"));
+    }
+    for item in all {
         let Kind::Text(text) = &item.kind else {
             let message = format!("{} holds {}", quote(&entry.key), item.kind.noun());
             out.push(Problem::error(item.at, message, "should be a single value"));
@@ -240,7 +252,7 @@ pub(super) fn list(
             let message = format!("{} cannot hold {}", quote(&entry.key), quote(text));
             let problem = Problem::error(item.at, message, format!("not like `{form}`"));
             out.push(problem.remedy(format!("write it like `{form}`")));
-        } else if read.contains(text) {
+        } else if !known.insert(text) {
             let message = format!("{} holds {} twice", quote(&entry.key), quote(text));
             out.push(Problem::error(item.at, message, "again here").remedy("keep one of them"));
         } else {

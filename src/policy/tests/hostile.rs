@@ -20,6 +20,24 @@ fn urls_never_lead_to_the_metadata_service() {
         "http://0251.0376.0251.0376/",
         "http://169.254.43518/",
         "http://169.254.169.254./",
+        "http://１６９.２５４.１６９.２５４/latest",
+        "http://169。254。169。254/",
+        "http://%31%36%39.254.169.254/",
+        "http://169%2e254%2e169%2e254:80/",
+        "http://169.254.170.2/v2/credentials",
+        "http://[fd00:ec2::23]/",
+        "http://[64:ff9b::a9fe:a9fe]/",
+        "http://[64:ff9b:1:a9fe:a9:fe00::]/",
+        "http://[2002:a9fe:a9fe::]/",
+        "http://[2001:0:102:304::5601:5601]/",
+        "http://[::169.254.169.254]/",
+        "http://[fe80::1%25eth0]/",
+        "http://[fe80::1]/",
+        "http://instance-data.ec2.internal./",
+        "http://0.0.0.0/",
+        "http://user:word@169.254.169.254/",
+        "http://h@169.254.169.254/",
+        "http://169.254.169.254{instance_id}:80:80/",
         "http://user:word@h/",
         "http://h/#x",
         "http://",
@@ -33,9 +51,15 @@ fn urls_never_lead_to_the_metadata_service() {
         let problems = list(&format!("{BASE}    health: {{ http: \"{url}\" }}\n"));
         assert!(problems.len() == 1 && problems[0].contains("error `http`"), "{url} {problems:?}");
     }
-    for url in
-        ["http://{private_ip}:8080/up?x=1", "https://h", "http://[::1]:80/", "http://10.0.0.1/"]
-    {
+    for url in [
+        "http://{private_ip}:8080/up?x=1",
+        "http://{private_dns}/",
+        "http://app-{instance_id}.example/",
+        "https://h",
+        "http://[::1]:80/",
+        "http://10.0.0.1/",
+        "http://[64:ff9b::10.0.0.1]/",
+    ] {
         good(&format!("{BASE}    health: {{ http: \"{url}\" }}\n"));
     }
 }

@@ -2,6 +2,7 @@
 
 mod calendar;
 mod hostile;
+mod large;
 mod notify;
 mod problems;
 mod span;

@@ -98,7 +98,7 @@ fn one_problem_in_a_route() {
         ),
         (
             "hook: { webhook: \"http://169.254.169.254/latest\" }",
-            "9:20 error `webhook`: a link-local address | EC2's metadata service is there",
+            "9:20 error `webhook`: an address that is never asked | link-local addresses lead to EC2's metadata service",
         ),
         (
             "beat: { ping: \"http://h/\", every: 1s }",

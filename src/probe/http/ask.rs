@@ -66,6 +66,7 @@ mod tests {
     use std::net::TcpListener;
     use std::sync::Arc;
 
+    use super::super::endless;
     use super::*;
     use crate::model::fleet::FleetName;
     use crate::model::reading::QueueSource;
@@ -80,10 +81,32 @@ mod tests {
             let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n{headers}\r\n7");
             stream.write_all(answer.as_bytes()).unwrap();
         });
-        let url = format!("http://127.0.0.1:{port}/");
+        asked(format!("http://127.0.0.1:{port}/")).await
+    }
+
+    async fn asked(url: String) -> Result<Depth, String> {
         let source = Arc::new(QueueSource { url, json: None, header: None });
         let query = QueueQuery { fleet: FleetName::new("job").unwrap(), source };
         read(&super::super::client().unwrap(), &[], &query).await
+    }
+
+    #[tokio::test]
+    async fn endless_answers_of_a_queue_are_cut() {
+        let head = "HTTP/1.1 200 OK\r\n";
+        let chunks = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        let packed = "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\n";
+        for (head, piece) in [
+            ("HTTP/1.1 200 OK\r\n\r\n", "1"),
+            ("HTTP/1.1 200 OK\r\n\r\n", " "),
+            (chunks, "1\r\n1\r\n"),
+            (packed, "\0"),
+            (head, "a: b\r\n"),
+            (head, "a"),
+        ] {
+            let (url, taken) = endless::server(head, piece);
+            assert!(asked(url).await.is_err(), "{head} {piece}");
+            assert!(taken.recv().unwrap() < endless::BUFFERED, "{head} {piece}");
+        }
     }
 
     #[tokio::test]

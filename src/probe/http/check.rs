@@ -46,3 +46,24 @@ fn is_out_of_files(error: &reqwest::Error) -> bool {
     let mut codes = chain.filter_map(|error| error.downcast_ref::<io::Error>()?.raw_os_error());
     codes.any(|code| matches!(Errno::from_raw(code), Errno::ENFILE | Errno::EMFILE))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::{client, endless};
+    use super::*;
+    use crate::model::instance::InstanceId;
+
+    #[tokio::test]
+    async fn endless_pages_of_a_server_are_cut() {
+        let head = "HTTP/1.1 200 OK\r\n\r\n";
+        let (url, taken) = endless::server(head, "<p>");
+        let timeout = Duration::from_mins(1);
+        let expect = Some("welcome".to_owned());
+        let query =
+            HealthQuery { instance: InstanceId::new("i-1"), url, expect, timeout, every: timeout };
+        assert!(check(&client().unwrap(), &query).await.unwrap().is_err());
+        assert!(taken.recv().unwrap() < endless::BUFFERED);
+    }
+}

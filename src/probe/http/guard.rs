@@ -3,10 +3,12 @@
 //! change its mind between check and use; a literal address never reaches a resolver and is checked
 //! apart.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+use crate::model::address;
 
 /// The system's resolver, less what must not be reached.
 #[derive(Debug, Clone, Copy)]
@@ -32,10 +34,8 @@ pub fn allowed(url: &str) -> Result<Url, String> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err("only http and https are asked".to_owned());
     }
-    let host = url.host_str().unwrap_or_default();
-    let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    if literal.is_ok_and(is_forbidden) {
-        return Err("a metadata address is never asked".to_owned());
+    if let Some(why) = address::forbidden_url(&url) {
+        return Err(format!("an address that is never asked: {why}"));
     }
     Ok(url)
 }
@@ -51,26 +51,8 @@ pub async fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, String>
     Ok(allowed)
 }
 
-/// Link-local, where the metadata services live, in all its spellings; and addresses that are no
-/// host's. Loopback and private addresses are fine: that is where the queues are.
 fn is_forbidden(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => is_forbidden_v4(ip),
-        IpAddr::V6(ip) => {
-            let metadata = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
-            let embedded =
-                ip.to_ipv4_mapped().or_else(|| ip.to_ipv4()).is_some_and(is_forbidden_v4);
-            ip == metadata
-                || ip.is_unicast_link_local()
-                || ip.is_multicast()
-                || ip.is_unspecified()
-                || (embedded && !ip.is_loopback())
-        }
-    }
-}
-
-fn is_forbidden_v4(ip: Ipv4Addr) -> bool {
-    ip.is_link_local() || ip.is_multicast() || ip.is_broadcast() || ip.octets().first() == Some(&0)
+    address::forbidden(ip).is_some()
 }
 
 #[cfg(test)]
@@ -89,6 +71,11 @@ mod tests {
             // Shorthands of the same address, which URL parsing spells out.
             "http://2852039166/",
             "http://0xa9fea9fe/",
+            "http://１６９.２５４.１６９.２５４/",
+            "http://%31%36%39.254.169.254/",
+            "http://[64:ff9b::169.254.169.254]/",
+            "http://[2002:a9fe:a9fe::1]/",
+            "http://instance-data/",
             "ftp://10.0.0.1/",
         ];
         for url in refused {

@@ -105,3 +105,37 @@ pub fn cause(error: &reqwest::Error, limit: Duration) -> String {
     }
     crate::model::fault::printable(&innermost.to_string(), 120)
 }
+
+/// A server whose answers never end, for tests: this head, and this piece again and again.
+#[cfg(test)]
+pub(crate) mod endless {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::sync::mpsc;
+
+    /// Returns the server's URL, and where it says how many bytes each client took.
+    pub(crate) fn server(
+        head: &'static str,
+        piece: &'static str,
+    ) -> (String, mpsc::Receiver<usize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            let (mut client, mut asked) = (listener.accept().unwrap().0, [0; 4096]);
+            assert_ne!(client.read(&mut asked).unwrap(), 0);
+            let pieces = piece.repeat(1 << 14);
+            let mut sent = 0;
+            let mut more = client.write_all(head.as_bytes());
+            while more.is_ok() {
+                more = client.write_all(pieces.as_bytes());
+                sent += pieces.len();
+            }
+            tell.send(sent).ok();
+        });
+        (url, told)
+    }
+
+    /// More than the kernel keeps between two sockets, and far less than memory.
+    pub(crate) const BUFFERED: usize = 64 << 20;
+}

@@ -122,6 +122,9 @@ pub struct Worst {
 /// After the last arrival, work may take so much longer before it is left unfinished.
 const AFTERWARDS: Duration = Duration::from_hours(48);
 
+/// More readings of the queue take minutes. A year of one in five minutes has 105,000.
+const READINGS_AT_MOST: u64 = 250_000;
+
 /// Undone within this time, a change had better not been made.
 const REVERSED_WITHIN: Duration = Duration::from_mins(30);
 
@@ -137,6 +140,22 @@ impl Jobs {
 }
 
 impl Backtest<'_> {
+    /// Returns why the run would take too long, with what to do. How long it takes goes by how often
+    /// the queue is read, whatever the number of lines in the trace.
+    pub fn too_long(&self) -> Option<String> {
+        let every = self.policy.fleets.get(self.fleet)?.queue.as_ref()?.every;
+        let (first, last) = self.trace.span();
+        let span = time::since(last, first);
+        let readings = span.as_secs().checked_div(every.as_secs().max(1))?;
+        (readings > READINGS_AT_MOST).then(|| {
+            format!(
+                "{} of load with a reading every {} are {readings} readings, and {READINGS_AT_MOST} at most are run: cut the trace, or write a longer `every` into a copy of the policy",
+                time::text(span),
+                time::text(every)
+            )
+        })
+    }
+
     /// Runs it to its end; `progress` hears how far it is, between 0 and 1.
     pub async fn run(&self, progress: &mut (dyn FnMut(f64) + Send)) -> Result<Outcome, StoreFault> {
         self.run_by(next_look, progress).await

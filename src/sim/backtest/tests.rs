@@ -172,3 +172,26 @@ async fn under_a_steady_load_nobody_comes_and_goes() {
         assert!(outcome.jobs.unwrap().over_goal <= 1, "{billing}");
     }
 }
+
+#[test]
+fn a_year_of_dense_readings_is_refused() {
+    let year = [(start(), 1), (time::after(start(), Duration::from_hours(365 * 24)), 0)];
+    let trace = Trace::Lengths(year.to_vec());
+    let setting = Setting {
+        seed: 1,
+        boot: Duration::from_mins(5),
+        jobs_at_once: 2,
+        tells: true,
+        goal: Duration::from_mins(15),
+    };
+    let fleet = FleetName::new("job").unwrap();
+    let too_long = |every: &str| {
+        let rule = format!("every: {every}, start_within: 15m, jobs_at_once: 2");
+        let text = POLICY.replace("RULE", &rule).replace("BILLING", "billing: hour");
+        let policy = load("test.yaml", &text, start()).policy.expect("the policy is valid");
+        Backtest { policy: &policy, fleet: &fleet, trace: &trace, setting: &setting }.too_long()
+    };
+    assert_eq!(too_long("5m"), None);
+    let why = too_long("5s").unwrap();
+    assert!(why.contains("6307200 readings") && why.contains("cut the trace"), "{why}");
+}

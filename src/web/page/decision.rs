@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::clock::Clock;
 use super::{document, top};
-use crate::model::fault::printable;
+use crate::model::fault::{printable, visible};
 use crate::model::fleet::FleetName;
 use crate::model::history::{id, of_id};
 use crate::model::reading::jobs;
@@ -40,7 +40,7 @@ pub(in crate::web) async fn decision(
         Ok::<_, StoreFault>(story.map(|story| page(&story, now)))
     });
     match read.await {
-        Ok(Ok(Some(page))) => Html(page).into_response(),
+        Ok(Ok(Some(page))) => Html(visible(&page).into_owned()).into_response(),
         Ok(Ok(None)) => (StatusCode::NOT_FOUND, "no such decision is recorded\n").into_response(),
         Ok(Err(fault)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{fault}\n")).into_response(),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "it could not be drawn\n").into_response(),

@@ -83,7 +83,7 @@ pub(super) fn parts(
     status: Option<&StatusView>,
     (now, last): (Timestamp, Option<LastTick>),
 ) -> Vec<Part> {
-    let part = |id: &str, html: Markup| Part::new(id.to_owned(), html.into_string());
+    let part = |id: &str, html: Markup| Part::new(id.to_owned(), &html.into_string());
     let Some(status) = status else { return vec![part("strip", not_yet())] };
     let zone = status.timezone.as_deref().and_then(|name| TimeZone::get(name).ok());
     let clock = Clock { zone: zone.unwrap_or(TimeZone::UTC), now };

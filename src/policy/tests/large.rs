@@ -1,0 +1,139 @@
+//! Files with thousands of everything: the work grows with the file, and not with its square.
+#![expect(clippy::arithmetic_side_effects, reason = "tests of small numbers")]
+#![expect(clippy::integer_division, reason = "tests of small numbers")]
+
+use std::fmt::Write as _;
+
+use super::*;
+
+const HEAD: &str = "version: 1\ntimezone: UTC\n";
+const LAUNCH: &str =
+    "{ launch: { image: ami-0123456789abcdef0, types: [t3.small] }, min: 0, max: 9000";
+
+/// So many of what may be repeated, each of them different.
+fn file(what: &str, count: usize) -> String {
+    let each = |write: &dyn Fn(usize) -> String| (0..count).map(write).collect::<String>();
+    let schedule =
+        |lines: String| format!("{HEAD}fleets:\n  a: {LAUNCH}, schedule: [{lines}] }}\n");
+    let fleets = |one: &dyn Fn(usize) -> String| {
+        format!("{HEAD}limits: {{ instances: 3 }}\ndefaults: {LAUNCH} }}\nfleets:\n{}", each(one))
+    };
+    let list = |key: &str, values: String| {
+        format!(
+            "{HEAD}fleets:\n  a: {{ launch: {{ image: ami-0123456789abcdef0, types: [t3.small], {key}: [{values}] }}, max: 9 }}\n"
+        )
+    };
+    let times = |n: usize| format!("{:02}:{:02}", n / 60 % 24, n % 60);
+    match what {
+        "during" => schedule(each(&|n| {
+            let days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun", "daily"][n / 1440 % 8];
+            format!("{{ during: {days} {}-00:00, capacity: 1 }}, ", times(n))
+        })),
+        "the same hours" => {
+            schedule(each(&|n| format!("{{ during: mon 08:00-09:00, capacity: {} }}, ", n % 9000)))
+        }
+        "cron" => schedule(each(&|n| {
+            format!("{{ cron: {} {} {} * *, capacity: 1 }}, ", n % 60, n / 60 % 24, n / 1440 + 1)
+        })),
+        "dates" => schedule(each(&|n| {
+            format!(
+                "{{ dates: {}-{:02}-{:02}, capacity: 1 }}, ",
+                2027 + n / 336,
+                n / 28 % 12 + 1,
+                n % 28 + 1
+            )
+        })),
+        "fleets" => fleets(&|n| format!("  f{n}: {{ min: 1 }}\n")),
+        "load balancers" => {
+            fleets(&|n| format!("  f{n}: {{ load_balancer: {{ classic: b{n} }} }}\n"))
+        }
+        "one load balancer" => {
+            fleets(&|n| format!("  f{n}: {{ load_balancer: {{ classic: b }} }}\n"))
+        }
+        "fleets of one name" => fleets(&|_| "  a: {}\n".to_owned()),
+        "subnets" => list("subnets", each(&|n| format!("subnet-{n}, "))),
+        "security groups" => list("security_groups", each(&|n| format!("sg-{n}, "))),
+        "tags" => format!(
+            "{HEAD}defaults: {{ launch: {{ tags: {{ {tags} }} }} }}\nfleets:\n  a: {{ launch: {{ image: ami-0123456789abcdef0, types: [t3.small], tags: {{ {tags} }} }}, max: 9 }}\n",
+            tags = each(&|n| format!("k{n}: v, "))
+        ),
+        "routes" => format!(
+            "{HEAD}notify:\n{}fleets: {{}}\n",
+            each(&|n| format!("  r{n}: {{ slack: secret:s }}\n"))
+        ),
+        "unknown keys" => format!("{HEAD}{}", each(&|n| format!("k{n}: 1\n"))),
+        "bad values" => schedule(each(&|n| format!("{{ cron: 0 8 * * *, capacity: x{n} }}, "))),
+        other => panic!("{other}"),
+    }
+}
+
+/// The processor time of this thread so far, in nanoseconds: other programs do not count.
+fn worked() -> u64 {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    told.split(' ').next().unwrap().parse().unwrap()
+}
+
+/// What it takes to read and to show a file; the least of three, since caches warm up.
+fn work(text: &str) -> u64 {
+    let once = || {
+        let begun = worked();
+        show(text, &read(text));
+        worked() - begun
+    };
+    (0..3).map(|_| once()).min().unwrap()
+}
+
+#[test]
+fn work_grows_with_the_file_and_not_with_its_square() {
+    const TIMES: u64 = 12;
+    let mut slow = String::new();
+    for what in [
+        "during",
+        "the same hours",
+        "cron",
+        "dates",
+        "fleets",
+        "load balancers",
+        "one load balancer",
+        "fleets of one name",
+        "subnets",
+        "security groups",
+        "tags",
+        "routes",
+        "unknown keys",
+        "bad values",
+    ] {
+        let (few, many) = (file(what, 1_000), file(what, 12_000));
+        assert!(many.len() < 1 << 20, "{what}: {} bytes", many.len());
+        let (few, many) = (work(&few), work(&many));
+        eprintln!("{what}: {} ms, {} ms", few / 1_000_000, many / 1_000_000);
+        // A square would be 144 times as much.
+        if many > few.max(2_000_000) * TIMES * 3 {
+            writeln!(slow, "{what}: {few} ns for 1,000, {many} ns for 12,000").unwrap();
+        }
+    }
+    assert!(slow.is_empty(), "{slow}");
+}
+
+#[test]
+fn large_defaults_for_many_fleets_are_refused() {
+    let lines: String =
+        (0..400).map(|n| format!("{{ cron: {} 8 * * *, capacity: 1 }}, ", n % 60)).collect();
+    let fleets: String = (0..50_000).map(|n| format!("  f{n}: {{}}\n")).collect();
+    let text = format!("{HEAD}defaults: {LAUNCH}, schedule: [{lines}] }}\nfleets:\n{fleets}");
+    let problems = list(&text);
+    assert!(
+        problems.iter().any(|problem| problem.contains("too large for 50000 fleets")),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn long_schedules_and_lists_are_refused() {
+    for (what, expected) in
+        [("during", "a schedule of 2100 lines"), ("subnets", "holds 2100 values")]
+    {
+        let problems = list(&file(what, 2_100));
+        assert!(problems.iter().any(|problem| problem.contains(expected)), "{what}: {problems:?}");
+    }
+}
