@@ -29,8 +29,7 @@ pub struct ServerRecord {
     pub healthy_at: Option<Timestamp>,
     /// First in service: healthy, and in the balancer where there is one.
     pub in_service_at: Option<Timestamp>,
-    /// When it was started again after it had served and was stopped, by EC2's clock; for as long as it has
-    /// not served since.
+    /// When it was started again after it was stopped, by EC2's clock. `None` again once it serves.
     pub restarted_at: Option<Timestamp>,
     /// Since when its health check has failed without a break, once it had passed.
     pub sick_since: Option<Timestamp>,

@@ -154,7 +154,7 @@ impl Note<'_> {
         noted.launched_at = instance.launched_at.max(record.launched_at);
         if started_again(record, &noted) {
             (noted.healthy_at, noted.sick_since) = (None, None);
-            noted.restarted_at = noted.launched_at.filter(|_| noted.in_service_at.is_some());
+            noted.restarted_at = noted.launched_at;
         }
         noted.private_ip = instance.private_ip.clone().or_else(|| record.private_ip.clone());
         if instance.lifecycle == Lifecycle::Terminated {
@@ -220,9 +220,7 @@ impl Note<'_> {
             Some(_) => self.membership(&fleet.name, &instance.id) == Some(&Membership::InService),
         };
         if serving && noted.healthy_at.is_some() && noted.sick_since.is_none() {
-            if noted.restarted_at.is_some() {
-                (noted.restarted_at, noted.cleared_at) = (None, None);
-            }
+            (noted.restarted_at, noted.cleared_at) = (None, None);
             noted.in_service_at.get_or_insert(now);
         }
     }

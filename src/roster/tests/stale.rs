@@ -105,3 +105,63 @@ fn one_that_ec2_refused_to_end_is_missed_and_not_taken_for_ended() {
         assert_eq!(scene.look(&web()).blind.is_some(), !ended, "two are missing, or one");
     }
 }
+
+/// It had been put into its load balancer and had not served: it is put in anew all the same.
+#[test]
+fn server_restarted_before_it_served_is_registered_anew() {
+    let booting = ServerRecord { in_service_at: None, ..record(0, minutes(5)) };
+    let mut scene = Scene::new(vec![booting, record(1, minutes(600))]);
+    let outs = |scene: &mut Scene| {
+        let planned = scene.planned(&web()).into_iter();
+        planned.filter(|step| step.starts_with("deregister")).collect::<Vec<_>>()
+    };
+    let dead = || Membership::OutOfService("failed".to_owned());
+    scene.member(&id(0), dead());
+    scene.look(&web());
+    // Until it is started again, its load balancer may just not have found it well yet.
+    assert_eq!(outs(&mut scene), Vec::<String>::new());
+    scene.later(minutes(1));
+    scene.listed().get_mut(&id(0)).unwrap().lifecycle = Lifecycle::Stopped;
+    let out = [format!("deregister {} from load balancer web", id(0))];
+    assert_eq!(outs(&mut scene), out);
+    // That call failed, and then it is started.
+    scene.later(minutes(1));
+    let started = scene.seen.now;
+    let again = scene.listed().get_mut(&id(0)).unwrap();
+    (again.lifecycle, again.launched_at) = (Lifecycle::Running, Some(started));
+    scene.later(minutes(3));
+    let passed = Health { at: now(), passed: Ok(()), recent: Recent::default().then(true) };
+    scene.seen.health.remove(&id(0));
+    assert_eq!(outs(&mut scene), Vec::<String>::new(), "it boots once more");
+    scene.seen.health.insert(id(0), passed);
+    assert_eq!(outs(&mut scene), out, "once it is healthy");
+    let cleared_at = Some(scene.seen.now);
+    let cleared = ServerRecord { cleared_at, ..scene.record(0).clone() };
+    scene.ledger.apply(&Change::Server(Arc::new(cleared)));
+    assert_eq!(outs(&mut scene), Vec::<String>::new(), "once for each start");
+    scene.member(&id(0), Membership::InService);
+    scene.look(&web());
+    let record = scene.record(0);
+    assert_eq!((record.restarted_at, record.cleared_at), (None, None));
+    assert!(record.in_service_at.is_some());
+}
+
+/// Whether a server was stopped before it was found is not known. It is put in anew once, and never
+/// while its load balancer, which finds nobody well, may send it traffic all the same.
+#[test]
+fn found_server_out_of_service_is_registered_anew() {
+    for (others_serve, cleared, anew) in [(true, false, 1), (false, false, 0), (true, true, 0)] {
+        let mut found = record(0, minutes(5));
+        (found.request, found.in_service_at) = (None, None);
+        found.cleared_at = cleared.then(now);
+        let mut scene = Scene::new(vec![found, record(1, minutes(600))]);
+        let dead = || Membership::OutOfService("failed".to_owned());
+        scene.member(&id(0), dead());
+        if !others_serve {
+            scene.member(&id(1), dead());
+        }
+        let planned = scene.planned(&web());
+        let out = planned.iter().filter(|step| step.starts_with("deregister")).count();
+        assert_eq!(out, anew, "{planned:?}");
+    }
+}
