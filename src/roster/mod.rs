@@ -28,7 +28,7 @@ use crate::model::observation::{Gap, Observation};
 use crate::model::roster::{
     BalancerView, Cold, ColdScope, FleetView, Leftover, Roster, Server, Stranger,
 };
-use crate::model::server::{GoneHow, Retirement, ServerRecord};
+use crate::model::server::{GoneHow, LaunchState, Retirement, ServerRecord};
 use crate::model::servers::{self, OfFleet};
 use crate::model::sight::{Blind, Doubt};
 use crate::model::time::{self, Timestamp};
@@ -352,10 +352,13 @@ fn left_in_balancer(view: &FleetView, records: &OfFleet, seen: &Observation) -> 
 /// When the servers were launched that count against `limits.launch`: those that there may have been,
 /// oldest first.
 fn recent_launches(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Timestamp> {
-    // One that came and went before anybody saw it: EC2 says so when it is asked again.
-    let was_there = |record: &ServerRecord| {
-        let never = record.gone.as_ref().is_some_and(|gone| gone.how == GoneHow::NeverWas);
-        record.instance().is_some() || !never
+    // A launch without an answer may have made an instance, also once it is given up.
+    let was_there = |record: &ServerRecord| match &record.launch {
+        LaunchState::Launched(_) => true,
+        LaunchState::Asked(asked) if asked.in_doubt => true,
+        LaunchState::Asked(_) | LaunchState::Refused(_) => {
+            record.gone.as_ref().is_none_or(|gone| gone.how != GoneHow::NeverWas)
+        }
     };
     let launched = |record: &ServerRecord| {
         (record.request.is_some() && was_there(record)).then_some(record.planned_at)

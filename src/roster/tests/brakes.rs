@@ -29,6 +29,12 @@ fn launches_are_braked_by_what_the_journal_knows() {
     let asked = Asked { attempts: 2, last_attempt_at: now(), in_doubt: true, last_fault: None };
     let unseen =
         gone(8, 30, GoneHow::BehindOurBack("came and went".to_owned()), LaunchState::Asked(asked));
+    let given_up = |in_doubt| {
+        let fault = Fault::new(FaultKind::Throttled, "RequestLimitExceeded", "too many");
+        let asked =
+            Asked { attempts: 2, last_attempt_at: now(), in_doubt, last_fault: Some(fault) };
+        gone(8, 30, GoneHow::NeverWas, LaunchState::Asked(asked))
+    };
     let fault = Fault::new(FaultKind::NoCapacity, "InsufficientInstanceCapacity", "none");
     let refused = gone(9, 30, GoneHow::NeverWas, LaunchState::Refused(fault));
     let cases = [
@@ -36,6 +42,9 @@ fn launches_are_braked_by_what_the_journal_knows() {
         (vec![died(5, 61), died(6, 5)], true),
         (vec![unseen.clone(), died(6, 5)], false),
         (vec![refused.clone(), died(6, 5)], true),
+        // It may have made an instance that EC2 has yet to list; one that was turned away has not.
+        (vec![given_up(true), died(6, 5)], false),
+        (vec![given_up(false), died(6, 5)], true),
     ];
     for (ended, launches) in cases {
         let mut scene = Scene::new((0..2).map(|n| record(n, minutes(600))).collect());
