@@ -41,10 +41,10 @@ pub struct Roster {
     /// network of this host is.
     pub mostly_sick: Option<(Capacity, Capacity)>,
     pub leftovers: Vec<Leftover>,
-    /// Servers launched within the window of `limits.launch`, oldest first; those that EC2 refused are
-    /// none.
+    /// Servers launched within the window of `limits.launch` by EC2's clock, oldest first; those that EC2
+    /// refused are none.
     pub recent_launches: Vec<Timestamp>,
-    /// Servers retired within the window of `limits.terminate`, oldest first.
+    /// Servers retired within the window of `limits.terminate` by EC2's clock, oldest first.
     pub recent_retirements: Vec<Timestamp>,
 }
 

@@ -361,19 +361,23 @@ fn recent_launches(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<
         }
     };
     let launched = |record: &ServerRecord| {
-        (record.request.is_some() && was_there(record)).then_some(record.planned_at)
+        let planned_at = record.planned_at_ec2.unwrap_or(record.planned_at);
+        (record.request.is_some() && was_there(record)).then_some(planned_at)
     };
     within(policy.limits.launch, ledger, seen, launched)
 }
 
 /// When servers were retired, as far as it counts against `limits.terminate`, oldest first.
 fn recent_retirements(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Timestamp> {
-    let begun =
-        |record: &ServerRecord| record.retirement.as_ref().map(|retirement| retirement.begun_at);
+    let begun = |record: &ServerRecord| {
+        let retirement = record.retirement.as_ref()?;
+        Some(retirement.begun_at_ec2.unwrap_or(retirement.begun_at))
+    };
     within(policy.limits.terminate, ledger, seen, begun)
 }
 
-/// Those of the times of servers that are within the window of a rate.
+/// Returns those times of servers, by EC2's clock, that are within the window of a rate. The host's clock
+/// may be set meanwhile, which must not let more through.
 fn within(
     rate: Option<Rate>,
     ledger: &Ledger,
@@ -381,8 +385,10 @@ fn within(
     time: impl Fn(&ServerRecord) -> Option<Timestamp>,
 ) -> Vec<Timestamp> {
     let Some(rate) = rate else { return Vec::new() };
-    let from = time::before(seen.now, rate.per);
-    let times = ledger.servers.since(from).filter_map(time);
+    let clocks = seen.clocks();
+    let from = time::before(clocks.ec2, rate.per);
+    // Records are in the order of the host's times, each less than so far off.
+    let times = ledger.servers.since(time::before(from, CLOCK_WRONG)).filter_map(time);
     let mut recent: Vec<Timestamp> = times.filter(|at| *at > from).collect();
     recent.sort_unstable();
     recent

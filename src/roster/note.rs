@@ -16,7 +16,7 @@ use crate::model::instance::{Instance, InstanceId, Lifecycle};
 use crate::model::launch::Token;
 use crate::model::ledger::{Change, Event, EventKind, FleetMemory, Ledger};
 use crate::model::observation::Observation;
-use crate::model::server::{Asked, Gone, GoneHow, LaunchState, Retirement, ServerRecord};
+use crate::model::server::{Gone, GoneHow, LaunchState, Retirement, ServerRecord};
 use crate::model::servers::OfFleet;
 use crate::model::time::{self, Timestamp};
 use crate::policy::{FleetPolicy, Mode, Policy};
@@ -172,25 +172,28 @@ impl Note<'_> {
 
     /// EC2's list does not have it.
     fn absent(&self, noted: &mut ServerRecord) {
-        let now = self.seen.now;
+        // A host's clock that is set meanwhile must not make an absence longer than it was.
+        let (now, ec2_now) = (self.seen.now, self.seen.clocks().ec2);
+        let since = *noted.absent_since.get_or_insert(ec2_now);
         match &noted.launch {
             LaunchState::Launched(_) => {
-                let since = *noted.absent_since.get_or_insert(now);
                 let known_since = noted.launched_at.unwrap_or(noted.planned_at).max(since);
                 let member = noted.instance().and_then(|id| self.membership(&noted.fleet, id));
                 if member == Some(&Membership::InService) {
                     // Its balancer sees it at work: the list is wrong.
                     return;
                 }
+                let ended = noted.retirement.as_ref().is_some_and(Retirement::may_have_ended);
                 let enough = if self.trusted { VANISHED_AFTER } else { BELIEVED_AFTER };
-                if time::since(now, known_since) >= enough {
-                    let ended = noted.retirement.as_ref().is_some_and(Retirement::may_have_ended);
+                if time::since(ec2_now, known_since) >= enough {
                     let how = if ended { GoneHow::Retired } else { GoneHow::Vanished };
                     noted.gone = Some(Gone { at: now, how });
                     noted.cleared_at = None;
                 }
             }
-            LaunchState::Asked(asked) if self.trusted && given_up(asked, now) => {
+            LaunchState::Asked(_)
+                if self.trusted && time::since(ec2_now, since) >= UNANSWERED_HORIZON =>
+            {
                 noted.gone = Some(Gone { at: now, how: GoneHow::NeverWas });
             }
             LaunchState::Asked(_) | LaunchState::Refused(_) => {}
@@ -334,10 +337,6 @@ impl Unclaimed<'_> {
 /// Ours by its token, or by the word of the person who handed it over.
 fn belongs(policy: &Policy, record: &ServerRecord, instance: &Instance) -> bool {
     is_ours(policy, instance) || (record.token.is_adopted() && has_our_tag(policy, instance))
-}
-
-fn given_up(asked: &Asked, now: Timestamp) -> bool {
-    time::since(now, asked.last_attempt_at) >= UNANSWERED_HORIZON
 }
 
 fn how_it_ended(record: &ServerRecord, instance: &Instance) -> GoneHow {

@@ -1,7 +1,9 @@
 //! What EC2 showed before and shows otherwise now.
 
+use jiff::SignedDuration;
+
 use super::*;
-use crate::model::server::GoneHow;
+use crate::model::server::{Asked, GoneHow};
 
 /// No instance comes back from its end: EC2's list does, for a while, and nobody is ended by it.
 #[test]
@@ -164,4 +166,34 @@ fn found_server_out_of_service_is_registered_anew() {
         let out = planned.iter().filter(|step| step.starts_with("deregister")).count();
         assert_eq!(out, anew, "{planned:?}");
     }
+}
+
+/// A host clock that is set forward makes no absence longer than it was, neither that of a server nor
+/// that of a launch without an answer.
+#[test]
+fn absence_is_measured_by_the_clock_of_ec2() {
+    let asked = Asked { attempts: 2, last_attempt_at: now(), in_doubt: true, last_fault: None };
+    let unanswered = ServerRecord {
+        launch: LaunchState::Asked(asked),
+        launched_at: None,
+        healthy_at: None,
+        in_service_at: None,
+        ..record(9, minutes(3))
+    };
+    let mut scene = Scene::new((0..3).map(|n| record(n, minutes(600))).collect());
+    scene.ledger.apply(&Change::Server(Arc::new(unanswered)));
+    scene.unlist(0);
+    let at = |scene: &mut Scene, minute: u64, ahead: i64| {
+        let ahead = SignedDuration::from_mins(ahead);
+        scene.seen.now = time::after(now(), minutes(minute)).checked_add(ahead).unwrap();
+        scene.seen.clock_ahead = Some(ahead);
+        scene.look(&web());
+        (scene.record(0).is_open(), scene.record(9).is_open())
+    };
+    assert_eq!(at(&mut scene, 0, -4), (true, true));
+    assert_eq!(at(&mut scene, 14, 4), (true, true), "22 minutes by the host");
+    assert_eq!(at(&mut scene, 15, -4), (false, true), "7 minutes by the host");
+    assert_eq!(at(&mut scene, 24, 4), (false, true), "32 minutes by the host");
+    assert_eq!(at(&mut scene, 25, 0), (false, false));
+    assert_eq!(scene.record(9).gone.clone().unwrap().how, GoneHow::NeverWas);
 }
