@@ -244,18 +244,33 @@ fn blindness(ledger: &Ledger, seen: &Observation) -> Option<Blind> {
     if seen.gap.is_some() {
         return None;
     }
-    let settled = ledger.servers.open().filter(|record| {
+    let mut settled = ledger.servers.open().filter(|record| {
         // One whose termination may have been accepted may be gone from the list for good.
         let ended = record.retirement.as_ref().is_some_and(Retirement::may_have_ended);
-        !ended && time::since(seen.now, record.planned_at) >= VANISHED_AFTER
+        !ended && is_settled(record, seen.now)
     });
-    let (mut expected, mut absent): (Capacity, Capacity) = (0, 0);
-    for id in settled.filter_map(ServerRecord::instance) {
-        expected = expected.saturating_add(1);
+    lacks_many(&mut settled, listed)
+        .map(|(absent, expected)| Blind::Implausible { absent, expected })
+}
+
+/// Whether EC2 has had the time to list a launch.
+fn is_settled(record: &ServerRecord, now: Timestamp) -> bool {
+    time::since(now, record.planned_at) >= VANISHED_AFTER
+}
+
+/// Returns how many of the expected instances the list lacks, and how many were expected, where it
+/// lacks more than a fifth of them and more than one.
+fn lacks_many(
+    expected: &mut dyn Iterator<Item = &ServerRecord>,
+    listed: &BTreeMap<InstanceId, Instance>,
+) -> Option<(Capacity, Capacity)> {
+    let (mut all, mut absent): (Capacity, Capacity) = (0, 0);
+    for id in expected.filter_map(ServerRecord::instance) {
+        all = all.saturating_add(1);
         absent = absent.saturating_add(Capacity::from(!listed.contains_key(id)));
     }
-    let tolerated = expected.checked_div(5).unwrap_or(0).max(1);
-    (absent > tolerated).then_some(Blind::Implausible { absent, expected })
+    let tolerated = all.checked_div(5).unwrap_or(0).max(1);
+    (absent > tolerated).then_some((absent, all))
 }
 
 /// How far behind EC2's lists may be: as long as an instance may be missing from one.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Lesson, VANISHED_AFTER, balancer_of, blindness, has_our_tag, is_old_news, is_ours, learn,
-    wrong_clock,
+    Lesson, VANISHED_AFTER, balancer_of, blindness, has_our_tag, is_old_news, is_ours, is_settled,
+    lacks_many, learn, wrong_clock,
 };
 use crate::model::balancer::{Balancer, Membership};
 use crate::model::capacity::count;
@@ -46,8 +46,9 @@ pub fn note(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Change>
     let balancers = in_use(policy, ledger, seen);
     let mut memories = Memories { ledger, changed: BTreeMap::new() };
     if let Ok(listed) = &seen.instances {
-        let trusted = blindness(ledger, seen).is_none();
-        let note = Note { policy, ledger, seen, balancers: &balancers, trusted };
+        let plausible = blindness(ledger, seen).is_none();
+        let complete = plausible && !is_partial(ledger, listed, seen.now);
+        let note = Note { policy, ledger, seen, balancers: &balancers, plausible, complete };
         let unclaimed = note.unclaimed(listed);
         let open = ledger.servers.open().map(|record| {
             let instance = match record.instance() {
@@ -127,8 +128,11 @@ struct Note<'a> {
     seen: &'a Observation,
     /// The balancer that each fleet's servers are in.
     balancers: &'a BTreeMap<FleetName, Balancer>,
-    /// Whether absence from EC2's list soon counts as evidence.
-    trusted: bool,
+    /// Whether the list has most of the servers that are to stay.
+    plausible: bool,
+    /// Whether it also has most of those that EC2 should still show while they end. Only then is the
+    /// absence of a server that is to stay soon evidence of its end.
+    complete: bool,
 }
 
 impl Note<'_> {
@@ -184,7 +188,8 @@ impl Note<'_> {
                     return;
                 }
                 let ended = noted.retirement.as_ref().is_some_and(Retirement::may_have_ended);
-                let enough = if self.trusted { VANISHED_AFTER } else { BELIEVED_AFTER };
+                let trusted = if ended { self.plausible } else { self.complete };
+                let enough = if trusted { VANISHED_AFTER } else { BELIEVED_AFTER };
                 if time::since(ec2_now, known_since) >= enough {
                     let how = if ended { GoneHow::Retired } else { GoneHow::Vanished };
                     noted.gone = Some(Gone { at: now, how });
@@ -192,7 +197,7 @@ impl Note<'_> {
                 }
             }
             LaunchState::Asked(_)
-                if self.trusted && time::since(ec2_now, since) >= UNANSWERED_HORIZON =>
+                if self.complete && time::since(ec2_now, since) >= UNANSWERED_HORIZON =>
             {
                 noted.gone = Some(Gone { at: now, how: GoneHow::NeverWas });
             }
@@ -337,6 +342,20 @@ impl Unclaimed<'_> {
 /// Ours by its token, or by the word of the person who handed it over.
 fn belongs(policy: &Policy, record: &ServerRecord, instance: &Instance) -> bool {
     is_ours(policy, instance) || (record.token.is_adopted() && has_our_tag(policy, instance))
+}
+
+/// Whether the list lacks so many servers that a single missing one proves nothing: those that were
+/// asked to end count as well, and those that were taken as gone by their absence alone.
+fn is_partial(ledger: &Ledger, listed: &BTreeMap<InstanceId, Instance>, now: Timestamp) -> bool {
+    let from = time::before(now, BELIEVED_AFTER);
+    let mut expected = ledger.servers.since(from).filter(|record| {
+        let retirement = record.retirement.as_ref().filter(|one| one.may_have_ended());
+        let asked_at = retirement.and_then(|one| one.terminate_asked_at);
+        let shown = asked_at.is_none_or(|at| at > from);
+        let seen_to_end = !record.is_open() && record.absent_since.is_none();
+        shown && !seen_to_end && is_settled(record, now)
+    });
+    lacks_many(&mut expected, listed).is_some()
 }
 
 fn how_it_ended(record: &ServerRecord, instance: &Instance) -> GoneHow {

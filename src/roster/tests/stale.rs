@@ -168,6 +168,45 @@ fn found_server_out_of_service_is_registered_anew() {
     }
 }
 
+/// EC2 shows a server for an hour after its end: a list without those that were just ended lacks others
+/// too. The same holds of servers that were taken as gone by their absence alone.
+#[test]
+fn incomplete_list_proves_no_single_absence() {
+    let ending = |asked_ago: u64| {
+        let terminate_asked_at = Some(time::before(now(), minutes(asked_ago)));
+        Retirement { terminate_asked_at, ..retirement(1) }
+    };
+    for (asked_ago, after) in [(20, 35), (40, 15)] {
+        let ends = ServerRecord { retirement: Some(ending(asked_ago)), ..record(0, minutes(600)) };
+        let others = (1..4).map(|n| record(n, minutes(600)));
+        let mut scene = Scene::new(std::iter::once(ends).chain(others).collect());
+        scene.unlist(0);
+        scene.look(&web());
+        scene.later(minutes(5));
+        scene.unlist(1);
+        let missed = scene.seen.now;
+        let gone_after = (0..90).find(|_| {
+            assert!(scene.look(&web()).blind.is_none(), "launches go on");
+            if scene.record(1).is_open() {
+                scene.later(minutes(1));
+            }
+            !scene.record(1).is_open()
+        });
+        assert!(gone_after.is_some());
+        assert_eq!(time::since(scene.seen.now, missed), minutes(after), "asked {asked_ago}m ago");
+        assert_eq!(scene.record(1).gone.clone().unwrap().how, GoneHow::Vanished);
+        // Another one within the hour is not believed sooner for it.
+        scene.unlist(2);
+        scene.look(&web());
+        scene.later(minutes(20));
+        scene.look(&web());
+        assert!(scene.record(2).is_open(), "two in twenty minutes");
+        scene.later(minutes(45));
+        scene.look(&web());
+        assert!(!scene.record(2).is_open(), "a list that says the same for an hour is believed");
+    }
+}
+
 /// A host clock that is set forward makes no absence longer than it was, neither that of a server nor
 /// that of a launch without an answer.
 #[test]
