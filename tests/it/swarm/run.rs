@@ -43,7 +43,9 @@ pub(super) struct Run {
     whims: Rng,
     /// Somebody else's instance, with our tags on it.
     pub foreign: InstanceId,
-    /// Launches and retirements so far, for the brakes on them.
+    /// When each launch was planned, by the world's clock.
+    pub planned: BTreeMap<Token, Timestamp>,
+    /// Launches and retirements so far, for the brakes on them, by the world's clock.
     pub launched: Vec<(Token, Timestamp)>,
     pub retired: Vec<(String, Timestamp)>,
     /// The instance of each token that was ever seen.
@@ -52,6 +54,8 @@ pub(super) struct Run {
     pub lost_at: Option<Timestamp>,
     /// Launches that could not be found for a while.
     pub lost: BTreeSet<InstanceId>,
+    /// Since when EC2's list has lacked an instance that is alive.
+    pub hidden_since: BTreeMap<InstanceId, Timestamp>,
     /// How many of each fleet were alive when the world was last looked at.
     pub alive_before: BTreeMap<String, u32>,
     /// What the schedule's fleet should have, by a calendar of our own.
@@ -84,11 +88,13 @@ impl Run {
             disk,
             whims,
             foreign,
+            planned: BTreeMap::new(),
             launched: Vec::new(),
             retired: Vec::new(),
             tokens: BTreeMap::new(),
             lost_at: None,
             lost: BTreeSet::new(),
+            hidden_since: BTreeMap::new(),
             alive_before: BTreeMap::new(),
             hours,
             story,
