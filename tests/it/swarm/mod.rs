@@ -132,7 +132,6 @@ fn fresh_for() -> Option<Duration> {
 }
 
 #[test]
-#[expect(clippy::panic, reason = "a law is broken")]
 fn nothing_is_lost_leaked_or_wrongly_killed_and_all_comes_right() {
     let begun = std::time::Instant::now();
     let all = Trouble::ALL.len();
