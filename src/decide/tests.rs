@@ -83,6 +83,7 @@ impl Scene {
             token: token.clone(),
             fleet: fleet(),
             planned_at: launched_at,
+            planned_at_ec2: None,
             request: None,
             launch: LaunchState::Launched(id.clone()),
             launched_at: Some(launched_at),

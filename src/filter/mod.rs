@@ -269,6 +269,7 @@ fn record(fleet: &FleetPolicy, seen: &SightedServer) -> ServerRecord {
         token: Token::from_stored(seen.id.as_str()),
         fleet: fleet.name.clone(),
         planned_at: seen.launched_at,
+        planned_at_ec2: None,
         request: None,
         launch: LaunchState::Launched(seen.id.clone()),
         launched_at: Some(seen.launched_at),
@@ -281,6 +282,7 @@ fn record(fleet: &FleetPolicy, seen: &SightedServer) -> ServerRecord {
         retirement: draining.then_some(Retirement {
             why: RetireReason::ScaleIn,
             begun_at: seen.launched_at,
+            begun_at_ec2: None,
             deregistered_at: None,
             terminate_asked_at: None,
             terminate_asks: 0,

@@ -13,7 +13,7 @@ use super::fault::Fault;
 use super::fleet::FleetName;
 use super::instance::{Instance, InstanceId};
 use super::reading::{Health, Reading};
-use super::time::Timestamp;
+use super::time::{Clocks, Timestamp};
 
 #[derive(Debug, Clone)]
 pub struct Observation {
@@ -47,6 +47,11 @@ pub struct Gap {
 }
 
 impl Observation {
+    /// Returns the time at which the tick began by both clocks.
+    pub fn clocks(&self) -> Clocks {
+        Clocks::new(self.now, self.clock_ahead)
+    }
+
     /// An instant that EC2 tells, such as that of a launch, by this host's clock: a host whose clock is
     /// ahead makes no server older.
     pub fn by_host(&self, at: Timestamp) -> Timestamp {

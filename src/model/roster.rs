@@ -41,10 +41,10 @@ pub struct Roster {
     /// network of this host is.
     pub mostly_sick: Option<(Capacity, Capacity)>,
     pub leftovers: Vec<Leftover>,
-    /// Servers launched within the window of `limits.launch`, oldest first; those that EC2 refused are
-    /// none.
+    /// Servers launched within the window of `limits.launch` by EC2's clock, oldest first; those that EC2
+    /// refused are none.
     pub recent_launches: Vec<Timestamp>,
-    /// Servers retired within the window of `limits.terminate`, oldest first.
+    /// Servers retired within the window of `limits.terminate` by EC2's clock, oldest first.
     pub recent_retirements: Vec<Timestamp>,
 }
 
@@ -360,12 +360,28 @@ impl Server {
     /// runs, is healthy and can be put in again; that once for each start.
     pub fn is_out_since_its_stop(&self) -> bool {
         let record = &self.record;
-        let dead = matches!(self.membership, Some(Membership::OutOfService(_)));
-        let healthy = record.healthy_at.is_some() && record.sick_since.is_none();
         // A list that is old may have had it put in while it was stopped.
-        let again =
-            healthy && record.restarted_at.is_some() && record.cleared_at < record.restarted_at;
-        dead && record.retirement.is_none() && (again || self.phase == Phase::Stopped)
+        let again = record.restarted_at.is_some() && record.cleared_at < record.restarted_at;
+        let back = again && self.is_healthy_and_found_dead();
+        self.is_found_dead() && (back || self.phase == Phase::Stopped)
+    }
+
+    /// Returns whether the server may have been stopped and started before it was found: it passes its
+    /// check, its load balancer finds it dead, and it has not been in service or registered anew since.
+    pub fn may_be_out_since_a_stop(&self) -> bool {
+        let record = &self.record;
+        let unwatched = record.request.is_none() && record.in_service_at.is_none();
+        unwatched && record.cleared_at.is_none() && self.is_healthy_and_found_dead()
+    }
+
+    fn is_healthy_and_found_dead(&self) -> bool {
+        let healthy = self.record.healthy_at.is_some() && self.record.sick_since.is_none();
+        healthy && self.is_found_dead()
+    }
+
+    fn is_found_dead(&self) -> bool {
+        let dead = matches!(self.membership, Some(Membership::OutOfService(_)));
+        dead && self.record.retirement.is_none()
     }
 
     /// Draining for no other reason than scale-in: it can be taken back.

@@ -8,7 +8,7 @@ use super::fault::Fault;
 use super::fleet::FleetName;
 use super::instance::{Instance, InstanceId};
 use super::launch::{LaunchRequest, Token};
-use super::time::{self, Timestamp};
+use super::time::{self, Clocks, Timestamp};
 
 /// What the journal knows of one server. EC2, the balancer and the health check say the rest at
 /// each tick.
@@ -18,6 +18,8 @@ pub struct ServerRecord {
     pub fleet: FleetName,
     /// When the launch was planned; for a server found in EC2 and not in the journal, when found.
     pub planned_at: Timestamp,
+    /// The same by EC2's clock. `None` for a server that was found, or was planned by an earlier version.
+    pub planned_at_ec2: Option<Timestamp>,
     /// The frozen request; `None` for a server found in EC2 after the journal was lost.
     pub request: Option<Arc<LaunchRequest>>,
     pub launch: LaunchState,
@@ -29,12 +31,12 @@ pub struct ServerRecord {
     pub healthy_at: Option<Timestamp>,
     /// First in service: healthy, and in the balancer where there is one.
     pub in_service_at: Option<Timestamp>,
-    /// When it was started again after it had served and was stopped, by EC2's clock; for as long as it has
-    /// not served since.
+    /// When it was started again after it was stopped, by EC2's clock. `None` again once it serves.
     pub restarted_at: Option<Timestamp>,
     /// Since when its health check has failed without a break, once it had passed.
     pub sick_since: Option<Timestamp>,
-    /// Since when DescribeInstances has left it out, although it should be there.
+    /// Since when DescribeInstances has left it out, by EC2's clock. For a launch without an answer,
+    /// since its last attempt.
     pub absent_since: Option<Timestamp>,
     pub retirement: Option<Retirement>,
     /// It was taken out of its balancer, other than for its retirement: after it was stopped, or died;
@@ -71,6 +73,8 @@ pub struct Asked {
 pub struct Retirement {
     pub why: RetireReason,
     pub begun_at: Timestamp,
+    /// The same by EC2's clock. `None` where an earlier version wrote it down.
+    pub begun_at_ec2: Option<Timestamp>,
     /// The balancer accepted the deregistration; by EC2's clock, so that no step of the host's cuts
     /// the drain short.
     pub deregistered_at: Option<Timestamp>,
@@ -144,11 +148,13 @@ pub enum GoneHow {
 
 impl ServerRecord {
     /// A launch about to be asked for.
-    pub fn planned(request: Arc<LaunchRequest>, fleet: FleetName, now: Timestamp) -> Self {
+    pub fn planned(request: Arc<LaunchRequest>, fleet: FleetName, clocks: Clocks) -> Self {
+        let now = clocks.host;
         Self {
             token: request.token.clone(),
             fleet,
             planned_at: now,
+            planned_at_ec2: Some(clocks.ec2),
             request: Some(request),
             launch: LaunchState::Asked(Asked {
                 attempts: 1,
@@ -175,6 +181,7 @@ impl ServerRecord {
             token,
             fleet,
             planned_at: now,
+            planned_at_ec2: None,
             request: None,
             launch: LaunchState::Launched(instance.id.clone()),
             launched_at: instance.launched_at,

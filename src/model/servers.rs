@@ -342,7 +342,7 @@ mod tests {
         let mut record = ServerRecord::planned(
             Arc::new(request),
             fleet,
-            at([9, 3, 5, 5, 1, 50, 0, 40][usize::try_from(n).unwrap()]),
+            time::Clocks::new(at([9, 3, 5, 5, 1, 50, 0, 40][usize::try_from(n).unwrap()]), None),
         );
         if instance || healthy {
             record.launch = LaunchState::Launched(InstanceId::new(&format!("i-{n}")));
@@ -353,6 +353,7 @@ mod tests {
         record.retirement = end.1.map(|minute| Retirement {
             why: RetireReason::ScaleIn,
             begun_at: at(minute),
+            begun_at_ec2: None,
             deregistered_at: None,
             terminate_asked_at: None,
             terminate_asks: 0,

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use crate::model::capacity::{Capacity, count};
 use crate::model::plan::Limit;
 use crate::model::roster::Roster;
-use crate::model::time::{self, Timestamp};
+use crate::model::time::{self, Clocks, Timestamp};
 use crate::policy::{Policy, Rate};
 
 /// New launches in one tick. EC2 lets RunInstances through in bursts of five, two a second after.
@@ -19,14 +19,14 @@ pub(super) struct Budget {
     launches_left: Capacity,
     launches: Brake,
     retirements: Brake,
-    now: Timestamp,
+    clocks: Clocks,
 }
 
 /// So many in any window so long.
 #[derive(Clone)]
 struct Brake {
     rate: Option<Rate>,
-    /// When each of those within the window was, oldest first.
+    /// When each of those within the window was by EC2's clock, oldest first.
     spent: VecDeque<Timestamp>,
 }
 
@@ -35,12 +35,14 @@ impl Brake {
         Self { rate, spent: spent.iter().copied().collect() }
     }
 
-    /// How many there were and from when on there may be another, if there may be none now.
-    fn is_on(&self, now: Timestamp) -> Option<(Capacity, Timestamp)> {
+    /// How many there were and from when on there may be another, by the host's clock, if there may be
+    /// none now.
+    fn is_on(&self, clocks: Clocks) -> Option<(Capacity, Timestamp)> {
         let spent = count(&self.spent);
         let rate = self.rate.filter(|rate| spent >= rate.count)?;
-        let oldest = self.spent.front().copied().unwrap_or(now);
-        Some((spent, time::after(oldest, rate.per)))
+        let oldest = self.spent.front().copied().unwrap_or(clocks.ec2);
+        let wait = time::since(time::after(oldest, rate.per), clocks.ec2);
+        Some((spent, time::after(clocks.host, wait)))
     }
 }
 
@@ -53,7 +55,7 @@ impl Budget {
             launches_left: LAUNCHES_PER_TICK,
             launches: Brake::new(policy.limits.launch, &roster.recent_launches),
             retirements: Brake::new(policy.limits.terminate, &roster.recent_retirements),
-            now: roster.now,
+            clocks: roster.clocks(),
         }
     }
 
@@ -64,7 +66,7 @@ impl Budget {
         {
             return Err(Limit::Instances { limit, alive: self.alive });
         }
-        if let Some((count, until)) = self.launches.is_on(self.now) {
+        if let Some((count, until)) = self.launches.is_on(self.clocks) {
             return Err(Limit::Launch { count, until });
         }
         if self.launches_left == 0 {
@@ -72,16 +74,16 @@ impl Budget {
         }
         self.alive = self.alive.saturating_add(1);
         self.launches_left = self.launches_left.saturating_sub(1);
-        self.launches.spent.push_back(self.now);
+        self.launches.spent.push_back(self.clocks.ec2);
         Ok(())
     }
 
     /// Takes the room for one retirement, or says what forbids it.
     pub(super) fn retire(&mut self) -> Result<(), Limit> {
-        if let Some((count, until)) = self.retirements.is_on(self.now) {
+        if let Some((count, until)) = self.retirements.is_on(self.clocks) {
             return Err(Limit::Terminate { count, until });
         }
-        self.retirements.spent.push_back(self.now);
+        self.retirements.spent.push_back(self.clocks.ec2);
         Ok(())
     }
 }

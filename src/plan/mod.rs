@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use self::budget::Budget;
 pub use self::launch::frozen_request;
 use crate::defect::contained;
+use crate::model::balancer::Membership;
 use crate::model::decision::Decision;
 use crate::model::fleet::FleetName;
 use crate::model::instance::InstanceId;
@@ -146,10 +147,15 @@ impl<'a> Draft<'a> {
     /// Takes servers that were stopped out of the balancer, to be put in anew once they run and are
     /// healthy again: AWS asks for it, since a balancer may go on asking for what such a server was
     /// before. One that somebody keeps is left as it is.
+    ///
+    /// A found server may have been stopped before. It is taken out only while another member serves: a
+    /// load balancer that finds all its members dead sends its traffic to all of them.
     fn unregister_stopped(&mut self) {
         let BalancerView::Readable(balancer) = &self.view.balancer else { return };
+        let serves = |server: &Server| server.membership == Some(Membership::InService);
+        let some_serve = self.view.servers.iter().any(serves);
         for server in &self.view.servers {
-            if server.is_out_since_its_stop()
+            if (server.is_out_since_its_stop() || (some_serve && server.may_be_out_since_a_stop()))
                 && server.kept.is_none()
                 && let Some(id) = server.id()
                 && !self.retires(id)

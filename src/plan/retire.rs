@@ -266,6 +266,7 @@ fn retire(
     Arc::make_mut(&mut begun.record).retirement = Some(Retirement {
         why: why.clone(),
         begun_at: draft.clocks.host,
+        begun_at_ec2: Some(draft.clocks.ec2),
         deregistered_at: None,
         terminate_asked_at: None,
         terminate_asks: 0,

@@ -103,7 +103,8 @@ pub fn intend(journal: &mut Journal, findings: Findings<'_>) -> Result<Intent, S
         let news = remember::News { policy, plan, known, approved, now };
         news.remember(decision, &mut changes);
     }
-    let mut taking = steps::Taking::new(journal.ledger(), &findings.policy.zone, now);
+    let mut taking =
+        steps::Taking::new(journal.ledger(), &findings.policy.zone, findings.roster.clocks());
     for step in &findings.plan.steps {
         taking.take(step, findings.decisions.get(&step.fleet));
     }

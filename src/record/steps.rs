@@ -12,22 +12,22 @@ use crate::model::launch::Token;
 use crate::model::ledger::{Change, Event, EventKind, Ledger, OverrideKey};
 use crate::model::plan::{Act, Step};
 use crate::model::server::{LaunchState, RetireReason, Retirement, ServerRecord};
-use crate::model::time::Timestamp;
+use crate::model::time::Clocks;
 
 /// The steps of one plan, on their way into the journal.
 pub(super) struct Taking<'a> {
     ledger: &'a Ledger,
     zone: &'a TimeZone,
-    now: Timestamp,
+    clocks: Clocks,
     servers: BTreeMap<Token, ServerRecord>,
     changes: Vec<Change>,
     calls: Vec<Call>,
 }
 
 impl<'a> Taking<'a> {
-    pub(super) fn new(ledger: &'a Ledger, zone: &'a TimeZone, now: Timestamp) -> Self {
+    pub(super) fn new(ledger: &'a Ledger, zone: &'a TimeZone, clocks: Clocks) -> Self {
         let (servers, changes, calls) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { ledger, zone, now, servers, changes, calls }
+        Self { ledger, zone, clocks, servers, changes, calls }
     }
 
     /// The calls, and what must be on disk before the first of them.
@@ -40,7 +40,8 @@ impl<'a> Taking<'a> {
     pub(super) fn take(&mut self, step: &Step, decision: Option<&Decision>) {
         let what = match &step.act {
             Act::Launch(request) => {
-                let record = ServerRecord::planned(request.clone(), step.fleet.clone(), self.now);
+                let record =
+                    ServerRecord::planned(request.clone(), step.fleet.clone(), self.clocks);
                 self.servers.insert(record.token.clone(), record);
                 Some(What::Launch { request: request.clone(), in_doubt: false })
             }
@@ -64,7 +65,7 @@ impl<'a> Taking<'a> {
                 token: token.clone(),
             }),
             Act::Terminate { instance, token, proof } => {
-                let now = self.now;
+                let now = self.clocks.host;
                 self.edit(token, |record| {
                     if let Some(retirement) = &mut record.retirement {
                         retirement.terminate_asked_at = Some(now);
@@ -88,13 +89,15 @@ impl<'a> Taking<'a> {
     }
 
     fn replay(&mut self, token: &Token, attempt: u32, in_doubt: bool) -> Option<What> {
-        let now = self.now;
+        let now = self.clocks.host;
         self.edit(token, |record| {
             if let LaunchState::Asked(asked) = &mut record.launch {
                 asked.attempts = attempt;
                 asked.last_attempt_at = now;
                 asked.in_doubt = true;
             }
+            // EC2's list is watched anew from this attempt on.
+            record.absent_since = None;
         });
         let request = self.ledger.servers.get(token)?.request.clone()?;
         Some(What::Launch { request, in_doubt })
@@ -103,7 +106,8 @@ impl<'a> Taking<'a> {
     fn retire(&mut self, token: &Token, label: &str, why: &RetireReason) {
         let begun = Retirement {
             why: why.clone(),
-            begun_at: self.now,
+            begun_at: self.clocks.host,
+            begun_at_ec2: Some(self.clocks.ec2),
             deregistered_at: None,
             terminate_asked_at: None,
             terminate_asks: 0,
@@ -132,7 +136,7 @@ impl<'a> Taking<'a> {
             text.push_str(&format!(" ({})", decision.text(self.zone)));
         }
         self.changes.push(Change::Event(Event {
-            at: self.now,
+            at: self.clocks.host,
             kind: EventKind::Action,
             fleet: Some(step.fleet.clone()),
             instance: Some(InstanceId::new(label)),

@@ -28,7 +28,7 @@ use crate::model::observation::{Gap, Observation};
 use crate::model::roster::{
     BalancerView, Cold, ColdScope, FleetView, Leftover, Roster, Server, Stranger,
 };
-use crate::model::server::{GoneHow, Retirement, ServerRecord};
+use crate::model::server::{GoneHow, LaunchState, Retirement, ServerRecord};
 use crate::model::servers::{self, OfFleet};
 use crate::model::sight::{Blind, Doubt};
 use crate::model::time::{self, Timestamp};
@@ -244,18 +244,33 @@ fn blindness(ledger: &Ledger, seen: &Observation) -> Option<Blind> {
     if seen.gap.is_some() {
         return None;
     }
-    let settled = ledger.servers.open().filter(|record| {
+    let mut settled = ledger.servers.open().filter(|record| {
         // One whose termination may have been accepted may be gone from the list for good.
         let ended = record.retirement.as_ref().is_some_and(Retirement::may_have_ended);
-        !ended && time::since(seen.now, record.planned_at) >= VANISHED_AFTER
+        !ended && is_settled(record, seen.now)
     });
-    let (mut expected, mut absent): (Capacity, Capacity) = (0, 0);
-    for id in settled.filter_map(ServerRecord::instance) {
-        expected = expected.saturating_add(1);
+    lacks_many(&mut settled, listed)
+        .map(|(absent, expected)| Blind::Implausible { absent, expected })
+}
+
+/// Whether EC2 has had the time to list a launch.
+fn is_settled(record: &ServerRecord, now: Timestamp) -> bool {
+    time::since(now, record.planned_at) >= VANISHED_AFTER
+}
+
+/// Returns how many of the expected instances the list lacks, and how many were expected, where it
+/// lacks more than a fifth of them and more than one.
+fn lacks_many(
+    expected: &mut dyn Iterator<Item = &ServerRecord>,
+    listed: &BTreeMap<InstanceId, Instance>,
+) -> Option<(Capacity, Capacity)> {
+    let (mut all, mut absent): (Capacity, Capacity) = (0, 0);
+    for id in expected.filter_map(ServerRecord::instance) {
+        all = all.saturating_add(1);
         absent = absent.saturating_add(Capacity::from(!listed.contains_key(id)));
     }
-    let tolerated = expected.checked_div(5).unwrap_or(0).max(1);
-    (absent > tolerated).then_some(Blind::Implausible { absent, expected })
+    let tolerated = all.checked_div(5).unwrap_or(0).max(1);
+    (absent > tolerated).then_some((absent, all))
 }
 
 /// How far behind EC2's lists may be: as long as an instance may be missing from one.
@@ -352,25 +367,32 @@ fn left_in_balancer(view: &FleetView, records: &OfFleet, seen: &Observation) -> 
 /// When the servers were launched that count against `limits.launch`: those that there may have been,
 /// oldest first.
 fn recent_launches(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Timestamp> {
-    // One that came and went before anybody saw it: EC2 says so when it is asked again.
-    let was_there = |record: &ServerRecord| {
-        let never = record.gone.as_ref().is_some_and(|gone| gone.how == GoneHow::NeverWas);
-        record.instance().is_some() || !never
+    // A launch without an answer may have made an instance, also once it is given up.
+    let was_there = |record: &ServerRecord| match &record.launch {
+        LaunchState::Launched(_) => true,
+        LaunchState::Asked(asked) if asked.in_doubt => true,
+        LaunchState::Asked(_) | LaunchState::Refused(_) => {
+            record.gone.as_ref().is_none_or(|gone| gone.how != GoneHow::NeverWas)
+        }
     };
     let launched = |record: &ServerRecord| {
-        (record.request.is_some() && was_there(record)).then_some(record.planned_at)
+        let planned_at = record.planned_at_ec2.unwrap_or(record.planned_at);
+        (record.request.is_some() && was_there(record)).then_some(planned_at)
     };
     within(policy.limits.launch, ledger, seen, launched)
 }
 
 /// When servers were retired, as far as it counts against `limits.terminate`, oldest first.
 fn recent_retirements(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Timestamp> {
-    let begun =
-        |record: &ServerRecord| record.retirement.as_ref().map(|retirement| retirement.begun_at);
+    let begun = |record: &ServerRecord| {
+        let retirement = record.retirement.as_ref()?;
+        Some(retirement.begun_at_ec2.unwrap_or(retirement.begun_at))
+    };
     within(policy.limits.terminate, ledger, seen, begun)
 }
 
-/// Those of the times of servers that are within the window of a rate.
+/// Returns those times of servers, by EC2's clock, that are within the window of a rate. The host's clock
+/// may be set meanwhile, which must not let more through.
 fn within(
     rate: Option<Rate>,
     ledger: &Ledger,
@@ -378,8 +400,10 @@ fn within(
     time: impl Fn(&ServerRecord) -> Option<Timestamp>,
 ) -> Vec<Timestamp> {
     let Some(rate) = rate else { return Vec::new() };
-    let from = time::before(seen.now, rate.per);
-    let times = ledger.servers.since(from).filter_map(time);
+    let clocks = seen.clocks();
+    let from = time::before(clocks.ec2, rate.per);
+    // Records are in the order of the host's times, each less than so far off.
+    let times = ledger.servers.since(time::before(from, CLOCK_WRONG)).filter_map(time);
     let mut recent: Vec<Timestamp> = times.filter(|at| *at > from).collect();
     recent.sort_unstable();
     recent

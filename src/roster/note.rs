@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Lesson, VANISHED_AFTER, balancer_of, blindness, has_our_tag, is_old_news, is_ours, learn,
-    wrong_clock,
+    Lesson, VANISHED_AFTER, balancer_of, blindness, has_our_tag, is_old_news, is_ours, is_settled,
+    lacks_many, learn, wrong_clock,
 };
 use crate::model::balancer::{Balancer, Membership};
 use crate::model::capacity::count;
@@ -16,7 +16,7 @@ use crate::model::instance::{Instance, InstanceId, Lifecycle};
 use crate::model::launch::Token;
 use crate::model::ledger::{Change, Event, EventKind, FleetMemory, Ledger};
 use crate::model::observation::Observation;
-use crate::model::server::{Asked, Gone, GoneHow, LaunchState, Retirement, ServerRecord};
+use crate::model::server::{Gone, GoneHow, LaunchState, Retirement, ServerRecord};
 use crate::model::servers::OfFleet;
 use crate::model::time::{self, Timestamp};
 use crate::policy::{FleetPolicy, Mode, Policy};
@@ -46,8 +46,9 @@ pub fn note(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Change>
     let balancers = in_use(policy, ledger, seen);
     let mut memories = Memories { ledger, changed: BTreeMap::new() };
     if let Ok(listed) = &seen.instances {
-        let trusted = blindness(ledger, seen).is_none();
-        let note = Note { policy, ledger, seen, balancers: &balancers, trusted };
+        let plausible = blindness(ledger, seen).is_none();
+        let complete = plausible && !is_partial(ledger, listed, seen.now);
+        let note = Note { policy, ledger, seen, balancers: &balancers, plausible, complete };
         let unclaimed = note.unclaimed(listed);
         let open = ledger.servers.open().map(|record| {
             let instance = match record.instance() {
@@ -127,8 +128,11 @@ struct Note<'a> {
     seen: &'a Observation,
     /// The balancer that each fleet's servers are in.
     balancers: &'a BTreeMap<FleetName, Balancer>,
-    /// Whether absence from EC2's list soon counts as evidence.
-    trusted: bool,
+    /// Whether the list has most of the servers that are to stay.
+    plausible: bool,
+    /// Whether it also has most of those that EC2 should still show while they end. Only then is the
+    /// absence of a server that is to stay soon evidence of its end.
+    complete: bool,
 }
 
 impl Note<'_> {
@@ -154,7 +158,7 @@ impl Note<'_> {
         noted.launched_at = instance.launched_at.max(record.launched_at);
         if started_again(record, &noted) {
             (noted.healthy_at, noted.sick_since) = (None, None);
-            noted.restarted_at = noted.launched_at.filter(|_| noted.in_service_at.is_some());
+            noted.restarted_at = noted.launched_at;
         }
         noted.private_ip = instance.private_ip.clone().or_else(|| record.private_ip.clone());
         if instance.lifecycle == Lifecycle::Terminated {
@@ -172,25 +176,29 @@ impl Note<'_> {
 
     /// EC2's list does not have it.
     fn absent(&self, noted: &mut ServerRecord) {
-        let now = self.seen.now;
+        // A host's clock that is set meanwhile must not make an absence longer than it was.
+        let (now, ec2_now) = (self.seen.now, self.seen.clocks().ec2);
+        let since = *noted.absent_since.get_or_insert(ec2_now);
         match &noted.launch {
             LaunchState::Launched(_) => {
-                let since = *noted.absent_since.get_or_insert(now);
                 let known_since = noted.launched_at.unwrap_or(noted.planned_at).max(since);
                 let member = noted.instance().and_then(|id| self.membership(&noted.fleet, id));
                 if member == Some(&Membership::InService) {
                     // Its balancer sees it at work: the list is wrong.
                     return;
                 }
-                let enough = if self.trusted { VANISHED_AFTER } else { BELIEVED_AFTER };
-                if time::since(now, known_since) >= enough {
-                    let ended = noted.retirement.as_ref().is_some_and(Retirement::may_have_ended);
+                let ended = noted.retirement.as_ref().is_some_and(Retirement::may_have_ended);
+                let trusted = if ended { self.plausible } else { self.complete };
+                let enough = if trusted { VANISHED_AFTER } else { BELIEVED_AFTER };
+                if time::since(ec2_now, known_since) >= enough {
                     let how = if ended { GoneHow::Retired } else { GoneHow::Vanished };
                     noted.gone = Some(Gone { at: now, how });
                     noted.cleared_at = None;
                 }
             }
-            LaunchState::Asked(asked) if self.trusted && given_up(asked, now) => {
+            LaunchState::Asked(_)
+                if self.complete && time::since(ec2_now, since) >= UNANSWERED_HORIZON =>
+            {
                 noted.gone = Some(Gone { at: now, how: GoneHow::NeverWas });
             }
             LaunchState::Asked(_) | LaunchState::Refused(_) => {}
@@ -220,9 +228,7 @@ impl Note<'_> {
             Some(_) => self.membership(&fleet.name, &instance.id) == Some(&Membership::InService),
         };
         if serving && noted.healthy_at.is_some() && noted.sick_since.is_none() {
-            if noted.restarted_at.is_some() {
-                (noted.restarted_at, noted.cleared_at) = (None, None);
-            }
+            (noted.restarted_at, noted.cleared_at) = (None, None);
             noted.in_service_at.get_or_insert(now);
         }
     }
@@ -338,8 +344,18 @@ fn belongs(policy: &Policy, record: &ServerRecord, instance: &Instance) -> bool 
     is_ours(policy, instance) || (record.token.is_adopted() && has_our_tag(policy, instance))
 }
 
-fn given_up(asked: &Asked, now: Timestamp) -> bool {
-    time::since(now, asked.last_attempt_at) >= UNANSWERED_HORIZON
+/// Whether the list lacks so many servers that a single missing one proves nothing: those that were
+/// asked to end count as well, and those that were taken as gone by their absence alone.
+fn is_partial(ledger: &Ledger, listed: &BTreeMap<InstanceId, Instance>, now: Timestamp) -> bool {
+    let from = time::before(now, BELIEVED_AFTER);
+    let mut expected = ledger.servers.since(from).filter(|record| {
+        let retirement = record.retirement.as_ref().filter(|one| one.may_have_ended());
+        let asked_at = retirement.and_then(|one| one.terminate_asked_at);
+        let shown = asked_at.is_none_or(|at| at > from);
+        let seen_to_end = !record.is_open() && record.absent_since.is_none();
+        shown && !seen_to_end && is_settled(record, now)
+    });
+    lacks_many(&mut expected, listed).is_some()
 }
 
 fn how_it_ended(record: &ServerRecord, instance: &Instance) -> GoneHow {

@@ -34,6 +34,8 @@ pub(super) struct ServerRow {
     fleet: String,
     planned_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
+    planned_at_ec2: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     request: Option<RequestRow>,
     launch: LaunchRow,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,6 +110,8 @@ struct FaultRow {
 struct RetirementRow {
     why: RetireRow,
     begun_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    begun_at_ec2: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deregistered_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -184,6 +188,7 @@ impl From<&ServerRecord> for ServerRow {
         Self {
             fleet: record.fleet.to_string(),
             planned_at: record.planned_at,
+            planned_at_ec2: record.planned_at_ec2,
             request: record.request.as_deref().map(RequestRow::from),
             launch: LaunchRow::from(&record.launch),
             launched_at: record.launched_at,
@@ -218,6 +223,7 @@ impl ServerRow {
         Ok(ServerRecord {
             fleet: FleetName::new(&self.fleet).ok_or_else(|| unreadable("not a fleet name"))?,
             planned_at: self.planned_at,
+            planned_at_ec2: self.planned_at_ec2,
             request: self.request.map(|request| Arc::new(request.into_request(key.clone()))),
             launch,
             launched_at: self.launched_at,
@@ -322,6 +328,7 @@ impl From<&Retirement> for RetirementRow {
         let Retirement {
             why,
             begun_at,
+            begun_at_ec2,
             deregistered_at,
             terminate_asked_at,
             terminate_asks,
@@ -337,6 +344,7 @@ impl From<&Retirement> for RetirementRow {
         Self {
             why,
             begun_at,
+            begun_at_ec2,
             deregistered_at,
             terminate_asked_at,
             terminate_asks,
@@ -357,6 +365,7 @@ impl RetirementRow {
         Retirement {
             why,
             begun_at: self.begun_at,
+            begun_at_ec2: self.begun_at_ec2,
             deregistered_at: self.deregistered_at,
             terminate_asked_at: self.terminate_asked_at,
             terminate_asks: self.terminate_asks,

@@ -196,6 +196,7 @@ mod tests {
             token: Token::from_stored(&n.to_string()),
             fleet: FleetName::new("app").unwrap(),
             planned_at: at(launched),
+            planned_at_ec2: None,
             request: None,
             launch: LaunchState::Launched(InstanceId::new(&format!("i-{n}"))),
             launched_at: None,

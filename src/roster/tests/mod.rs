@@ -70,6 +70,7 @@ fn record(n: usize, up: Duration) -> ServerRecord {
         token: token(n),
         fleet: fleet(),
         planned_at: at,
+        planned_at_ec2: None,
         request: Some(Arc::new(LaunchRequest {
             token: token(n),
             image: Image::Id("ami-0123456789abcdef0".to_owned()),
@@ -104,6 +105,7 @@ fn retirement(asks: u32) -> Retirement {
     Retirement {
         why: RetireReason::ScaleIn,
         begun_at: now(),
+        begun_at_ec2: None,
         deregistered_at: Some(time::before(now(), minutes(5))),
         terminate_asked_at: (asks > 0).then(now),
         terminate_asks: asks,

@@ -21,6 +21,7 @@ use crate::model::reading::{Depth, Reading, Work};
 use crate::model::server::{
     Asked, Gone, GoneHow, LaunchState, RetireReason, Retirement, ServerRecord,
 };
+use crate::model::time::Clocks;
 use crate::model::work::{Cohort, Counts, WorkMemory};
 use crate::ports::Store as _;
 
@@ -75,7 +76,7 @@ fn record(token: &str) -> ServerRecord {
         user_data: "DB=10.1.2.3;ROLE=app".to_owned(),
         tags: Arc::new([("a".to_owned(), "b".to_owned())].into()),
     };
-    ServerRecord::planned(request.into(), fleet(), now())
+    ServerRecord::planned(request.into(), fleet(), Clocks::new(now(), None))
 }
 
 /// A server in each state that can be stored.
@@ -117,6 +118,7 @@ fn records() -> Vec<ServerRecord> {
         leaving.retirement = Some(Retirement {
             why,
             begun_at: now(),
+            begun_at_ec2: Some(now()),
             deregistered_at: Some(now()),
             terminate_asked_at: Some(now()),
             terminate_asks: 2,

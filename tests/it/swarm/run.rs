@@ -1,6 +1,6 @@
 //! One seed: a world with troubles, the daemon's spine in it, and people who meddle.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use tidegate::tick::TickRecord;
 
 use super::hours::Hours;
 use super::options::Options;
+use super::search::Story;
 
 pub(super) fn name(text: &str) -> FleetName {
     FleetName::new(text).unwrap()
@@ -42,7 +43,9 @@ pub(super) struct Run {
     whims: Rng,
     /// Somebody else's instance, with our tags on it.
     pub foreign: InstanceId,
-    /// Launches and retirements so far, for the brakes on them.
+    /// When each launch was planned, by the world's clock.
+    pub planned: BTreeMap<Token, Timestamp>,
+    /// Launches and retirements so far, for the brakes on them, by the world's clock.
     pub launched: Vec<(Token, Timestamp)>,
     pub retired: Vec<(String, Timestamp)>,
     /// The instance of each token that was ever seen.
@@ -51,20 +54,19 @@ pub(super) struct Run {
     pub lost_at: Option<Timestamp>,
     /// Launches that could not be found for a while.
     pub lost: BTreeSet<InstanceId>,
+    /// Since when EC2's list has lacked an instance that is alive.
+    pub hidden_since: BTreeMap<InstanceId, Timestamp>,
     /// How many of each fleet were alive when the world was last looked at.
     pub alive_before: BTreeMap<String, u32>,
     /// What the schedule's fleet should have, by a calendar of our own.
     pub hours: Hours,
-    /// The latest events, for whoever looks into a failure.
-    told: VecDeque<String>,
+    /// The latest events, for the report of a failure.
+    story: Story,
 }
-
-/// So many of them.
-const TOLD: usize = 40;
 
 impl Run {
     /// `among`: how many of the troubles there were when the seed was drawn first.
-    pub(super) fn new(seed: u64, among: usize) -> Self {
+    pub(super) fn new(seed: u64, among: usize, story: Story) -> Self {
         let mut whims = Rng::new(seed, "whims");
         let options = Options::draw(seed, among, &mut whims);
         // First of all, so that it is told even if the process dies of it.
@@ -86,34 +88,29 @@ impl Run {
             disk,
             whims,
             foreign,
+            planned: BTreeMap::new(),
             launched: Vec::new(),
             retired: Vec::new(),
             tokens: BTreeMap::new(),
             lost_at: None,
             lost: BTreeSet::new(),
+            hidden_since: BTreeMap::new(),
             alive_before: BTreeMap::new(),
             hours,
-            told: VecDeque::new(),
+            story,
         }
     }
 
     #[track_caller]
     #[expect(clippy::panic, reason = "a law is broken")]
     pub(super) fn fail(&self, what: &str) -> ! {
-        println!("the last that was told:");
-        for line in &self.told {
-            println!("  {line}");
-        }
         panic!("{what}, at {} in {}", self.simulation.now(), self.options)
     }
 
     fn hear(&mut self, record: &TickRecord) {
         for event in &record.events {
-            if self.told.len() == TOLD {
-                self.told.pop_front();
-            }
             let fleet = event.fleet.as_ref().map(ToString::to_string).unwrap_or_default();
-            self.told.push_back(format!("{} {fleet:<4} {}", event.at, event.text));
+            self.story.tell(format!("{} {fleet:<4} {}", event.at, event.text));
         }
     }
 

@@ -9,7 +9,7 @@ use tidegate::model::instance::{InstanceId, Lifecycle};
 use tidegate::model::launch::{Token, tag};
 use tidegate::model::ledger::OverrideKey;
 use tidegate::model::plan::{Act, Limit};
-use tidegate::model::server::{RetireReason, ServerRecord};
+use tidegate::model::server::{GoneHow, RetireReason, ServerRecord};
 use tidegate::model::time::{self, Timestamp};
 use tidegate::policy::Billing;
 use tidegate::record::What;
@@ -22,13 +22,17 @@ use super::run::{Run, demand, name};
 /// Calls to AWS in one tick, over all fleets: what there is to do for ten servers, and to spare.
 const CALLS_AT_MOST: usize = 40;
 
+/// How long EC2's list must lack a server, or a launch without an answer, before it may be given up.
+const VANISHED_AFTER: Duration = Duration::from_mins(15);
+const GIVEN_UP_AFTER: Duration = Duration::from_mins(25);
+
 /// What the world shows: told apart from the looking, since whoever fails asks the world for the time.
 struct Look {
     new: Vec<(Token, InstanceId)>,
     /// How many of each fleet.
     alive: BTreeMap<String, u32>,
-    /// Whose tag somebody has taken off before any answer or list told of it: it cannot be found, and
-    /// is one too many should the tag come back (B09).
+    /// Whose tag somebody has taken off before any answer or list told of it, or that EC2 did not list
+    /// for long: it cannot be found, and is one too many should it show up again (B09, B04).
     lost: Vec<InstanceId>,
     broken: Option<String>,
 }
@@ -36,6 +40,8 @@ struct Look {
 impl Run {
     /// `carrying`: who could be reached when the tick began.
     pub(super) fn check(&mut self, record: &TickRecord, carrying: &BTreeSet<InstanceId>) {
+        self.note_hidden(record);
+        self.note_planned(record);
         self.check_world();
         self.check_calls(record, carrying);
         self.check_steps(record);
@@ -43,6 +49,30 @@ impl Run {
         let held = self.order(&OverrideKey::Hold(name("app"))) && !blind;
         let desired = record.survey.decisions[&name("app")].desired;
         demand!(self, !held || desired >= 3, "held at 3, and {desired} desired");
+    }
+
+    /// Notes since when EC2's list, as far as it could be had, has lacked each instance that is alive.
+    fn note_hidden(&mut self, record: &TickRecord) {
+        let Ok(listed) = &record.survey.seen.instances else { return };
+        let whole = record.survey.seen.gap.is_none();
+        let state = self.simulation.front.state();
+        let now = state.world.now();
+        for machine in state.world.shown() {
+            if listed.contains_key(&machine.id) || !machine.lifecycle(now).is_alive() {
+                self.hidden_since.remove(&machine.id);
+            } else if whole {
+                self.hidden_since.entry(machine.id.clone()).or_insert(now);
+            }
+        }
+    }
+
+    fn note_planned(&mut self, record: &TickRecord) {
+        let now = self.simulation.now();
+        for step in &record.survey.plan.steps {
+            if let Act::Launch(request) = &step.act {
+                self.planned.insert(request.token.clone(), now);
+            }
+        }
     }
 
     /// S1, S11, S25, S28.
@@ -70,7 +100,7 @@ impl Run {
 
     /// S4, S7, S8, S9, S13, S16.
     fn check_steps(&mut self, record: &TickRecord) {
-        let now = record.survey.seen.now;
+        let now = self.simulation.now();
         for step in &record.survey.plan.steps {
             let paused = self.order(&OverrideKey::Pause(step.fleet.clone()));
             match &step.act {
@@ -102,23 +132,19 @@ impl Run {
         for decision in record.survey.decisions.values().filter(|decision| decision.is_frozen()) {
             demand!(self, blind, "{} is not decided: {:?}", decision.fleet, decision.because);
         }
-        // By the daemon's clock as it was at each: one that is set back makes no rate of the past.
         let times: Vec<Timestamp> = self.retired.iter().map(|(_, at)| *at).collect();
         if times.last() == Some(&now) {
-            self.check_rate("retirements", &times, RETIREMENTS, now);
+            self.check_rate("retirements", &times, RETIREMENTS);
         }
     }
 
-    fn check_rate(
-        &self,
-        what: &str,
-        times: &[Timestamp],
-        (most, per): (usize, Duration),
-        now: Timestamp,
-    ) {
-        let from = time::before(now, per);
-        let of_late = times.iter().filter(|at| **at > from && **at <= now).count();
-        demand!(self, of_late <= most, "{of_late} {what} within {}", time::text(per));
+    /// No window of time has more than there may be, whatever the host's clock said meanwhile.
+    fn check_rate(&self, what: &str, times: &[Timestamp], (most, per): (usize, Duration)) {
+        for end in times {
+            let from = time::before(*end, per);
+            let within = times.iter().filter(|at| **at > from && *at <= end).count();
+            demand!(self, within <= most, "{within} {what} within {}", time::text(per));
+        }
     }
 
     /// Where every server looks sick, only those go that are; and where none is wanted, none is
@@ -246,11 +272,12 @@ impl Run {
             let record = books.get(token);
             let findable = machine.tags().contains_key(tag::INSTALL)
                 || record.is_some_and(ServerRecord::is_open);
-            if !findable {
+            if !findable || record.is_some_and(|record| self.is_given_up_unseen(record, id, now)) {
                 lost.push(id.clone());
             }
             // What a person starts again beside its replacement is nobody's launch.
-            if findable && !self.lost.contains(id) && machine.started_at.is_none() {
+            let counted = findable && !lost.contains(id) && !self.lost.contains(id);
+            if counted && machine.started_at.is_none() {
                 let fleet = machine.request.tags.get(tag::FLEET).map_or("none", String::as_str);
                 *alive.entry(fleet.to_owned()).or_default() += 1;
             }
@@ -259,6 +286,17 @@ impl Run {
             }
         }
         Look { new, alive, lost, broken }
+    }
+
+    /// B04, A23: one that EC2 did not list for so long that its absence was believed is one too many
+    /// once it is listed again.
+    fn is_given_up_unseen(&self, record: &ServerRecord, id: &InstanceId, now: Timestamp) -> bool {
+        let patience = match record.gone.as_ref().map(|gone| &gone.how) {
+            Some(GoneHow::Vanished) => VANISHED_AFTER,
+            Some(GoneHow::NeverWas) => GIVEN_UP_AFTER,
+            Some(GoneHow::Retired | GoneHow::BehindOurBack(_)) | None => return false,
+        };
+        self.hidden_since.get(id).is_some_and(|since| time::since(now, *since) >= patience)
     }
 
     /// It may die of its own accord, or at a person's hand, or be taken back.
@@ -272,14 +310,13 @@ impl Run {
     /// The brake on launches, by when those were planned that there came to be a server of.
     fn check_launch(&mut self, token: &Token) {
         let Some(record) = self.simulation.journal.ledger().servers.get(token) else { return };
-        let at = record.planned_at;
         // Found again after a loss, it was planned by nobody who knows.
-        if record.request.is_some() && !self.options.is_early() {
-            self.launched.push((token.clone(), at));
-            let known = self.launched.iter().filter(|(token, _)| self.is_findable(token));
-            let times: Vec<Timestamp> = known.map(|(_, at)| *at).collect();
-            self.check_rate("launches", &times, LAUNCHES, at);
-        }
+        let known = record.request.is_some() && !self.options.is_early();
+        let Some(at) = self.planned.get(token).filter(|_| known) else { return };
+        self.launched.push((token.clone(), *at));
+        let known = self.launched.iter().filter(|(token, _)| self.is_findable(token));
+        let times: Vec<Timestamp> = known.map(|(_, at)| *at).collect();
+        self.check_rate("launches", &times, LAUNCHES);
     }
 
     /// B09: one whose tag somebody took off before any answer or list told of it is given up, and counts
