@@ -135,9 +135,10 @@ where
 {
     if let Some(large) = TooLarge::of(error) {
         // Of a dispatch that failed, the answer was a credential provider's.
-        let kind = match error {
-            SdkError::DispatchFailure(_) => FaultKind::Credentials,
-            _ => FaultKind::Ambiguous,
+        let kind = if matches!(error, SdkError::DispatchFailure(_)) {
+            FaultKind::Credentials
+        } else {
+            FaultKind::Ambiguous
         };
         return Fault::new(kind, TOO_LARGE, &large.to_string());
     }

@@ -47,7 +47,17 @@ pub(super) fn of(answer: &[u8]) -> Option<usize> {
             Token::ElementEnd { end: ElementEnd::Close(..) | ElementEnd::Empty, .. } => {
                 open.pop();
             }
-            _ => {}
+            Token::Declaration { .. }
+            | Token::ProcessingInstruction { .. }
+            | Token::Comment { .. }
+            | Token::DtdStart { .. }
+            | Token::EmptyDtd { .. }
+            | Token::EntityDeclaration { .. }
+            | Token::DtdEnd { .. }
+            | Token::Attribute { .. }
+            | Token::ElementEnd { end: ElementEnd::Open, .. }
+            | Token::Text { .. }
+            | Token::Cdata { .. } => {}
         }
     }
     Some(weight)

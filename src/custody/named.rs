@@ -151,6 +151,7 @@ fn is_ready(file: &File, patience: Duration) -> io::Result<bool> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a thread of a test that writes slowly")]
 mod tests {
     use std::io::Write as _;
     use std::os::unix::net::UnixListener;

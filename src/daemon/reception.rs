@@ -375,7 +375,9 @@ mod tests {
     async fn read(reception: &mut Reception) -> (String, usize) {
         match reception.visitor().await {
             Visitor::Read(read, replies) => (read.unwrap_err(), replies.len()),
-            _ => panic!("another visitor"),
+            Visitor::Order(..) | Visitor::Reload(_) | Visitor::Answered(_) | Visitor::Stop => {
+                panic!("another visitor")
+            }
         }
     }
 

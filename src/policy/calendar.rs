@@ -18,12 +18,13 @@ use jiff::tz::TimeZone;
 
 use super::cron::{self, CronError};
 use super::span::{Dates, Span as _, Window, instant};
+use super::walk::Walk;
 use crate::model::capacity::Capacity;
 use crate::model::time::{Timestamp, after, before};
 
-/// How many firings [`Schedule::next_change`] looks at before it gives up: enough for a line that
+/// How many edges [`Schedule::next_change`] looks at before it gives up: enough for a line that
 /// fires every five minutes all day long.
-const FIRINGS_MAX: u32 = 300;
+const EDGES_MAX: usize = 300;
 
 /// The schedule of a fleet.
 #[derive(Debug, Clone)]
@@ -87,6 +88,33 @@ pub enum When {
     During(Window),
     /// On these dates.
     Dates(Dates),
+}
+
+/// Which of the lines that hold is in force: the greatest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    kind: Kind,
+    /// Of cron lines the last to have fired counts.
+    fired: Option<Timestamp>,
+    /// Of the others the largest.
+    capacity: Option<Capacity>,
+    /// The line's index in [`Schedule::lines`].
+    index: usize,
+}
+
+impl Rank {
+    /// The line's index in [`Schedule::lines`].
+    pub(super) fn line(self) -> usize {
+        self.index
+    }
+}
+
+/// Each kind of line beats all lines of the kinds before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Cron,
+    During,
+    Dates,
 }
 
 /// The schedule line in force.
@@ -181,8 +209,14 @@ impl Schedule {
         if self.lines.iter().all(|line| always(line) && Some(line.capacity) == stands) {
             return None;
         }
+        if boot.is_zero() || !self.lines.iter().any(|line| line.ready) {
+            let changed = |standing: &Option<Standing>| {
+                standing.as_ref().map(|standing| standing.capacity) != stands
+            };
+            return self.edges(now).take(EDGES_MAX).find(|(_, standing)| changed(standing));
+        }
         let mut at = now;
-        for _ in 0..FIRINGS_MAX {
+        for _ in 0..EDGES_MAX {
             at = self.lines.iter().filter_map(|line| self.next_edge(line, at, boot)).min()?;
             let standing = self.standing_with_lead(at, boot);
             if standing.as_ref().map(|standing| standing.capacity) != stands {
@@ -194,26 +228,49 @@ impl Schedule {
 
     /// What stands before `now`, or also at it.
     fn standing_where(&self, now: Timestamp, inclusive: bool) -> Option<Standing> {
-        let at = if inclusive { now } else { before(now, Duration::from_nanos(1)) };
-        let zoned = now.to_zoned(self.zone.clone());
         let lines = self.lines.iter().enumerate();
-        let holding = lines.filter_map(|(index, line)| {
-            // A kind above all of the one below; within it the largest, or the last to have fired.
-            let (kind, since) = match &line.when {
-                When::Dates(dates) => (2, dates.since(&self.zone, at)?),
-                When::During(window) => (1, window.since(&self.zone, at)?),
-                When::Cron(cron) => (0, last_firing(cron, &zoned, inclusive)?),
-            };
-            let fired = (kind == 0).then_some(since);
-            Some(((kind, fired, (kind > 0).then_some(line.capacity), index), since, line))
+        let holds = lines.filter_map(|(index, line)| {
+            let (rank, since) = self.hold(index, line, now, inclusive)?;
+            Some((rank, since, line))
         });
-        holding
+        holds
             .max_by_key(|(rank, _, _)| *rank)
-            .map(|((_, _, _, index), since, line)| line.standing(index, since))
+            .map(|(rank, since, line)| line.standing(rank.index, since))
+    }
+
+    /// What `line` holds before `now`, or also at it, and since when.
+    pub(super) fn hold(
+        &self,
+        index: usize,
+        line: &Line,
+        now: Timestamp,
+        inclusive: bool,
+    ) -> Option<(Rank, Timestamp)> {
+        let at = if inclusive { now } else { before(now, Duration::from_nanos(1)) };
+        let (kind, since) = match &line.when {
+            When::Dates(dates) => (Kind::Dates, dates.since(&self.zone, at)?),
+            When::During(window) => (Kind::During, window.since(&self.zone, at)?),
+            When::Cron(cron) => {
+                (Kind::Cron, last_firing(cron, &now.to_zoned(self.zone.clone()), inclusive)?)
+            }
+        };
+        let fired = (kind == Kind::Cron).then_some(since);
+        let capacity = (kind != Kind::Cron).then_some(line.capacity);
+        Some((Rank { kind, fired, capacity, index }, since))
+    }
+
+    /// Every edge after `now`, in order, with what stands from then on.
+    pub fn edges(&self, now: Timestamp) -> impl Iterator<Item = (Timestamp, Option<Standing>)> {
+        Walk::after(self, now)
     }
 
     /// When `line` begins, ends or begins its lead, after `now`.
-    fn next_edge(&self, line: &Line, now: Timestamp, boot: Duration) -> Option<Timestamp> {
+    pub(super) fn next_edge(
+        &self,
+        line: &Line,
+        now: Timestamp,
+        boot: Duration,
+    ) -> Option<Timestamp> {
         let begins = self.next(line, now, false);
         let leads = line.ready.then(|| self.next(line, after(now, boot), false)).flatten();
         let leads = leads.map(|begins| before(begins, boot));
@@ -235,7 +292,7 @@ impl Schedule {
 }
 
 impl Line {
-    fn standing(&self, index: usize, since: Timestamp) -> Standing {
+    pub(super) fn standing(&self, index: usize, since: Timestamp) -> Standing {
         Standing {
             capacity: self.capacity,
             since,

@@ -8,9 +8,6 @@ use super::calendar::Standing;
 use super::{FleetPolicy, Policy, Schedule};
 use crate::model::time::{self, Timestamp};
 
-/// More changes of one fleet than this are a schedule that nobody reads to the end.
-const CHANGES_AT_MOST: usize = 2000;
-
 /// A thing to come.
 #[derive(Debug, Clone)]
 pub struct Coming<'a> {
@@ -66,15 +63,12 @@ fn changes<'a>(
 ) -> Vec<Coming<'a>> {
     let mut found = Vec::new();
     let mut from = schedule.standing(now).map(|standing| standing.capacity);
-    let mut at = now;
-    while let Some((changes, standing)) = schedule.next_change(at, Duration::ZERO)
-        && changes <= end
-        && found.len() < CHANGES_AT_MOST
-    {
-        at = changes;
+    for (at, standing) in schedule.edges(now).take_while(|(at, _)| *at <= end) {
         let capacity = standing.as_ref().map(|standing| standing.capacity);
-        found.push(Coming { at, what: What::Capacity { fleet, from, standing } });
-        from = capacity;
+        if capacity != from {
+            found.push(Coming { at, what: What::Capacity { fleet, from, standing } });
+            from = capacity;
+        }
     }
     found
 }

@@ -16,6 +16,7 @@ pub mod span;
 #[cfg(test)]
 mod tests;
 pub mod units;
+mod walk;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -12,8 +12,8 @@ use crate::policy::file::{self, Entry, Node};
 use crate::policy::problem::{Place, Problem, Problems, quote};
 use crate::policy::span::{Dates, Window};
 
-/// More lines than a person writes; each is searched for in the calendar at every edge of another.
-const LINES_MAX: usize = 2_000;
+/// The most lines with `ready: true`: each is searched for in the calendar at every edge of another.
+const READY_MAX: usize = 500;
 
 /// Reads `schedule`; `None` when there is none.
 pub(super) fn read(
@@ -24,11 +24,6 @@ pub(super) fn read(
 ) -> Option<Schedule> {
     let entry = fleet.get("schedule")?;
     let nodes = items(entry, out);
-    if nodes.len() > LINES_MAX {
-        let message = format!("a schedule of {} lines", nodes.len());
-        let problem = Problem::error(entry.at, message, format!("at most {LINES_MAX}"));
-        out.push(problem.remedy("write `during` or `cron` lines that hold on more than one day"));
-    }
     let mut lines: Vec<Line> = Vec::new();
     let mut known: BTreeMap<When, (Capacity, Place)> = BTreeMap::new();
     for node in nodes {
@@ -48,6 +43,12 @@ pub(super) fn read(
         }
         known.entry(line.when.clone()).or_insert((line.capacity, at));
         lines.push(line);
+    }
+    let ready = lines.iter().filter(|line| line.ready).count();
+    if ready > READY_MAX {
+        let message = format!("a schedule with {ready} lines of `ready: true`");
+        let problem = Problem::error(entry.at, message, format!("at most {READY_MAX}"));
+        out.push(problem.remedy("write lines that hold on more than one day"));
     }
     (!lines.is_empty()).then(|| Schedule::new(context.zone.clone(), lines))
 }

@@ -9,7 +9,9 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan, Zoned};
 
-use crate::policy::calendar::{Line, Schedule};
+use crate::policy::calendar::{Line, Schedule, When};
+use crate::policy::cron;
+use crate::policy::span::{Dates, Window};
 use proptest::prelude::*;
 
 /// Zone, a day with a change of clock, and what changes.
@@ -315,6 +317,39 @@ proptest! {
             let level = schedule.level(at, boot);
             prop_assert_eq!(&level.standing, &schedule.standing_with_lead(at, boot), "at {}", at);
             prop_assert_eq!(&level.next_change, &schedule.next_change(at, boot), "at {}", at);
+        }
+    }
+
+    /// Each edge of a walk is the one that a search of all lines finds, and what stands there is what
+    /// the calendar says of that instant.
+    #[test]
+    fn walk_agrees_with_a_search_of_all_lines(
+        lines in prop::collection::vec((0..3_u8, 0..60_u8, 0..24_u8, 0..4_u32), 1..8),
+        zone in prop::sample::select(vec!["America/Toronto", "Australia/Lord_Howe", "Africa/Cairo"]),
+        start in 0..400_i64,
+    ) {
+        let lines = lines.into_iter().enumerate().map(|(at_line, (kind, minute, hour, capacity))| {
+            let text = match kind {
+                0 => format!("{minute} {hour} * * *"),
+                1 => format!("mon-sat {hour:02}:{minute:02}-02:30"),
+                _ => format!("2026-03-{:02}..2026-04-{:02}", minute % 28 + 1, hour + 1),
+            };
+            let when = match kind {
+                0 => When::Cron(Box::new(cron::parse(&text).unwrap())),
+                1 => When::During(Window::parse(&text).unwrap()),
+                _ => When::Dates(Dates::parse(&text).unwrap()),
+            };
+            Line { when, text, capacity, ready: false, at_line }
+        });
+        let schedule = Schedule::new(TimeZone::get(zone).unwrap(), lines.collect());
+        // All three zones set their clocks within the weeks from here on.
+        let begin: Timestamp = "2026-02-25T00:00:00Z".parse().unwrap();
+        let mut at = Timestamp::from_second(begin.as_second() + start * 7200).unwrap();
+        for (edge, standing) in schedule.edges(at).take(80) {
+            let expected = schedule.lines.iter().filter_map(|line| schedule.next_edge(line, at, Duration::ZERO)).min();
+            prop_assert_eq!(Some(edge), expected);
+            prop_assert_eq!(standing, schedule.standing(edge), "at {}", edge);
+            at = edge;
         }
     }
 }
