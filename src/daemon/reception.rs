@@ -158,21 +158,24 @@ impl Reception {
     /// Reads the policy file on another thread. A read that is under way may have missed the edit,
     /// so the file is read once more after it.
     fn read(&mut self, reply: Option<Reply>) {
-        let (now, later) = &mut self.reloads;
         if self.reading.is_empty() {
-            now.push(reply);
-            let loader = self.loader.clone();
-            self.reading.spawn_blocking(move || loader());
+            self.begin_reading(vec![reply]);
         } else {
-            later.push(reply);
+            self.reloads.1.push(reply);
         }
+    }
+
+    fn begin_reading(&mut self, replies: Vec<Option<Reply>>) {
+        self.reloads.0 = replies;
+        let loader = self.loader.clone();
+        self.reading.spawn_blocking(move || loader());
     }
 
     /// Takes the requests that a finished read answers, and begins the next read.
     fn was_read(&mut self) -> Vec<Option<Reply>> {
         let (now, later) = std::mem::take(&mut self.reloads);
-        for reply in later {
-            self.read(reply);
+        if !later.is_empty() {
+            self.begin_reading(later);
         }
         now
     }

@@ -144,4 +144,15 @@ mod tests {
             lost.iter().map(|l| l.split(' ').next().unwrap().parse::<usize>().unwrap()).sum();
         assert_eq!(told.len() + count, WAITING_AT_MOST + 10, "{lost:?}");
     }
+
+    #[test]
+    fn hidden_characters_reach_no_log() {
+        let (gate, written) = (mpsc::channel(), Arc::new(Mutex::new(Vec::new())));
+        let lines = Lines::to(Gate(gate.1, written.clone()));
+        (&lines).write_all("a\u{61c}b\u{2028}c\u{e0041}\n".as_bytes()).unwrap();
+        drop(gate.0);
+        lines.flush(Duration::from_secs(30));
+        let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+        assert_eq!(text, "a\\u061cb\\u2028c\\udb40\\udc41\n");
+    }
 }

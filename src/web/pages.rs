@@ -170,3 +170,14 @@ impl Drawings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hidden_characters_reach_no_page() {
+        let part = Part::new("x".to_owned(), "<p>a\u{61c}b\u{2029}c\u{200b}</p>");
+        assert_eq!(part.html, "<p>a\\u061cb\\u2029c\\u200b</p>");
+    }
+}

@@ -275,7 +275,10 @@ fn what_does_not_arrive_is_told_without_its_secret() {
     assert_eq!(line("broken"), "slack: HTTP 500");
     assert_eq!(line("away"), "webhook: HTTP 302: redirects are not followed");
     assert!(line("shut").contains("refused"), "{said}");
-    assert_eq!(line("meta"), "webhook: a metadata address is never asked");
+    assert_eq!(
+        line("meta"),
+        "webhook: an address that is never asked: link-local addresses lead to EC2's metadata service"
+    );
     assert!(line("none").contains("secret none is neither of"), "{said}");
     assert!(line("open").contains("can be read or written by anybody"), "{said}");
     assert!(line("mail").starts_with("email: "), "{said}");

@@ -162,7 +162,7 @@ mod tests {
     use super::*;
     use crate::probe::http::endless;
 
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread")]
     async fn endless_answers_of_a_receiver_are_not_read() {
         let client = client().unwrap();
         for (head, delivered) in [

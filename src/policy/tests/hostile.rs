@@ -6,6 +6,7 @@ use std::time::Instant;
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::fault::is_hidden;
 
 #[test]
 fn urls_never_lead_to_the_metadata_service() {
@@ -66,8 +67,7 @@ fn urls_never_lead_to_the_metadata_service() {
 
 #[test]
 fn nothing_from_the_file_steers_the_terminal() {
-    let dangerous =
-        |c: char| (c.is_control() && c != '\n') || ('\u{202a}'..='\u{202e}').contains(&c);
+    let dangerous = |c: char| (c.is_control() && c != '\n') || is_hidden(c);
     for added in [
         "\"x\\e[31m\\u202E\": 1 # \u{202e}",
         "billing: \"\\e]0;x\\a\"",
@@ -78,6 +78,8 @@ fn nothing_from_the_file_steers_the_terminal() {
         "health: { http: \"http://{\\e[2J}/\" }",
         "minimum_uptime: \"5\\e[2J\"",
         "c: \u{1b}[2J",
+        "\"x\\u061c\\u2028\\u2029\\U000E0041\": 1 # \u{61c}\u{e0041}\u{ad}",
+        "d: \"\\u2029\\uFEFF\"",
     ] {
         let text = format!("{BASE}    {added}\n");
         for problem in read(&text).problems {

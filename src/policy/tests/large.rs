@@ -79,14 +79,11 @@ fn worked() -> u64 {
     told.split(' ').next().unwrap().parse().unwrap()
 }
 
-/// What it takes to read and to show a file; the least of three, since caches warm up.
+/// What it takes to read and to show a file.
 fn work(text: &str) -> u64 {
-    let once = || {
-        let begun = worked();
-        show(text, &read(text));
-        worked() - begun
-    };
-    (0..3).map(|_| once()).min().unwrap()
+    let begun = worked();
+    show(text, &read(text));
+    worked() - begun
 }
 
 #[test]
@@ -111,11 +108,13 @@ fn work_grows_with_the_file_and_not_with_its_square() {
     ] {
         let (few, many) = (file(what, 1_000), file(what, 12_000));
         assert!(many.len() < 1 << 20, "{what}: {} bytes", many.len());
-        let (few, many) = (work(&few), work(&many));
-        eprintln!("{what}: {} ms, {} ms", few / 1_000_000, many / 1_000_000);
-        // A square would be 144 times as much.
-        if many > few.max(2_000_000) * TIMES * 3 {
-            writeln!(slow, "{what}: {few} ns for 1,000, {many} ns for 12,000").unwrap();
+        // A square would be 144 times as much. Caches are cold at first, so it may be tried again.
+        let tries = (0..3).map(|_| (work(&few), work(&many)));
+        let mut squares = tries.map(|(few, many)| (many > few * TIMES * 3, few, many));
+        let first = squares.next().unwrap();
+        eprintln!("{what}: {} ms, {} ms", first.1 / 1_000_000, first.2 / 1_000_000);
+        if first.0 && squares.all(|(square, ..)| square) {
+            writeln!(slow, "{what}: {} ns for 1,000, {} ns for 12,000", first.1, first.2).unwrap();
         }
     }
     assert!(slow.is_empty(), "{slow}");
@@ -145,11 +144,11 @@ fn edges_cost_the_same_however_many_lines_there_are() {
 fn large_defaults_for_many_fleets_are_refused() {
     let lines: String =
         (0..400).map(|n| format!("{{ cron: {} 8 * * *, capacity: 1 }}, ", n % 60)).collect();
-    let fleets: String = (0..50_000).map(|n| format!("  f{n}: {{}}\n")).collect();
+    let fleets: String = (0..20_000).map(|n| format!("  f{n}: {{}}\n")).collect();
     let text = format!("{HEAD}defaults: {LAUNCH}, schedule: [{lines}] }}\nfleets:\n{fleets}");
     let problems = list(&text);
     assert!(
-        problems.iter().any(|problem| problem.contains("too large for 50000 fleets")),
+        problems.iter().any(|problem| problem.contains("too large for 20000 fleets")),
         "{problems:?}"
     );
 }

@@ -90,7 +90,7 @@ mod tests {
         read(&super::super::client().unwrap(), &[], &query).await
     }
 
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread")]
     async fn endless_answers_of_a_queue_are_cut() {
         let head = "HTTP/1.1 200 OK\r\n";
         let chunks = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";

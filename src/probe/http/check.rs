@@ -55,7 +55,7 @@ mod tests {
     use super::*;
     use crate::model::instance::InstanceId;
 
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread")]
     async fn endless_pages_of_a_server_are_cut() {
         let head = "HTTP/1.1 200 OK\r\n\r\n";
         let (url, taken) = endless::server(head, "<p>");
