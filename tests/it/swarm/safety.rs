@@ -14,6 +14,8 @@ use tidegate::model::time::{self, Timestamp};
 use tidegate::policy::Billing;
 use tidegate::record::What;
 use tidegate::sim::faults::Trouble;
+use tidegate::sim::front::State;
+use tidegate::sim::machine::Machine;
 use tidegate::tick::TickRecord;
 
 use super::options::{INSTANCES_AT_MOST, LAUNCHES, RETIREMENTS};
@@ -24,6 +26,7 @@ const CALLS_AT_MOST: usize = 40;
 
 /// How long EC2's list must lack a server, or a launch without an answer, before it may be given up.
 const VANISHED_AFTER: Duration = Duration::from_mins(15);
+const BELIEVED_AFTER: Duration = Duration::from_hours(1);
 const GIVEN_UP_AFTER: Duration = Duration::from_mins(25);
 
 /// What the world shows: told apart from the looking, since whoever fails asks the world for the time.
@@ -51,14 +54,15 @@ impl Run {
         demand!(self, !held || desired >= 3, "held at 3, and {desired} desired");
     }
 
-    /// Notes since when EC2's list, as far as it could be had, has lacked each instance that is alive.
+    /// Notes since when EC2's list, as far as it could be had, has lacked each instance that EC2 shows at
+    /// other times.
     fn note_hidden(&mut self, record: &TickRecord) {
         let Ok(listed) = &record.survey.seen.instances else { return };
         let whole = record.survey.seen.gap.is_none();
         let state = self.simulation.front.state();
         let now = state.world.now();
         for machine in state.world.shown() {
-            if listed.contains_key(&machine.id) || !machine.lifecycle(now).is_alive() {
+            if listed.contains_key(&machine.id) {
                 self.hidden_since.remove(&machine.id);
             } else if whole {
                 self.hidden_since.entry(machine.id.clone()).or_insert(now);
@@ -272,7 +276,8 @@ impl Run {
             let record = books.get(token);
             let findable = machine.tags().contains_key(tag::INSTALL)
                 || record.is_some_and(ServerRecord::is_open);
-            if !findable || record.is_some_and(|record| self.is_given_up_unseen(record, id, now)) {
+            if !findable || record.is_some_and(|record| self.is_given_up_unseen(record, id, &state))
+            {
                 lost.push(id.clone());
             }
             // What a person starts again beside its replacement is nobody's launch.
@@ -290,13 +295,38 @@ impl Run {
 
     /// B04, A23: one that EC2 did not list for so long that its absence was believed is one too many
     /// once it is listed again.
-    fn is_given_up_unseen(&self, record: &ServerRecord, id: &InstanceId, now: Timestamp) -> bool {
+    fn is_given_up_unseen(&self, record: &ServerRecord, id: &InstanceId, state: &State) -> bool {
+        let now = state.world.now();
         let patience = match record.gone.as_ref().map(|gone| &gone.how) {
+            Some(GoneHow::Vanished) if self.is_incomplete(id, state) => BELIEVED_AFTER,
             Some(GoneHow::Vanished) => VANISHED_AFTER,
             Some(GoneHow::NeverWas) => GIVEN_UP_AFTER,
             Some(GoneHow::Retired | GoneHow::BehindOurBack(_)) | None => return false,
         };
         self.hidden_since.get(id).is_some_and(|since| time::since(now, *since) >= patience)
+    }
+
+    /// Whether EC2's list lacks, beside this instance, others that the books expect in it: more than a
+    /// fifth of them in all. One that has ended is expected for an hour, and a new one not yet.
+    fn is_incomplete(&self, id: &InstanceId, state: &State) -> bool {
+        let now = state.world.now();
+        let books = &self.simulation.journal.ledger().servers;
+        let of_late = |at| time::since(now, at) < Duration::from_mins(50);
+        let expected = |machine: &&Machine| {
+            let record = books.of_instance(&machine.id);
+            let by_absence = |record: &ServerRecord| {
+                let gone = record.gone.as_ref();
+                gone.is_none_or(|gone| record.absent_since.is_some() && of_late(gone.at))
+            };
+            let new = time::since(now, machine.launched_at) < Duration::from_mins(25);
+            let ended = machine.ends.as_ref().is_some_and(|(at, _)| *at <= now && !of_late(*at));
+            record.is_some_and(by_absence) && !new && !ended
+        };
+        let hidden = |machine: &Machine| self.hidden_since.contains_key(&machine.id);
+        let missing = state.world.shown().filter(expected);
+        let missing = missing.filter(|machine| hidden(machine) && machine.id != *id).count() + 1;
+        let all = books.open().count() + missing;
+        missing > all.div_euclid(5).max(1)
     }
 
     /// It may die of its own accord, or at a person's hand, or be taken back.
