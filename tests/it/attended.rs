@@ -40,10 +40,13 @@ fn an_order_in_the_midst_of_an_outage_is_answered_and_obeyed() {
     let (cloud, proxy, mut daemon, _) = behind((2, 4));
     daemon.start();
     daemon.wait_in_service("app", 2);
-    let asked = stuck(&daemon, &proxy, "DescribeInstances");
-    daemon.order(&["hold", "app", "4", "--for", "1h", "launch day"]);
-    daemon.order(&["pause", "app", "--for", "1h", "not now"]);
-    assert_eq!(proxy.seen("DescribeInstances"), asked, "answered before the call was given up");
+    // A call is given up in the end. An order that waited for that would never be before it.
+    wait_for("answered before the call is given up", || {
+        let asked = stuck(&daemon, &proxy, "DescribeInstances");
+        daemon.order(&["hold", "app", "4", "--for", "1h", "launch day"]);
+        daemon.order(&["pause", "app", "--for", "1h", "not now"]);
+        (proxy.seen("DescribeInstances") == asked).then_some(())
+    });
     proxy.release();
     daemon.wait_ticks(A_WHILE);
     assert_eq!(cloud.launched(), 2, "paused before the list came: {}", daemon.log());
@@ -58,13 +61,19 @@ fn a_reload_in_the_midst_of_an_outage_is_answered_and_in_force() {
     let (cloud, proxy, mut daemon, policy) = behind((3, 4));
     daemon.start();
     let three = daemon.wait_in_service("app", 3);
-    let asked = stuck(&daemon, &proxy, "DescribeInstances");
-    // Whether by its watch on the file or by the order, it is read once, and the look begins anew.
-    daemon.write_policy(&policy.replace("min: 3", "min: 2"));
-    daemon.order(&["reload"]);
-    daemon.order(&["reload"]);
-    daemon.wait_log("INFO policy ");
-    assert!(proxy.seen("DescribeInstances") <= asked + 1, "answered before a call was given up");
+    let mut edited = policy.replace("min: 3", "min: 2");
+    // A call is given up in the end. A reload that waited for that would never be before it.
+    wait_for("in force before a call is given up", || {
+        let asked = stuck(&daemon, &proxy, "DescribeInstances");
+        let told = daemon.says("INFO policy ");
+        // Whether by its watch on the file or by the order, it is read once, and the look begins anew.
+        edited.push_str("# Edited.\n");
+        daemon.write_policy(&edited);
+        daemon.order(&["reload"]);
+        daemon.order(&["reload"]);
+        wait_for("it is in force", || (daemon.says("INFO policy ") > told).then_some(()));
+        (proxy.seen("DescribeInstances") <= asked + 1).then_some(())
+    });
     proxy.release();
     wait_for("one goes", || (cloud.alive("app").len() == 2).then_some(()));
     let left = daemon.wait_in_service("app", 2);

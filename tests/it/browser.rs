@@ -185,13 +185,18 @@ impl Browser {
         self.call("Emulation.setScriptExecutionDisabled", &json!({ "value": !run }));
     }
 
-    /// Opens an address, and waits until all of it is there.
+    /// Opens an address, and waits until all of it is there. The daemon gives up a page that takes
+    /// too long to draw, as a slow machine may: it is opened again.
     #[track_caller]
     pub(crate) fn go(&mut self, url: &str) {
-        self.events.clear();
-        let went = self.call("Page.navigate", &json!({ "url": url }));
-        assert!(went.get("errorText").is_none(), "{url}: {went}");
-        self.loaded();
+        wait_for(url, || {
+            self.events.clear();
+            let went = self.call("Page.navigate", &json!({ "url": url }));
+            assert!(went.get("errorText").is_none(), "{url}: {went}");
+            self.loaded();
+            let given_up = "document.body?.textContent?.startsWith('this took too long')";
+            (self.ask(given_up) != true).then_some(())
+        });
     }
 
     /// Does what leads to another page, and waits until all of that is there. Asked in between, the

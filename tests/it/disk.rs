@@ -165,7 +165,7 @@ fn on_a_read_only_disk_it_does_not_start_and_does_nothing() {
         return;
     }
     let (cloud, _proxy, mut daemon) = behind((2, 3));
-    daemon.start_after("mount -t tmpfs -o ro tmpfs \"$0\" && exec \"$@\"", true);
+    daemon.start_after("mount -t tmpfs -o ro,mode=700 tmpfs \"$0\" && exec \"$@\"", true);
     assert_eq!(daemon.ended(), 1);
     assert_eq!(daemon.says("Read-only file system"), 1, "{}", daemon.log());
     assert_eq!(cloud.launched(), 0);

@@ -189,14 +189,18 @@ fn a_storm_of_reloads_neither_stops_the_ticks_nor_storms_aws() {
     let before = proxy.seen("DescribeInstances");
     let begun = Instant::now();
     let sent = daemon.folder.path().join("sent");
-    let storm = "while kill -HUP \"$0\" 2>/dev/null; do printf . >>\"$1\"; sleep 0.004; done";
-    // It ends with the daemon.
-    Command::new("sh").args(["-c", storm, &daemon.pid()]).arg(&sent).spawn().unwrap();
+    let storm_script =
+        "while kill -HUP \"$0\" 2>/dev/null; do printf . >>\"$1\"; sleep 0.004; done";
+    // It ends with the daemon, if this test fails.
+    let mut storm = Command::new("sh");
+    let mut storm = storm.args(["-c", storm_script, &daemon.pid()]).arg(&sent).spawn().unwrap();
     let signals = || std::fs::metadata(&sent).map_or(0, |file| file.len());
     wait_for("the storm begins", || (signals() > 0).then_some(()));
     cloud.console_terminate(&two[0]);
     wait_for("it is replaced", || (cloud.launched() == 3).then_some(()));
     wait_for("five hundred signals", || (signals() >= 500).then_some(()));
+    storm.kill().unwrap();
+    storm.wait().unwrap();
     let (lasted, asked) = (begun.elapsed(), proxy.seen("DescribeInstances") - before);
     assert!(f64::from(asked) <= lasted.as_secs_f64() * 5.0 + 2.0, "{asked} in {lasted:?}");
     daemon.wait_in_service("app", 2);
