@@ -4,13 +4,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::Value;
 use tidegate::model::balancer::Balancer;
 use tidegate::model::instance::InstanceId;
 use tidegate::model::time::{self, Timestamp};
 use tidegate::sim::faults::{Trouble, Troubles};
 use tidegate::sim::front::State;
-use tidegate::sim::load::{Job, Queue};
 use tidegate::sim::rng::Rng;
 
 use crate::support::binary::{Daemon, user};
@@ -98,12 +96,11 @@ fn killed_at_random_moments_it_never_launches_twice() {
     let cloud = Cloud::new([Trouble::LostReplies].into());
     let mut daemon = Daemon::new(&cloud.endpoint, &cloud.policy("classic", (2, 3)));
     let mut whims = Rng::new(1, "kills");
-    let calls = || cloud.front.state().world.calls().values().sum::<u64>();
     for round in 0..rounds {
         // By calls, since a slow machine makes none in a moment.
-        let (before, few) = (calls(), u64::try_from(whims.up_to(15)).unwrap());
+        let calls = cloud.calls() + u64::try_from(whims.up_to(15)).unwrap();
         daemon.start();
-        wait_for("some calls", || (calls() >= before + few).then_some(()));
+        wait_for("some calls", || (cloud.calls() >= calls).then_some(()));
         std::thread::sleep(whims.between(Duration::ZERO, Duration::from_millis(300)));
         daemon.kill_9();
         assert!(cloud.alive("app").len() <= 3, "round {round}");
@@ -430,22 +427,12 @@ fn a_goal_is_kept_and_no_job_is_cut_off() {
         "/queue/job.json\", json: /waiting }, every: 5s, start_within: 1m, job_takes: 15s, jobs_at_once: 2, boot_takes: 10s }",
     );
     assert!(policy.contains("start_within"));
-    let fill = |jobs: usize| {
-        let now = Timestamp::now();
-        let job = Job { arrives: now + Duration::from_secs(1), takes: Duration::from_secs(15) };
-        let queue = Queue::given(vec![job; jobs], 2, true, now);
-        cloud.front.state().queues.insert(name("job"), queue);
-    };
-    fill(0);
+    cloud.fill(0, Duration::from_secs(15));
     let mut daemon = Daemon::new(&cloud.endpoint, &policy);
     daemon.start();
     // What arrives before the first reading is not known to have arrived.
-    wait_for("the empty queue is read", || {
-        let said: Value = serde_json::from_str(&daemon.order(&["explain", "--json"])).ok()?;
-        let job = said["fleets"].as_array()?.iter().find(|fleet| fleet["name"] == "job")?;
-        (job["reading"]["waiting"] == 0).then_some(())
-    });
-    fill(12);
+    daemon.wait_reading("job", 0);
+    cloud.fill(12, Duration::from_secs(15));
     let done = |state: &State| state.queues[&name("job")].done;
     wait_for("all are done", || (done(&cloud.front.state()) == 12).then_some(()));
     wait_for("idle servers go", || cloud.alive("job").is_empty().then_some(()));

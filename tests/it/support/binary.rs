@@ -200,6 +200,21 @@ impl Daemon {
         );
     }
 
+    /// Waits until the last reading of `fleet`'s queue has so many jobs.
+    #[track_caller]
+    pub(crate) fn wait_reading(&self, fleet: &str, waiting: u64) {
+        wait_or_tell(
+            || format!("{waiting} jobs of {fleet} wait:\n{}", self.log()),
+            || {
+                let told = self.ask(&["explain", "--json"]).stdout;
+                let told: Value = serde_json::from_slice(&told).ok()?;
+                let mut fleets = told["fleets"].as_array()?.iter();
+                let found = fleets.find(|shown| shown["name"] == fleet)?;
+                (found["reading"]["waiting"] == waiting).then_some(())
+            },
+        );
+    }
+
     pub(crate) fn kill_9(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();

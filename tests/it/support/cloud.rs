@@ -11,7 +11,7 @@ use tidegate::model::launch::{Image, LaunchRequest, Token};
 use tidegate::model::time::Timestamp;
 use tidegate::sim::faults::Troubles;
 use tidegate::sim::front::Front;
-use tidegate::sim::load::{Load, Queue};
+use tidegate::sim::load::{Job, Load, Queue};
 use tidegate::sim::machine::Machine;
 use tidegate::sim::wire::{self, WireWorld};
 use tidegate::sim::world::{Settings, World};
@@ -106,8 +106,21 @@ fleets:
         self.front.state().world.machines().count()
     }
 
+    /// How many calls of the API were made.
+    pub(crate) fn calls(&self) -> u64 {
+        self.front.state().world.calls().values().sum()
+    }
+
     pub(crate) fn pin(&self, waiting: u64) {
         self.front.state().pin(name("job"), waiting);
+    }
+
+    /// Replaces the queue of `job` by one that so many jobs enter in a second; two run at once.
+    pub(crate) fn fill(&self, jobs: usize, takes: Duration) {
+        let now = Timestamp::now();
+        let job = Job { arrives: now + Duration::from_secs(1), takes };
+        let queue = Queue::given(vec![job; jobs], 2, true, now);
+        self.front.state().queues.insert(name("job"), queue);
     }
 
     pub(crate) fn console_terminate(&self, id: &str) {
