@@ -105,8 +105,12 @@ async fn a_route_that_hangs_or_fails_delays_no_other() {
         "  good: { slack: secret:ok }\n  hung: { slack: secret:hang }\n  down: { slack: secret:fail }\n",
     );
     office.desk.hand_over(glance(&notify, 0, &["queue:job"]));
-    office.until("good is told", |o| o.fake.at("good").len() == 1).await;
-    office.until("down is told in the end", |o| o.fake.at("down").len() == 1).await;
+    // What arrives is in the outcomes a moment later.
+    let delivered = |o: &Office, route: &str| {
+        o.desk.outcomes().get(route).is_some_and(|outcome| outcome.delivered == 1)
+    };
+    office.until("good is told", |o| delivered(o, "good")).await;
+    office.until("down is told in the end", |o| delivered(o, "down")).await;
     office.until("hung is given up for now", |o| o.desk.outcomes()["hung"].failed > 0).await;
     let outcomes = office.desk.outcomes();
     let (good, down, hung) = (&outcomes["good"], &outcomes["down"], &outcomes["hung"]);
@@ -175,9 +179,10 @@ async fn what_comes_in_a_burst_comes_in_few_letters_and_what_is_refused_blocks_n
         assert_eq!((letters.len(), letters.concat().len()), (2, 20), "{route}: {letters:?}");
     }
     let office = open(&path, 0);
+    let dropped = |o: &Office| o.desk.outcomes().get("picky").is_some_and(|p| p.dropped == 1);
     let some: Vec<&str> = keys.iter().map(String::as_str).chain(["sick:i-1"]).collect();
     office.desk.hand_over(glance(&notify, 1, &some));
-    office.until("it is dropped", |o| o.desk.outcomes()["picky"].dropped == 1).await;
+    office.until("it is dropped", dropped).await;
     let some: Vec<&str> = some.into_iter().chain(["twin"]).collect();
     office.desk.hand_over(glance(&notify, 2, &some));
     let told = |o: &Office| o.fake.at("picky").concat().contains(&"problem twin".to_owned());
