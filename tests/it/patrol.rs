@@ -60,11 +60,11 @@ fn an_impaired_server_and_one_that_aws_will_end_are_told() {
     warn(foreign.as_str(), &impaired(Part::Instance));
     daemon.start();
     daemon.wait_log(&format!(
-        "{}: EC2's own system status check fails since 2026-03-02T08:00:00Z",
+        "{}: EC2's own system status check fails since 2026-03-02 02:00-06:00",
         two[0]
     ));
     daemon.wait_log(&format!(
-        "{}: AWS announces instance-retirement, not before 2026-03-16T08:00:00Z",
+        "{}: AWS announces instance-retirement, not before 2026-03-16 03:00-05:00",
         two[1]
     ));
     assert_eq!(daemon.says(foreign.as_str()), 0, "{}", daemon.log());
