@@ -95,8 +95,7 @@ impl Demo {
     #[track_caller]
     fn hears(&mut self, words: &str) -> String {
         loop {
-            let heard = self.told.recv_timeout(HANG);
-            let line = heard.unwrap_or_else(|why| panic!("it never said: {words} ({why})"));
+            let line = self.told.recv_timeout(HANG).expect(words);
             if let Some(rest) = line.strip_prefix(words) {
                 return rest.split('/').next().unwrap().to_owned();
             }
