@@ -230,6 +230,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "the writer's thread blocks no runtime")]
     fn a_pipe_is_read_to_its_end_by_a_command() {
         let folder = Folder::new("pipes");
         let path = folder.0.join("pipe");
