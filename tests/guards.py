@@ -84,6 +84,9 @@ GUARDS = [
 
 TESTS = ["swarm", "crash", "scenario"]
 
+# Seconds. They take half a minute, so only a hang takes as long.
+HANG = 600
+
 root = Path(__file__).resolve().parent.parent
 cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tidegate" / "guards"
 copy = cache / "source"
@@ -104,8 +107,11 @@ def run_tests():
     built = subprocess.run(build + ["--no-run"], cwd=copy, env=env, capture_output=True, text=True)
     if built.returncode != 0:
         sys.exit(f"the mutant does not compile:\n{built.stderr}")
-    done = subprocess.run(
-        build + ["--"] + TESTS, cwd=copy, env=env, capture_output=True, text=True, timeout=600)
+    try:
+        done = subprocess.run(
+            build + ["--"] + TESTS, cwd=copy, env=env, capture_output=True, text=True, timeout=HANG)
+    except subprocess.TimeoutExpired:
+        sys.exit(f"the tests hang: they took longer than {HANG} seconds")
     if done.returncode == 0:
         return None
     failed = re.findall(r"^test (\S+) \.\.\. FAILED", done.stdout, re.M)

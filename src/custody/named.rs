@@ -151,7 +151,6 @@ fn is_ready(file: &File, patience: Duration) -> io::Result<bool> {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "a thread of a test that writes slowly")]
 mod tests {
     use std::io::Write as _;
     use std::os::unix::net::UnixListener;
@@ -231,6 +230,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "the writer's thread blocks no runtime")]
     fn a_pipe_is_read_to_its_end_by_a_command() {
         let folder = Folder::new("pipes");
         let path = folder.0.join("pipe");

@@ -175,20 +175,25 @@ impl Exports {
 
     /// Sends what is left, for [`LAST`] at most.
     pub fn end(self) {
+        self.end_within(LAST);
+    }
+
+    /// Sends what is left, and waits at most `limit` for each signal.
+    pub fn end_within(self, limit: Duration) {
         let (done, all) = mpsc::channel();
         if let Some(end) = self.metrics.and_then(|metered| metered.end) {
             end.send(done.clone()).ok();
         }
         if let Some(provider) = self.traces {
-            in_the_background(&done, move || provider.shutdown_with_timeout(LAST).is_ok());
+            in_the_background(&done, move || provider.shutdown_with_timeout(limit).is_ok());
         }
         if let Some(provider) = self.logs {
-            in_the_background(&done, move || provider.shutdown_with_timeout(LAST).is_ok());
+            in_the_background(&done, move || provider.shutdown_with_timeout(limit).is_ok());
         }
         drop(done);
         // Each of them is bounded already, but for the metrics. What hangs ends with the process.
         let mut left = 3;
-        while left > 0 && all.recv_timeout(LAST).is_ok() {
+        while left > 0 && all.recv_timeout(limit).is_ok() {
             left -= 1;
         }
     }

@@ -1,7 +1,5 @@
 //! Why it did, and why it did not, asked of the running daemon.
 
-use std::time::Duration;
-
 use serde_json::Value;
 use tidegate::sim::faults::Troubles;
 
@@ -9,8 +7,6 @@ use crate::support::binary::Daemon;
 use crate::support::cloud::Cloud;
 use crate::support::terminal::Terminal;
 use crate::support::wait_for;
-
-const PATIENCE: Duration = Duration::from_mins(1);
 
 #[test]
 fn the_daemon_explains_what_it_did_and_what_it_leaves() {
@@ -26,7 +22,7 @@ fn the_daemon_explains_what_it_did_and_what_it_leaves() {
             let said = daemon.order(&["explain", "app"]);
             said.contains(words).then_some(said)
         };
-        wait_for(words, PATIENCE, explain)
+        wait_for(words, explain)
     };
     let said = told("app stays at 1 since");
     let min = line("    min: 1");
@@ -56,7 +52,7 @@ fn the_daemon_explains_what_it_did_and_what_it_leaves() {
         let job = said["fleets"].as_array()?.iter().find(|fleet| fleet["name"] == "job")?.clone();
         (job["reading"]["waiting"] == 12).then_some(job)
     };
-    let job = wait_for("a reading of 12", PATIENCE, explain);
+    let job = wait_for("a reading of 12", explain);
     assert_eq!(job["because"][0]["rule"], "queue_between", "{job}");
     assert_eq!(job["because"][0]["line"], line("    queue: {"), "{job}");
     assert!(job["next_reading"].is_string(), "{job}");
@@ -97,7 +93,7 @@ fn a_watched_status_follows_the_daemon_through_its_death_and_back() {
     assert!(terminal.shown().contains("in service 2"), "what it said last stays");
     daemon.start();
     let back = || Some(terminal.shown()).filter(|shown| !shown.contains("STALE"));
-    let shown = wait_for("it is back", PATIENCE, back);
+    let shown = wait_for("it is back", back);
     assert!(shown.contains("in service 2"), "{shown}");
     assert!(shown.lines().all(|line| line.chars().count() <= 100));
     let (code, rest) = terminal.interrupt();

@@ -11,10 +11,8 @@ use crate::support::cloud::Cloud;
 use crate::support::proxy::{Proxy, Trick};
 use crate::support::wait_for;
 
-const PATIENCE: Duration = Duration::from_mins(1);
-
 /// Several ticks.
-const A_WHILE: Duration = Duration::from_secs(4);
+const A_WHILE: usize = 4;
 
 /// More than are made while the test looks.
 const ALL: u32 = 100;
@@ -23,7 +21,7 @@ const ALL: u32 = 100;
 fn stuck(daemon: &Daemon, proxy: &Proxy, call: &str) -> u32 {
     proxy.on(call, Trick::Held, ALL);
     let asked = proxy.seen(call);
-    wait_for("it asks", PATIENCE, || (proxy.seen(call) > asked).then_some(()));
+    wait_for("it asks", || (proxy.seen(call) > asked).then_some(()));
     assert!(daemon.ask(&["status"]).status.success());
     proxy.seen(call)
 }
@@ -42,12 +40,15 @@ fn an_order_in_the_midst_of_an_outage_is_answered_and_obeyed() {
     let (cloud, proxy, mut daemon, _) = behind((2, 4));
     daemon.start();
     daemon.wait_in_service("app", 2);
-    let asked = stuck(&daemon, &proxy, "DescribeInstances");
-    daemon.order(&["hold", "app", "4", "--for", "1h", "launch day"]);
-    daemon.order(&["pause", "app", "--for", "1h", "not now"]);
-    assert_eq!(proxy.seen("DescribeInstances"), asked, "answered before the call was given up");
+    // A call is given up in the end. An order that waited for that would never be before it.
+    wait_for("answered before the call is given up", || {
+        let asked = stuck(&daemon, &proxy, "DescribeInstances");
+        daemon.order(&["hold", "app", "4", "--for", "1h", "launch day"]);
+        daemon.order(&["pause", "app", "--for", "1h", "not now"]);
+        (proxy.seen("DescribeInstances") == asked).then_some(())
+    });
     proxy.release();
-    std::thread::sleep(A_WHILE);
+    daemon.wait_ticks(A_WHILE);
     assert_eq!(cloud.launched(), 2, "paused before the list came: {}", daemon.log());
     daemon.order(&["resume", "app"]);
     daemon.order(&["hold", "app", "3", "--for", "1h", "launch day"]);
@@ -60,15 +61,21 @@ fn a_reload_in_the_midst_of_an_outage_is_answered_and_in_force() {
     let (cloud, proxy, mut daemon, policy) = behind((3, 4));
     daemon.start();
     let three = daemon.wait_in_service("app", 3);
-    let asked = stuck(&daemon, &proxy, "DescribeInstances");
-    // Whether by its watch on the file or by the order, it is read once, and the look begins anew.
-    daemon.write_policy(&policy.replace("min: 3", "min: 2"));
-    daemon.order(&["reload"]);
-    daemon.order(&["reload"]);
-    daemon.wait_log("INFO policy ");
-    assert!(proxy.seen("DescribeInstances") <= asked + 1, "answered before a call was given up");
+    let mut edited = policy.replace("min: 3", "min: 2");
+    // A call is given up in the end. A reload that waited for that would never be before it.
+    wait_for("in force before a call is given up", || {
+        let asked = stuck(&daemon, &proxy, "DescribeInstances");
+        let told = daemon.says("INFO policy ");
+        // Whether by its watch on the file or by the order, it is read once, and the look begins anew.
+        edited.push_str("# Edited.\n");
+        daemon.write_policy(&edited);
+        daemon.order(&["reload"]);
+        daemon.order(&["reload"]);
+        wait_for("it is in force", || (daemon.says("INFO policy ") > told).then_some(()));
+        (proxy.seen("DescribeInstances") <= asked + 1).then_some(())
+    });
     proxy.release();
-    wait_for("one goes", PATIENCE, || (cloud.alive("app").len() == 2).then_some(()));
+    wait_for("one goes", || (cloud.alive("app").len() == 2).then_some(()));
     let left = daemon.wait_in_service("app", 2);
     assert!(left.iter().all(|id| three.contains(id)));
     assert_eq!(cloud.launched(), 3);
@@ -82,11 +89,11 @@ fn an_order_in_the_midst_of_acting_ends_the_turn() {
     daemon.wait_in_service("app", 1);
     proxy.on("RunInstances", Trick::Held, ALL);
     daemon.order(&["hold", "app", "5", "--for", "1h", "launch day"]);
-    wait_for("one is launched", PATIENCE, || (cloud.launched() == 2).then_some(()));
+    wait_for("one is launched", || (cloud.launched() == 2).then_some(()));
     daemon.order(&["pause", "app", "--for", "1h", "not now"]);
     proxy.release();
     daemon.wait_in_service("app", 2);
-    std::thread::sleep(A_WHILE);
+    daemon.wait_ticks(A_WHILE);
     assert_eq!(cloud.launched(), 2, "{}", daemon.log());
     daemon.order(&["resume", "app"]);
     daemon.order(&["hold", "app", "5", "--for", "1h", "launch day"]);
@@ -102,7 +109,7 @@ fn a_reload_in_the_midst_of_acting_launches_nothing_by_the_policy_before() {
     daemon.wait_in_service("app", 1);
     proxy.on("RunInstances", Trick::Held, ALL);
     daemon.order(&["hold", "app", "4", "--for", "1h", "launch day"]);
-    wait_for("one is launched", PATIENCE, || (cloud.launched() == 2).then_some(()));
+    wait_for("one is launched", || (cloud.launched() == 2).then_some(()));
     daemon.write_policy(&policy.replace("ami-0123456789abcdef0", "ami-0fedcba9876543210"));
     daemon.order(&["reload"]);
     proxy.release();
@@ -123,9 +130,7 @@ fn a_load_balancer_that_hangs_keeps_no_other_fleet_from_its_servers() {
     daemon.wait_in_service("app", 1);
     let asked = stuck(&daemon, &proxy, "DescribeInstanceHealth");
     cloud.pin(21);
-    wait_for("a job server is launched", PATIENCE, || {
-        (!cloud.alive("job").is_empty()).then_some(())
-    });
+    wait_for("a job server is launched", || (!cloud.alive("job").is_empty()).then_some(()));
     let waited = proxy.seen("DescribeInstanceHealth");
     assert!(waited <= asked + 2, "not waited for to its end: {}", daemon.log());
     proxy.release();

@@ -8,14 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-/// A page of a few hundred kB takes two seconds; a machine may be busy.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+use crate::hang::{HANG, wait_for};
 
 /// Every page must fit these: the width of a desk and of a phone, and how the colours are wanted.
 pub(crate) const SCREENS: [(u32, &str); 4] =
@@ -143,8 +142,8 @@ impl Browser {
     }
 
     #[track_caller]
-    fn hear(&self) -> Value {
-        self.from.recv_timeout(PATIENCE).unwrap_or_else(|error| {
+    fn hear(&self, begun: Instant) -> Value {
+        self.from.recv_timeout(HANG.saturating_sub(begun.elapsed())).unwrap_or_else(|error| {
             panic!(
                 "no browser: {error}. As root, on Debian: apt-get install chromium (tests/run does \
                  so); TIDEGATE_CHROMIUM names another of its kind"
@@ -160,8 +159,9 @@ impl Browser {
             message["sessionId"] = session.as_str().into();
         }
         self.to.write_all(format!("{message}\0").as_bytes()).unwrap();
+        let begun = Instant::now();
         loop {
-            let mut heard = self.hear();
+            let mut heard = self.hear(begun);
             if heard["id"] == self.last {
                 assert!(heard.get("error").is_none(), "{method}: {heard}");
                 return heard["result"].take();
@@ -185,13 +185,18 @@ impl Browser {
         self.call("Emulation.setScriptExecutionDisabled", &json!({ "value": !run }));
     }
 
-    /// Opens an address, and waits until all of it is there.
+    /// Opens an address, and waits until all of it is there. The daemon gives up a page that takes
+    /// too long to draw, as a slow machine may: it is opened again.
     #[track_caller]
     pub(crate) fn go(&mut self, url: &str) {
-        self.events.clear();
-        let went = self.call("Page.navigate", &json!({ "url": url }));
-        assert!(went.get("errorText").is_none(), "{url}: {went}");
-        self.loaded();
+        wait_for(url, || {
+            self.events.clear();
+            let went = self.call("Page.navigate", &json!({ "url": url }));
+            assert!(went.get("errorText").is_none(), "{url}: {went}");
+            self.loaded();
+            let given_up = "document.body?.textContent?.startsWith('this took too long')";
+            (self.ask(given_up) != true).then_some(())
+        });
     }
 
     /// Does what leads to another page, and waits until all of that is there. Asked in between, the
@@ -207,8 +212,9 @@ impl Browser {
     #[track_caller]
     fn loaded(&mut self) {
         let done = |event: &Value| event["method"] == "Page.loadEventFired";
+        let begun = Instant::now();
         while !self.events.iter().any(done) {
-            let heard = self.hear();
+            let heard = self.hear(begun);
             self.events.push(heard);
         }
     }
@@ -224,11 +230,7 @@ impl Browser {
 
     #[track_caller]
     pub(crate) fn wait(&mut self, expression: &str) {
-        let begun = Instant::now();
-        while self.ask(expression) != true {
-            assert!(begun.elapsed() < PATIENCE, "not in time: {expression}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        wait_for(expression, || (self.ask(expression) == true).then_some(()));
     }
 
     /// What it complained of since the page was opened: refused by the content security policy, not

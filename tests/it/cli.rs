@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::support::binary::Daemon;
+use crate::support::{HANG, output, output_of};
 
 const POLICY: &str = include_str!("../../policies.yaml");
 
@@ -19,7 +20,8 @@ fn a_reader_that_goes_away_ends_a_command_without_a_word() {
     for args in [&["check", "--offline"][..], &["demo"], &["demo", "--json"]] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let output = daemon.command(args).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        let mut command = daemon.command(args);
+        let output = output_of(command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap());
         assert_eq!(output.status.code(), Some(141), "{args:?}: {output:?}");
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{args:?}");
     }
@@ -69,7 +71,7 @@ fn without_roots_rights(command: &Command) -> (String, String) {
     bound.args(["--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all", "--"]);
     bound.arg(command.get_program()).args(command.get_args()).env_clear();
     bound.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let output = bound.output().unwrap();
+    let output = output(&mut bound);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (text(&output.stdout), text(&output.stderr))
 }
@@ -110,10 +112,16 @@ fn the_filter_answers_line_by_line() {
     let mut command = daemon.command(&["decide", "--fleet", "job"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let (mut stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-    let mut answers = BufReader::new(stdout).lines();
+    // Read on a thread of its own, so that an answer that never comes fails.
+    let (told, answers) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            told.send(line).ok();
+        }
+    });
     let mut ask = |line: &str| -> serde_json::Value {
         writeln!(stdin, "{line}").unwrap();
-        serde_json::from_str(&answers.next().unwrap().unwrap()).unwrap()
+        serde_json::from_str(&answers.recv_timeout(HANG).unwrap()).unwrap()
     };
     let idle = ask(r#"{"now":"2026-03-02T08:00:00Z","queue":0,"instances":[]}"#);
     assert_eq!((&idle["desired"], &idle["launch"]), (&0.into(), &0.into()), "{idle}");
@@ -139,7 +147,7 @@ fn the_filter_answers_line_by_line() {
     );
     assert_eq!(gap["terminate"], serde_json::json!([]), "{gap}");
     drop(stdin);
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(output_of(child).status.code(), Some(0));
 }
 
 const GOAL: &str = "version: 1\nfleets:\n  job:\n    launch: { template: job, types: [t3.small] }\n    max: 10\n    billing: second\n    queue: { read: { http: 'http://127.0.0.1:9/' }, start_within: 15m, job_takes: 2m, jobs_at_once: 2 }\n";

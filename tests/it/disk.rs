@@ -6,7 +6,6 @@ use std::fs;
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use tidegate::sim::faults::Troubles;
 
@@ -15,7 +14,6 @@ use crate::support::cloud::Cloud;
 use crate::support::proxy::{Proxy, Trick};
 use crate::support::wait_for;
 
-const PATIENCE: Duration = Duration::from_mins(1);
 const REFUSED: &str = "nothing is launched or terminated meanwhile";
 
 fn behind(app: (u32, u32)) -> (Cloud, Proxy, Daemon) {
@@ -42,7 +40,7 @@ fn holds_still_while_the_disk_fails(
     let two: BTreeSet<String> = daemon.wait_in_service("app", 2).into_iter().collect();
     let fails_on = |daemon: &Daemon| {
         let from = daemon.says(REFUSED);
-        wait_for("three ticks fail", PATIENCE, || (daemon.says(REFUSED) > from + 2).then_some(()));
+        wait_for("three ticks fail", || (daemon.says(REFUSED) > from + 2).then_some(()));
     };
     let policy = |min| cloud.policy("classic", (min, 3));
 
@@ -58,7 +56,7 @@ fn holds_still_while_the_disk_fails(
     let refused = daemon.ask(&["hold", "app", "3", "--for", "1h", "cannot be kept"]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     mend(&daemon);
-    wait_for("one is left", PATIENCE, || (ids(&cloud).len() == 1).then_some(()));
+    wait_for("one is left", || (ids(&cloud).len() == 1).then_some(()));
     daemon.wait_in_service("app", 1);
     assert_eq!(daemon.ask(&["status", "--check"]).status.code(), Some(0));
 
@@ -74,7 +72,7 @@ fn holds_still_while_the_disk_fails(
     // The answer to a launch comes when it cannot be written down.
     proxy.on("RunInstances", Trick::Held, 1);
     daemon.write_policy(&policy(3));
-    wait_for("the launch is made", PATIENCE, || (cloud.launched() == 4).then_some(()));
+    wait_for("the launch is made", || (cloud.launched() == 4).then_some(()));
     fail(&daemon);
     proxy.release();
     fails_on(&daemon);
@@ -167,7 +165,7 @@ fn on_a_read_only_disk_it_does_not_start_and_does_nothing() {
         return;
     }
     let (cloud, _proxy, mut daemon) = behind((2, 3));
-    daemon.start_after("mount -t tmpfs -o ro tmpfs \"$0\" && exec \"$@\"", true);
+    daemon.start_after("mount -t tmpfs -o ro,mode=700 tmpfs \"$0\" && exec \"$@\"", true);
     assert_eq!(daemon.ended(), 1);
     assert_eq!(daemon.says("Read-only file system"), 1, "{}", daemon.log());
     assert_eq!(cloud.launched(), 0);
@@ -241,7 +239,7 @@ fn an_old_copy_of_the_state_launches_nothing_twice_and_ends_nothing() {
     daemon.start();
     daemon.wait_in_service("app", 3);
     cloud.console_terminate(&first[0]);
-    wait_for("it is replaced", PATIENCE, || (cloud.launched() == 4).then_some(()));
+    wait_for("it is replaced", || (cloud.launched() == 4).then_some(()));
     let three: BTreeSet<String> = daemon.wait_in_service("app", 3).into_iter().collect();
     daemon.kill_9();
     for suffix in ["-wal", "-shm"] {

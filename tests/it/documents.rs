@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::process::Output;
-use std::time::Duration;
 
 use tidegate::sim::faults::Troubles;
 
@@ -13,10 +12,8 @@ use crate::support::binary::Daemon;
 use crate::support::cloud::Cloud;
 use crate::support::moto::Moto;
 use crate::support::terminal::Terminal;
-use crate::support::wait_for;
+use crate::support::{output, wait_for};
 use crate::tidy::read;
-
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The fenced blocks of a document: what is behind the three marks, and the lines.
 fn blocks(document: &str) -> Vec<(String, Vec<String>)> {
@@ -97,7 +94,7 @@ impl Beginner {
     fn ask(&self, args: &[String]) -> Output {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let mut command = self.daemon.command(&args);
-        command.current_dir(self.daemon.policy().parent().unwrap()).output().unwrap()
+        output(command.current_dir(self.daemon.policy().parent().unwrap()))
     }
 
     /// One line of the document, done.
@@ -113,7 +110,7 @@ impl Beginner {
             "sudoedit /etc/tidegate/policies.yaml" => return self.edit(),
             "systemctl enable --now tidegate" => {
                 self.daemon.start();
-                wait_for("the first tick", PATIENCE, || self.daemon.status());
+                wait_for("the first tick", || self.daemon.status());
                 return;
             }
             "tidegate status --watch" => {
@@ -270,7 +267,7 @@ fn every_command_that_the_documents_show_is_taken() {
         }
         let folder = daemon.policy();
         let mut command = daemon.command(&args);
-        let done = command.current_dir(folder.parent().unwrap()).output().unwrap();
+        let done = output(command.current_dir(folder.parent().unwrap()));
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
         let refused =
             REFUSED.iter().find(|(head, _)| line.starts_with(head) && !args.contains(&"--help"));

@@ -11,11 +11,11 @@ use tidegate::door::{Limits, serve};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
+use crate::hang::HANG;
+
 const PLACES: usize = 3;
 /// Larger than what the kernel takes for a client that does not read.
 const LARGE: usize = 32 << 20;
-/// Only a hang takes so long.
-const PATIENCE: Duration = Duration::from_mins(2);
 
 const PLAIN: &str = "GET /plain HTTP/1.1\r\nhost: t\r\n\r\n";
 const STREAM: &str = "GET /stream HTTP/1.1\r\nhost: t\r\n\r\n";
@@ -56,7 +56,7 @@ async fn answer(mut client: impl AsyncRead + AsyncWrite + Unpin, request: &str) 
     says(&mut client, request).await;
     let mut told = String::new();
     let read = client.read_to_string(&mut told);
-    tokio::time::timeout(PATIENCE, read).await.expect("an answer in time").unwrap();
+    tokio::time::timeout(HANG, read).await.expect("an answer in time").unwrap();
     told
 }
 

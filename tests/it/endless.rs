@@ -13,10 +13,7 @@ use tidegate::model::balancer::Balancer;
 use tidegate::ports::{Balancers as _, Cloud as _};
 
 use crate::support::binary::Daemon;
-use crate::support::wait_for;
-
-/// Only a hang takes so long.
-const PATIENCE: Duration = Duration::from_mins(3);
+use crate::support::{HANG, wait_for};
 
 /// How much memory any answers may take above an idle daemon, in KiB.
 const ABOVE_IDLE: usize = 64 << 10;
@@ -77,7 +74,7 @@ impl Server {
 
     fn answered(&self, count: usize) {
         let enough = || (self.answered.load(Ordering::Relaxed) >= count).then_some(());
-        wait_for("answers", PATIENCE, enough);
+        wait_for("answers", enough);
     }
 }
 
@@ -119,8 +116,8 @@ fn whole(client: &mut TcpStream, body: &str) -> io::Result<()> {
 }
 
 fn answer(mut client: TcpStream, mode: Mode, nth: usize) -> io::Result<()> {
-    client.set_read_timeout(Some(PATIENCE))?;
-    client.set_write_timeout(Some(PATIENCE))?;
+    client.set_read_timeout(Some(HANG))?;
+    client.set_write_timeout(Some(HANG))?;
     let body = asked(&mut client)?;
     let action = field(&body, "Action").unwrap_or("None").to_owned();
     match mode {
@@ -260,7 +257,7 @@ fn memory(daemon: &Daemon, name: &str) -> usize {
 fn under(server: &Server) -> (Daemon, usize) {
     let mut daemon = Daemon::new(&server.endpoint, POLICY);
     daemon.start();
-    wait_for("a first tick", PATIENCE, || daemon.status());
+    wait_for("a first tick", || daemon.status());
     server.turn(Mode::Sane);
     server.answered(12);
     let idle = memory(&daemon, "VmRSS");
@@ -281,7 +278,7 @@ fn endless_answers_take_little_memory() {
     assert!(daemon.says("AnswerTooLarge") > 0, "{}", daemon.log());
     // It goes on once the answers are answers again.
     server.turn(Mode::Sane);
-    wait_for("a tick without gaps", PATIENCE, || {
+    wait_for("a tick without gaps", || {
         let status = daemon.status()?;
         let problems = status["problems"].to_string();
         (!problems.contains("AnswerTooLarge") && !problems.contains("BadAnswer")).then_some(())
@@ -310,7 +307,7 @@ fn endless_pages_take_little_memory() {
         eprintln!("pages of {what}: {} MiB above {} MiB", above >> 10, idle >> 10);
         assert!(above < ABOVE_IDLE, "{what}: {above} KiB above {idle} KiB");
     }
-    wait_for("the log", PATIENCE, || (daemon.says("EndlessList") > 0).then_some(()));
+    wait_for("the log", || (daemon.says("EndlessList") > 0).then_some(()));
 }
 
 #[tokio::test]

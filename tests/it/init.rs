@@ -1,16 +1,12 @@
 //! From what runs to a watched fleet, on moto: the way of somebody who begins.
 
-use std::time::Duration;
-
 use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
 use aws_sdk_elasticloadbalancing::types::{HealthCheck, Instance, Listener};
 use aws_sdk_elasticloadbalancingv2::types::{ProtocolEnum, TargetDescription};
 
 use crate::support::binary::Daemon;
 use crate::support::moto::Moto;
-use crate::support::wait_for;
-
-const PATIENCE: Duration = Duration::from_mins(1);
+use crate::support::{output, wait_for};
 
 /// As the package brings it.
 pub(crate) const IDLE: &str = include_str!("../../deploy/debian/policies.yaml");
@@ -99,7 +95,7 @@ async fn from_what_runs_to_a_watched_fleet() {
 
     // It watches.
     daemon.start();
-    let status = wait_for("the first tick", PATIENCE, || daemon.status());
+    let status = wait_for("the first tick", || daemon.status());
     let fleets = status["fleets"].as_array().unwrap();
     assert_eq!(fleets.len(), 3, "{status}");
     assert!(fleets.iter().all(|fleet| fleet["mode"] == "observe"), "{status}");
@@ -133,7 +129,7 @@ async fn where_nothing_could_be_a_fleet_it_says_why_and_writes_nothing() {
     let told = String::from_utf8_lossy(&said.stderr);
     assert!(told.contains("nothing in us-east-1 could be a fleet") && told.contains(&alone[0]));
     assert_eq!(std::fs::read_to_string(daemon.policy()).unwrap(), IDLE);
-    let nowhere = daemon.command(&["init"]).env_remove("AWS_REGION").output().unwrap();
+    let nowhere = output(daemon.command(&["init"]).env_remove("AWS_REGION"));
     let told = String::from_utf8_lossy(&nowhere.stderr);
     assert!(told.contains("no AWS region is known") && told.contains("--region"), "{told}");
     assert!(!told.contains("NoConnection"), "{told}");

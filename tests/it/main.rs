@@ -12,6 +12,7 @@ mod cli;
 mod disk;
 #[cfg(feature = "aws")]
 mod documents;
+mod hang;
 #[cfg(feature = "aws")]
 mod init;
 #[cfg(feature = "aws")]

@@ -7,16 +7,15 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_ec2::types::{AttributeBooleanValue, InstanceStateName};
 use aws_sdk_elasticloadbalancing::types::Listener;
+use tidegate::model::time::Timestamp;
 
 use crate::support::binary::Daemon;
 use crate::support::moto::Moto;
-use crate::support::{EDGE, edges, wait_for};
-
-const PATIENCE: Duration = Duration::from_mins(1);
+use crate::support::{HANG, edge, wait_for};
 
 /// A server for every instance's page and for the queue's length.
 pub(crate) struct Pages {
@@ -68,7 +67,7 @@ fleets:
   app:
     launch: {{ types: [t3.small], tags: {{ team: ops }} }}
     load_balancer: {{ {balancer}, drain: 1s }}
-    health: {{ http: "http://127.0.0.1:{port}/{{instance_id}}", expect: smallpayroll, every: 1s }}
+    health: {{ http: "http://127.0.0.1:{port}/{{instance_id}}", expect: smallpayroll, timeout: 1m, every: 1s }}
     min: 2
     max: 3
   job:
@@ -133,10 +132,8 @@ trait Front {
 
     /// Until the balancer has just these.
     async fn wait_members(&self, expected: &BTreeSet<String>) {
-        for _ in 0..100 {
-            if self.members().await == *expected {
-                return;
-            }
+        let begun = Instant::now();
+        while begun.elapsed() < HANG && self.members().await != *expected {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         assert_eq!(self.members().await, *expected);
@@ -177,7 +174,7 @@ async fn a_life(moto: &Moto, front: &impl Front) {
     assert!(three.is_superset(&first));
     daemon.order(&["resume", "app"]);
     let two: BTreeSet<String> = daemon.wait_in_service("app", 2).into_iter().collect();
-    wait_for("the third is out", PATIENCE, || (daemon.says("is terminated") >= 2).then_some(()));
+    wait_for("the third is out", || (daemon.says("is terminated") >= 2).then_some(()));
     front.wait_members(&two).await;
     assert_eq!(running(moto, Some("app")).await, two);
 
@@ -202,18 +199,18 @@ async fn a_life(moto: &Moto, front: &impl Front) {
 
 /// The schedule's edges, up and down, by the real clock.
 async fn on_the_clock(moto: &Moto, front: &impl Front, daemon: &Daemon, text: &str) {
-    let lines = edges("UTC", [2, 3, 2]);
-    daemon.write_policy(&text.replacen("    max: 3\n", &format!("    max: 3\n{lines}"), 1));
-    let alive = |count: usize| async move {
-        let begun = std::time::Instant::now();
-        while running(moto, Some("app")).await.len() != count {
-            assert!(begun.elapsed() < EDGE, "never {count}:\n{}", daemon.log());
+    for (before, after) in [(2, 3), (3, 2)] {
+        let (lines, at) = edge("UTC", before, after);
+        daemon.write_policy(&text.replacen("    max: 3\n", &format!("    max: 3\n{lines}"), 1));
+        let begun = Instant::now();
+        while running(moto, Some("app")).await.len() != usize::try_from(after).unwrap() {
+            assert!(begun.elapsed() < HANG, "never {after}:\n{}", daemon.log());
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-    };
-    alive(3).await;
-    alive(2).await;
-    assert_eq!(daemon.says("asks for 3"), 1, "{}", daemon.log());
+        assert!(Timestamp::now() >= at, "before its time: {}", daemon.log());
+    }
+    let changes = ["2 -> 3: schedule", "3 -> 2: schedule"].map(|change| daemon.says(change));
+    assert_eq!(changes, [1, 1], "{}", daemon.log());
     front.wait_members(&running(moto, Some("app")).await).await;
     daemon.write_policy(text);
 }

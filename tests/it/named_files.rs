@@ -6,16 +6,13 @@ use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use tidegate::sim::faults::Troubles;
 
 use crate::support::binary::Daemon;
 use crate::support::cloud::Cloud;
 use crate::support::proxy::{Proxy, Trick};
-use crate::support::wait_for;
-
-const PATIENCE: Duration = Duration::from_mins(4);
+use crate::support::{output_of, wait_for};
 
 fn mkfifo(path: &Path) {
     assert!(Command::new("mkfifo").arg("-m").arg("600").arg(path).status().unwrap().success());
@@ -52,7 +49,7 @@ fn special_policy_files_never_stop_the_daemon() {
         let readable = why != "would wait for more" || fs::File::open("/proc/kmsg").is_ok();
         replace_policy(&daemon, |path| make(path));
         refused += 1;
-        wait_for("the file is refused", PATIENCE, || {
+        wait_for("the file is refused", || {
             let warned = |line: &&str| line.contains("WARN") && line.contains("stays in force");
             (daemon.log().lines().filter(warned).count() >= refused).then_some(())
         });
@@ -65,9 +62,7 @@ fn special_policy_files_never_stop_the_daemon() {
         daemon.wait_in_service("app", 1);
         let known = daemon.says("policy ");
         daemon.write_policy(&if refused % 2 == 1 { edited(&policy) } else { policy.clone() });
-        wait_for("a good file is read", PATIENCE, || {
-            (daemon.says("policy ") > known).then_some(())
-        });
+        wait_for("a good file is read", || (daemon.says("policy ") > known).then_some(()));
         daemon.order(&["reload"]);
     }
     replace_policy(&daemon, mkfifo);
@@ -115,12 +110,12 @@ fn policy_behind_links_is_read_when_a_link_changes() {
     let before = changes();
     symlink("v2", base.join("conf/next")).unwrap();
     fs::rename(base.join("conf/next"), base.join("conf/current")).unwrap();
-    wait_for("the link's new target is read", PATIENCE, || (changes() == before + 1).then_some(()));
+    wait_for("the link's new target is read", || (changes() == before + 1).then_some(()));
     // The folder itself is replaced.
     fs::rename(base.join("conf"), base.join("old")).unwrap();
     fs::create_dir_all(base.join("conf/current")).unwrap();
     fs::copy(base.join("old/v3/p.yaml"), base.join("conf/current/p.yaml")).unwrap();
-    wait_for("the new folder is read", PATIENCE, || (changes() >= before + 2).then_some(()));
+    wait_for("the new folder is read", || (changes() >= before + 2).then_some(()));
     assert_eq!(daemon.stop(), 0);
 }
 
@@ -135,7 +130,7 @@ fn commands_read_the_policy_from_a_pipe() {
         let mut child = command.spawn().unwrap();
         // It hangs up on what is too large.
         child.stdin.take().unwrap().write_all(text.as_bytes()).ok();
-        child.wait_with_output().unwrap()
+        output_of(child)
     };
     let good = check(&policy);
     assert!(good.status.success(), "{}", String::from_utf8_lossy(&good.stderr));

@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
+use crate::hang::output;
+
 const POLICY: &str = r#"
 version: 1
 timezone: America/Winnipeg
@@ -25,12 +27,12 @@ fn ask(args: &[&str]) -> (Option<i32>, String, String) {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let file = dir.join("next.yaml");
     std::fs::write(&file, POLICY).unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-        .args(["next", "--config"])
-        .arg(&file)
-        .args(args)
-        .output()
-        .unwrap();
+    let output = output(
+        Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args(["next", "--config"])
+            .arg(&file)
+            .args(args),
+    );
     let [out, err] = [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap());
     (output.status.code(), out, err)
 }

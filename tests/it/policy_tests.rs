@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crate::hang::output;
 use crate::tidy::{read, root};
 
 /// A folder of its own for each test, with the shipped policy in it.
@@ -17,7 +18,7 @@ fn folder(name: &str) -> PathBuf {
 
 fn tested(file: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    command.arg("test").arg(file).args(args).output().unwrap()
+    output(command.arg("test").arg(file).args(args))
 }
 
 fn run(folder: &Path, tests: &str, args: &[&str]) -> (Option<i32>, String, String) {

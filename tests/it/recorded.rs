@@ -20,6 +20,8 @@ use tidegate::sim::load::Load;
 use tidegate::sim::world::Settings;
 use tidegate::store::{self, DATABASE, StateDir};
 
+use crate::hang::output;
+
 const POLICY: &str = r#"
 version: 1
 timezone: America/Winnipeg
@@ -138,13 +140,13 @@ fn restore(dir: &Path, text: &str) {
 }
 
 fn backtest(dir: &Path, fleet: &str, more: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-        .args(["backtest", "--last", "1d", "--until", &end().to_string(), "--fleet", fleet])
-        .arg("--state-dir")
-        .arg(dir)
-        .args(more)
-        .output()
-        .unwrap();
+    let output = output(
+        Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args(["backtest", "--last", "1d", "--until", &end().to_string(), "--fleet", fleet])
+            .arg("--state-dir")
+            .arg(dir)
+            .args(more),
+    );
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
     String::from_utf8(output.stdout).unwrap()
@@ -194,12 +196,8 @@ fn a_page_of_the_recorded_past_says_how_close_it_comes() {
 
 /// Runs the built binary on a state directory; its exit code and what it said on both ends.
 fn ask(dir: &Path, args: &[&str]) -> (Option<i32>, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-        .args(args)
-        .arg("--state-dir")
-        .arg(dir)
-        .output()
-        .unwrap();
+    let output =
+        output(Command::new(env!("CARGO_BIN_EXE_tidegate")).args(args).arg("--state-dir").arg(dir));
     let [out, err] = [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap());
     (output.status.code(), out, err)
 }
@@ -284,12 +282,12 @@ fn what_cannot_be_explained_says_so() {
 fn without_a_record_there_is_nothing_to_go_back_to() {
     let folder = Folder::new("unrecorded");
     let ask = |dir: &Path, fleet: &str| {
-        let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-            .args(["backtest", "--last", "1d", "--until", &end().to_string(), "--fleet", fleet])
-            .arg("--state-dir")
-            .arg(dir)
-            .output()
-            .unwrap();
+        let output = output(
+            Command::new(env!("CARGO_BIN_EXE_tidegate"))
+                .args(["backtest", "--last", "1d", "--until", &end().to_string(), "--fleet", fleet])
+                .arg("--state-dir")
+                .arg(dir),
+        );
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         String::from_utf8(output.stderr).unwrap()
     };

@@ -12,6 +12,7 @@ use tidegate::model::time::Timestamp;
 use tidegate::policy::load;
 use tidegate::policy::schema::schema;
 
+use crate::hang::output_of;
 use crate::tidy::{read, root};
 
 /// Tells of each line of JSON on stdin, in a line of its own, what is wrong with it.
@@ -39,7 +40,7 @@ fn judged(files: &[String]) -> Vec<String> {
     }
     // The answers are short enough to wait in the pipe.
     child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
+    let output = output_of(child);
     assert!(output.status.success());
     let said = String::from_utf8(output.stdout).unwrap();
     said.lines().map(str::to_owned).collect()

@@ -1,16 +1,12 @@
 //! A second policy beside the live one, in the real daemon: it changes nothing, outlives a
 //! `kill -9`, and is compared in the end.
 
-use std::time::Duration;
-
 use serde_json::Value;
 use tidegate::sim::faults::Troubles;
 
 use crate::support::binary::Daemon;
 use crate::support::cloud::Cloud;
 use crate::support::wait_for;
-
-const PATIENCE: Duration = Duration::from_mins(1);
 
 fn fleet(daemon: &Daemon, name: &str) -> Option<Value> {
     let output = daemon.ask(&["shadow", "--json"]);
@@ -37,7 +33,7 @@ fn a_shadow_tells_and_changes_nothing() {
         Some((last["live"].as_u64()?, last["shadow"].as_u64()?))
     };
     let apart = || fleet(&daemon, "job").filter(|fleet| wants(fleet) == Some((0, 2)));
-    let told = wait_for("the two are apart", PATIENCE, apart);
+    let told = wait_for("the two are apart", apart);
     assert_eq!(told["shadow"]["launches"], 2, "{told}");
     assert_eq!(told["live"]["launches"], 0, "{told}");
     assert!(cloud.alive("job").is_empty(), "nothing is launched for the second policy");
@@ -49,7 +45,7 @@ fn a_shadow_tells_and_changes_nothing() {
     daemon.start_with(&["--shadow", next.to_str().unwrap()]);
     cloud.pin(0);
     let again = || fleet(&daemon, "job").filter(|fleet| wants(fleet) == Some((0, 0)));
-    let told = wait_for("it goes on from there", PATIENCE, again);
+    let told = wait_for("it goes on from there", again);
     assert_eq!(told["shadow"]["launches"], 2, "the record is the same: {told}");
     assert!(told["apart_seconds"].as_u64().unwrap() > 0, "{told}");
     assert_eq!(cloud.launched(), 1);

@@ -5,15 +5,12 @@ use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use tidegate::sim::faults::Troubles;
 
 use crate::support::binary::Daemon;
 use crate::support::cloud::Cloud;
-use crate::support::wait_for;
-
-const PATIENCE: Duration = Duration::from_mins(4);
+use crate::support::{output, wait_for};
 
 fn daemon(cloud: &Cloud) -> Daemon {
     Daemon::new(&cloud.endpoint, &cloud.policy("classic", (1, 3)))
@@ -47,7 +44,7 @@ fn second_daemon_leaves_a_live_socket_alone() {
             first.signal("STOP");
         }
         let run = at_socket(&second.command(&["run", "--listen", "off"]), &first.socket());
-        let output = { run }.output().unwrap();
+        let output = output(&mut { run });
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains("another daemon answers at"), "{said}");
@@ -120,7 +117,7 @@ fn drill_uses_the_socket_it_is_given() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    wait_for("the drill answers", PATIENCE, || daemon.status());
+    wait_for("the drill answers", || daemon.status());
     let term = ["-s", "TERM", &drill.id().to_string()];
     assert!(Command::new("kill").args(term).status().unwrap().success());
     let mut said = String::new();

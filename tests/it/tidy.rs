@@ -440,3 +440,19 @@ fn the_shipped_policy_loads_and_only_observes() {
         assert_eq!(fleet.mode, tidegate::policy::Mode::Observe, "{} must not act", fleet.name);
     }
 }
+
+/// A slow machine must not fail a test: only a wait may end by the clock, and it ends in `HANG`.
+#[test]
+fn no_test_judges_elapsed_time() {
+    // Put together here, so that this file does not find itself.
+    let banned = "elapsed() |< Duration".replace('|', "");
+    let mut found = Vec::new();
+    for source in sources("src").iter().chain(&sources("tests")) {
+        for (n, line) in source.text.lines().enumerate() {
+            if line.contains(&banned) {
+                found.push(format!("{}:{}: {}", source.path, n + 1, line.trim()));
+            }
+        }
+    }
+    none(&found, "have a hang fail it instead: docs/testing.md says how");
+}

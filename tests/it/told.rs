@@ -1,17 +1,12 @@
 //! The real daemon tells people: of what really happens, over HTTP, and not twice.
 
-use std::time::Duration;
-
 use serde_json::Value;
 use tidegate::sim::faults::Troubles;
 
 use crate::notices::Server;
 use crate::support::binary::Daemon;
 use crate::support::cloud::Cloud;
-use crate::support::wait_for;
-
-/// After a letter the next waits for thirty seconds.
-const PATIENCE: Duration = Duration::from_secs(90);
+use crate::support::{wait_for, wait_or_tell};
 
 /// `KIND KEY` of everything that came.
 fn told(server: &Server) -> Vec<String> {
@@ -25,7 +20,7 @@ fn told(server: &Server) -> Vec<String> {
 
 fn wait_told(server: &Server, daemon: &Daemon, what: &str) {
     let found = || told(server).contains(&what.to_owned()).then_some(());
-    wait_for(&format!("{what} is told; {}", daemon.log()), PATIENCE, found);
+    wait_or_tell(|| format!("{what} is told; {}", daemon.log()), found);
 }
 
 #[test]
@@ -43,10 +38,16 @@ fn the_daemon_tells_what_happens_and_a_kill_repeats_nothing() {
     daemon.write_policy(&policy.replace("/queue/job\"", "/queue/nobody\""));
     wait_told(&hook, &daemon, "problem queue:job");
     wait_told(&hook, &daemon, "policy -");
+    // What has arrived and is not written down yet would be told again.
+    wait_for("all is written down", || {
+        let kept = std::fs::read(daemon.state().join("notices.json")).ok()?;
+        let kept: Value = serde_json::from_slice(&kept).ok()?;
+        kept["routes"]["hook"]["outbox"]["waiting"].as_array()?.is_empty().then_some(())
+    });
     daemon.kill_9();
     daemon.start();
     daemon.wait_log("the queue cannot be read");
-    wait_for("it ticks", PATIENCE, || daemon.status());
+    wait_for("it ticks", || daemon.status());
     daemon.order(&["hold", "app", "2", "--for", "1h", "launch", "day"]);
     wait_told(&hook, &daemon, "override -");
     let problems = told(&hook).into_iter().filter(|told| told == "problem queue:job").count();

@@ -1,16 +1,11 @@
 //! Notices over SNS, by the real SDK: moto hands on what is published to whoever has subscribed.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
 use crate::notices::Server;
 use crate::support::binary::Daemon;
 use crate::support::moto::Moto;
 use crate::support::wait_for;
-
-/// After a letter the next waits for thirty seconds.
-const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What a subscriber got, parsed: subject and text.
 fn got(subscriber: &Server) -> Vec<(String, String)> {
@@ -41,7 +36,7 @@ async fn a_topic_is_told_by_trial_and_by_the_daemon() {
     let mut daemon = Daemon::new(&moto.endpoint, &policy);
     let tried = daemon.ask(&["notify", "ops"]);
     assert!(tried.status.success(), "{tried:?}");
-    let (subject, text) = wait_for("the trial", PATIENCE, || got(&subscriber).pop());
+    let (subject, text) = wait_for("the trial", || got(&subscriber).pop());
     assert!(subject.starts_with("[tidegate main in us-east-1] Test"), "{subject}");
     assert!(text.contains("tidegate status"), "{text}");
     let refused = daemon.ask(&["notify", "gone"]);
@@ -50,9 +45,9 @@ async fn a_topic_is_told_by_trial_and_by_the_daemon() {
     assert!(why.contains("problem  gone: sns: "), "{why}");
 
     daemon.start();
-    wait_for("the first tick", PATIENCE, || daemon.status());
+    wait_for("the first tick", || daemon.status());
     daemon.order(&["hold", "app", "1", "--for", "1h", "a look"]);
-    wait_for("the order is told", PATIENCE, || {
+    wait_for("the order is told", || {
         got(&subscriber).iter().any(|(_, text)| text.contains("a look")).then_some(())
     });
     assert_eq!(daemon.stop(), 0);

@@ -9,14 +9,11 @@ use tidegate::model::instance::InstanceId;
 use tidegate::model::time::{self, Timestamp};
 use tidegate::sim::faults::{Trouble, Troubles};
 use tidegate::sim::front::State;
-use tidegate::sim::load::{Job, Queue};
 use tidegate::sim::rng::Rng;
 
 use crate::support::binary::{Daemon, user};
 use crate::support::cloud::{Cloud, name};
-use crate::support::{EDGE, edges, wait_for};
-
-const PATIENCE: Duration = Duration::from_mins(1);
+use crate::support::{edge, wait_for};
 
 fn classic() -> Balancer {
     Balancer::Classic("web".to_owned())
@@ -47,16 +44,16 @@ fn a_life(balancer_key: &str, balancer: &Balancer) {
     daemon.wait_in_service("job", 1);
     cloud.pin(20);
     cloud.pin(4);
-    wait_for("the job server goes", PATIENCE, || cloud.alive("job").is_empty().then_some(()));
+    wait_for("the job server goes", || cloud.alive("job").is_empty().then_some(()));
 
     daemon.order(&["hold", "app", "3", "--for", "1h", "launch day"]);
     let three = daemon.wait_in_service("app", 3);
     daemon.order(&["resume", "app"]);
     daemon.wait_log("says ann");
-    wait_for("back to two", PATIENCE, || (cloud.alive("app").len() == 2).then_some(()));
+    wait_for("back to two", || (cloud.alive("app").len() == 2).then_some(()));
     let left: BTreeSet<String> = cloud.alive("app").iter().map(|m| m.id.to_string()).collect();
     assert!(left.is_subset(&three.into_iter().collect()));
-    wait_for("only they are members", PATIENCE, || {
+    wait_for("only they are members", || {
         (cloud.members(balancer).into_iter().collect::<BTreeSet<_>>() == left).then_some(())
     });
     assert_eq!(daemon.stop(), 0);
@@ -77,15 +74,19 @@ fn a_life_behind_a_target_group() {
 #[test]
 fn schedule_edges_up_and_down() {
     let cloud = Cloud::new(Troubles::new());
-    let lines = edges("America/Winnipeg", [1, 2, 1]);
-    let policy =
-        cloud.policy("classic", (1, 3)).replace("    max: 3\n", &format!("    max: 3\n{lines}"));
+    let policy = cloud.policy("classic", (1, 3));
     let mut daemon = Daemon::new(&cloud.endpoint, &policy);
     daemon.start();
-    wait_for("one at first", PATIENCE, || (cloud.alive("app").len() == 1).then_some(()));
-    wait_for("two from the edge on", EDGE, || (cloud.alive("app").len() == 2).then_some(()));
-    wait_for("one again", EDGE, || (cloud.alive("app").len() == 1).then_some(()));
-    assert_eq!(daemon.says("asks for 2"), 1, "{}", daemon.log());
+    daemon.wait_in_service("app", 1);
+    for (before, after) in [(1, 2), (2, 1)] {
+        let (lines, at) = edge("America/Winnipeg", before, after);
+        daemon.write_policy(&policy.replace("    max: 3\n", &format!("    max: 3\n{lines}")));
+        let count = usize::try_from(after).unwrap();
+        wait_for("the edge", || (cloud.alive("app").len() == count).then_some(()));
+        assert!(Timestamp::now() >= at, "before its time: {}", daemon.log());
+    }
+    let changes = ["1 -> 2: schedule", "2 -> 1: schedule"].map(|change| daemon.says(change));
+    assert_eq!(changes, [1, 1], "{}", daemon.log());
 }
 
 /// `kill -9` at random moments, with every third answer to a launch lost: never two instances for
@@ -97,8 +98,11 @@ fn killed_at_random_moments_it_never_launches_twice() {
     let mut daemon = Daemon::new(&cloud.endpoint, &cloud.policy("classic", (2, 3)));
     let mut whims = Rng::new(1, "kills");
     for round in 0..rounds {
+        // By calls, since a slow machine makes none in a moment.
+        let calls = cloud.calls() + u64::try_from(whims.up_to(15)).unwrap();
         daemon.start();
-        std::thread::sleep(whims.between(Duration::from_millis(30), Duration::from_millis(1500)));
+        wait_for("some calls", || (cloud.calls() >= calls).then_some(()));
+        std::thread::sleep(whims.between(Duration::ZERO, Duration::from_millis(300)));
         daemon.kill_9();
         assert!(cloud.alive("app").len() <= 3, "round {round}");
         // Somebody makes work: one of them dies now and then.
@@ -152,10 +156,10 @@ fn a_server_killed_behind_our_back_is_replaced_and_deregistered() {
     daemon.start();
     let before = daemon.wait_in_service("app", 2);
     cloud.console_terminate(&before[0]);
-    wait_for("a third is launched", PATIENCE, || (cloud.launched() == 3).then_some(()));
+    wait_for("a third is launched", || (cloud.launched() == 3).then_some(()));
     let after = daemon.wait_in_service("app", 2);
     assert!(!after.contains(&before[0]) && after.contains(&before[1]));
-    wait_for("the dead one leaves the balancer", Duration::from_secs(90), || {
+    wait_for("the dead one leaves the balancer", || {
         (!cloud.members(&classic()).contains(&before[0])).then_some(())
     });
     assert_eq!(daemon.says(&format!("{} was terminated, not by us", before[0])), 1);
@@ -176,7 +180,7 @@ fn a_kept_server_that_is_taken_out_of_its_load_balancer_stays_out() {
     daemon.order(&["keep", &two[0], "--for", "1h", "looking at a core dump"]);
     take_out().unwrap();
     daemon.wait_log(&format!("{} is kept and was taken out of its load balancer", two[0]));
-    std::thread::sleep(Duration::from_secs(3));
+    daemon.wait_ticks(3);
     assert!(!is_member(), "{}", daemon.log());
     daemon.order(&["unkeep", &two[0]]);
     assert_eq!(daemon.wait_in_service("app", 2), two);
@@ -184,7 +188,7 @@ fn a_kept_server_that_is_taken_out_of_its_load_balancer_stays_out() {
     let registered = || daemon.says(&format!("registered {} with", two[0]));
     let before = registered();
     take_out().unwrap();
-    wait_for("it is put back", PATIENCE, || (registered() > before).then_some(()));
+    wait_for("it is put back", || (registered() > before).then_some(()));
     assert_eq!(daemon.wait_in_service("app", 2), two);
     assert_eq!(cloud.launched(), 2);
 
@@ -195,7 +199,7 @@ fn a_kept_server_that_is_taken_out_of_its_load_balancer_stays_out() {
     daemon.wait_log(&format!("{} is not ended, as ann (user ", two[0]));
     assert_eq!(daemon.wait_in_service("app", 2), two);
     daemon.order(&["unkeep", &two[0]]);
-    wait_for("it is replaced", PATIENCE, || (cloud.launched() == 3).then_some(()));
+    wait_for("it is replaced", || (cloud.launched() == 3).then_some(()));
 }
 
 #[test]
@@ -212,7 +216,7 @@ fn a_load_balancer_that_is_gone_freezes_scale_in_and_is_told() {
     daemon.wait_log(
         "2 -> 2: no schedule line and no queue: min is 1; 1 more than wanted, 0 may go now",
     );
-    std::thread::sleep(Duration::from_secs(3));
+    daemon.wait_ticks(3);
     assert_eq!(cloud.alive("app").len(), 2, "none is terminated that cannot be drained");
     assert_eq!(daemon.says("load balancer web is gone"), 1, "told once: {}", daemon.log());
 }
@@ -228,11 +232,11 @@ fn a_fleet_taken_out_of_the_file_is_left_alone_until_it_is_retired() {
     let (_, job) = fleets.split_once("  job:").unwrap();
     daemon.write_policy(&format!("{before}  job:{job}"));
     daemon.wait_log("which is not in the policy");
-    std::thread::sleep(Duration::from_secs(3));
+    daemon.wait_ticks(3);
     assert_eq!(cloud.alive("app").len(), 2);
     assert_eq!(cloud.members(&classic()).len(), 2, "they go on serving");
     daemon.order(&["retire", "app", "--reason", "moved away"]);
-    wait_for("they are drained and gone", PATIENCE, || cloud.alive("app").is_empty().then_some(()));
+    wait_for("they are drained and gone", || cloud.alive("app").is_empty().then_some(()));
     assert!(cloud.members(&classic()).is_empty());
 }
 
@@ -250,18 +254,18 @@ fn while_one_zone_is_disturbed_servers_are_launched_in_the_other() {
     silence(Some("subnet-0a1"));
     daemon.wait_log("and says nothing of subnet-0a1; 1 servers are not seen");
     daemon.order(&["hold", "app", "5", "--for", "1h", "launch day"]);
-    wait_for("three more", PATIENCE, || (cloud.alive("app").len() == 5).then_some(()));
+    wait_for("three more", || (cloud.alive("app").len() == 5).then_some(()));
     let new = cloud.alive("app").into_iter().filter(|m| !two.contains(&m.id.to_string()));
     let subnets: Vec<_> = new.map(|machine| machine.request.pool.subnet).collect();
     assert_eq!(subnets, vec![Some("subnet-0b2".into()); 3]);
     for id in &two {
         daemon.order(&["terminate", id, "--reason", "it is old"]);
     }
-    std::thread::sleep(Duration::from_secs(3));
+    daemon.wait_ticks(3);
     assert_eq!(cloud.alive("app").len(), 5, "somebody was ended in the dark");
     silence(None);
     let old = |id: &str| cloud.alive("app").iter().any(|machine| machine.id.as_str() == id);
-    wait_for("the old two are gone", PATIENCE, || (!two.iter().any(|id| old(id))).then_some(()));
+    wait_for("the old two are gone", || (!two.iter().any(|id| old(id))).then_some(()));
 }
 
 /// Somebody works with it: another goes in its place, and itself once what was attached is off.
@@ -276,14 +280,14 @@ fn a_server_that_somebody_attached_a_volume_to_is_kept() {
     attach(Some(time::after(Timestamp::now(), Duration::from_hours(3))));
     daemon.wait_log("is never ended: somebody attached vol-a");
     daemon.order(&["hold", "app", "0", "--for", "1h", "nobody works today"]);
-    wait_for("the other is gone", PATIENCE, || (cloud.alive("app").len() == 1).then_some(()));
+    wait_for("the other is gone", || (cloud.alive("app").len() == 1).then_some(()));
     let status = daemon.order(&["status"]);
     assert!(status.contains("was attached to it 3h"), "{status}");
     daemon.order(&["terminate", lent.as_str(), "--reason", "by mistake"]);
     daemon.wait_log(&format!("{lent} is not ended, as ann (user "));
     assert_eq!(cloud.alive("app")[0].id, lent);
     attach(None);
-    wait_for("it is gone as well", PATIENCE, || cloud.alive("app").is_empty().then_some(()));
+    wait_for("it is gone as well", || cloud.alive("app").is_empty().then_some(()));
 }
 
 /// A server that ran before tidegate came: tagged by a person, named by its id, and from then on one
@@ -312,14 +316,14 @@ fn a_server_is_handed_over_to_a_fleet_by_its_id() {
     assert!(said.starts_with(&format!("app: takes over {old},{told}")), "{said}");
     let three = daemon.wait_in_service("app", 3);
     assert!(three.contains(&old.to_string()) && own.iter().all(|id| three.contains(id)));
-    wait_for("it is a member", PATIENCE, || {
+    wait_for("it is a member", || {
         cloud.members(&classic()).contains(&old.to_string()).then_some(())
     });
     let twice = daemon.ask(&["adopt", "app", old.as_str()]);
     assert!(String::from_utf8_lossy(&twice.stderr).contains("is a server of app already"));
 
     daemon.order(&["terminate", old.as_str(), "--reason", "its time has come"]);
-    wait_for("it is drained and ended", PATIENCE, || {
+    wait_for("it is drained and ended", || {
         let alive = cloud.alive("app").iter().any(|machine| machine.id == old);
         (!alive && !cloud.members(&classic()).contains(&old.to_string())).then_some(())
     });
@@ -343,9 +347,9 @@ fn a_large_cut_by_an_edit_waits_for_a_person() {
     daemon.wait_in_service("app", 3);
     assert_eq!(cloud.alive("app").len(), 3);
     daemon.order(&["approve", "app", "--reason", "the season is over"]);
-    wait_for("down to one", PATIENCE, || (cloud.alive("app").len() == 1).then_some(()));
+    wait_for("down to one", || (cloud.alive("app").len() == 1).then_some(()));
     let over = || daemon.ask(&["status", "--check"]).status.success().then_some(());
-    wait_for("the problem ends", PATIENCE, over);
+    wait_for("the problem ends", over);
 }
 
 #[test]
@@ -364,7 +368,7 @@ fn a_bad_file_never_replaces_a_good_one() {
     daemon.write_policy(&policy.replace("min: 1\n    max: 3", "min: 2\n    max: 3"));
     daemon.signal("HUP");
     daemon.wait_in_service("app", 2);
-    wait_for("the problem is over", PATIENCE, || (daemon.says("over after") > 0).then_some(()));
+    wait_for("the problem is over", || (daemon.says("over after") > 0).then_some(()));
 }
 
 #[test]
@@ -385,7 +389,7 @@ fn refused_capacity_leads_to_the_next_type_and_throttling_to_patience() {
     let mut daemon = Daemon::new(&cloud.endpoint, &cloud.policy("classic", (2, 3)));
     daemon.start();
     // Every third call is refused, and a launch that was is repeated at growing intervals.
-    wait_for("two of the second type", Duration::from_mins(3), || {
+    wait_for("two of the second type", || {
         let alive = cloud.alive("app");
         let second = |m: &tidegate::sim::machine::Machine| {
             m.request.pool.instance_type.as_deref() == Some("t3a.small")
@@ -405,13 +409,13 @@ fn a_queue_that_cannot_be_read_is_told_once_and_never_scales_in() {
     daemon.wait_in_service("job", 1);
     daemon.write_policy(&policy.replace("/queue/job\"", "/queue/nobody\""));
     daemon.wait_log("the queue cannot be read: HTTP 404");
-    std::thread::sleep(Duration::from_secs(12));
+    daemon.wait_ticks(12);
     assert!(!cloud.alive("job").is_empty());
     assert_eq!(daemon.says("the queue cannot be read"), 1, "{}", daemon.log());
     cloud.pin(0);
     daemon.write_policy(&policy);
     daemon.wait_log("over after");
-    wait_for("then it scales in", PATIENCE, || cloud.alive("job").is_empty().then_some(()));
+    wait_for("then it scales in", || cloud.alive("job").is_empty().then_some(()));
 }
 
 /// Twelve jobs with a goal, in the real daemon: served by servers that go when they are idle, and
@@ -424,16 +428,15 @@ fn a_goal_is_kept_and_no_job_is_cut_off() {
         "/queue/job.json\", json: /waiting }, every: 5s, start_within: 1m, job_takes: 15s, jobs_at_once: 2, boot_takes: 10s }",
     );
     assert!(policy.contains("start_within"));
-    let now = Timestamp::now();
-    let job = Job { arrives: now + Duration::from_secs(8), takes: Duration::from_secs(15) };
-    let queue = Queue::given([job; 12], 2, true, now);
-    cloud.front.state().queues.insert(name("job"), queue);
+    cloud.fill(0, Duration::from_secs(15));
     let mut daemon = Daemon::new(&cloud.endpoint, &policy);
     daemon.start();
+    // What arrives before the first reading is not known to have arrived.
+    daemon.wait_reading("job", 0);
+    cloud.fill(12, Duration::from_secs(15));
     let done = |state: &State| state.queues[&name("job")].done;
-    let patience = Duration::from_secs(150);
-    wait_for("all are done", patience, || (done(&cloud.front.state()) == 12).then_some(()));
-    wait_for("idle servers go", PATIENCE, || cloud.alive("job").is_empty().then_some(()));
+    wait_for("all are done", || (done(&cloud.front.state()) == 12).then_some(()));
+    wait_for("idle servers go", || cloud.alive("job").is_empty().then_some(()));
     assert_eq!(cloud.front.state().queues[&name("job")].interrupted, 0);
     assert!(daemon.log().contains("would not start within 1m"), "{}", daemon.log());
     let told = daemon.order(&["export", "--fleet", "job"]);
@@ -486,11 +489,11 @@ fn in_another_account_nothing_is_launched_anew() {
         before.contains("nothing is changed: EC2 could not be listed: OtherAccount"),
         "{before}"
     );
-    std::thread::sleep(Duration::from_secs(4));
+    daemon.wait_ticks(4);
     assert_eq!(cloud.launched(), 2, "{}", daemon.log());
     daemon.stop();
     cloud.front.state().world.move_to_account(&ours);
     daemon.start();
-    wait_for("it is replaced at home", PATIENCE, || (cloud.launched() == 3).then_some(()));
+    wait_for("it is replaced at home", || (cloud.launched() == 3).then_some(()));
     assert_eq!(daemon.stop(), 0);
 }

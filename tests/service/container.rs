@@ -3,13 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// A wait that takes longer has hung; nothing in these tests depends on how fast the machine is.
-const HANG: Duration = Duration::from_mins(4);
-
-/// The same for commands, which `timeout` ends.
-const HANG_SECONDS: &str = "240";
+use crate::hang::{HANG, wait_for};
 
 /// Longer than all tests together, in case this process is killed.
 const LIFE_SECONDS: &str = "3000";
@@ -31,18 +27,6 @@ fn given(variable: &str) -> PathBuf {
 /// The Debian package under test.
 pub(crate) fn package() -> PathBuf {
     given("TIDEGATE_PACKAGE")
-}
-
-#[track_caller]
-pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(begun.elapsed() < HANG, "not within {HANG:?}: {what}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
 }
 
 fn succeeds(command: &mut Command) {
@@ -105,7 +89,7 @@ impl Container {
         let init = self.init.to_string();
         // Without -r and -w systemctl says that there is no systemd.
         Command::new("timeout")
-            .args(["-k", "5", HANG_SECONDS, "nsenter", "-t", &init])
+            .args(["-k", "5", &HANG.as_secs().to_string(), "nsenter", "-t", &init])
             .args(["-m", "-p", "-u", "-i", "-C", "-r", "-w", "env", "-i"])
             .args(["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive"])
             .args(command)

@@ -10,6 +10,9 @@
 #[path = "../it/support/cloud.rs"]
 mod cloud;
 mod container;
+#[expect(dead_code, reason = "another suite uses the rest")]
+#[path = "../it/hang.rs"]
+mod hang;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,7 +23,8 @@ use serde_json::Value;
 use tidegate::sim::faults::Troubles;
 
 use self::cloud::Cloud;
-use self::container::{Container, package, wait_for};
+use self::container::{Container, package};
+use self::hang::wait_for;
 
 const DROP_INS: &str = "/etc/systemd/system/tidegate.service.d";
 

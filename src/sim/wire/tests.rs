@@ -253,6 +253,17 @@ async fn throttling_is_told_in_each_services_words() {
     assert!(codes.into_iter().eq(["RequestLimitExceeded", "Throttling"]));
 }
 
+/// Waits until the page is there, or until it is gone; only a hang takes as long as this waits.
+async fn wait_for_page(page: SocketAddr, there: bool) {
+    let found = async {
+        while TcpStream::connect(page).await.is_ok() != there {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_mins(4), found).await;
+    assert!(waited.is_ok(), "the page at {page} is not as it should be: {there}");
+}
+
 #[tokio::test]
 async fn levers_pages_and_queues() {
     // Any port will do: each page has an address of its own.
@@ -268,20 +279,11 @@ async fn levers_pages_and_queues() {
     assert!(rows.contains("\"fleet\":\"app\",\"token\":\"\",\"serves\":true"), "{rows}");
 
     let page = SocketAddr::from(([127, 77, 0, 3], 47_080));
-    let mut welcomed = false;
-    for _ in 0..50 {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        if TcpStream::connect(page).await.is_ok() {
-            let answer = talk(page, "GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
-            assert!(answer.ends_with(&format!("Welcome to {id}\n")), "{answer}");
-            welcomed = true;
-            break;
-        }
-    }
-    assert!(welcomed, "no page at {page}");
+    wait_for_page(page, true).await;
+    let answer = talk(page, "GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert!(answer.ends_with(&format!("Welcome to {id}\n")), "{answer}");
     stage.raw("POST", &format!("/_world/terminate/{id}"), "text/plain", "").await;
-    tokio::time::sleep(Duration::from_millis(600)).await;
-    assert!(TcpStream::connect(page).await.is_err(), "the page outlives its server");
+    wait_for_page(page, false).await;
 
     assert!(stage.get("/queue/jobs").await.starts_with("HTTP/1.1 404"));
     stage.raw("POST", "/_world/queue/jobs/25", "text/plain", "").await;

@@ -1,13 +1,12 @@
 //! The page of the daemon that ships, over the imagined cloud on the wire.
 
-use std::time::Duration;
-
 use tidegate::sim::faults::Troubles;
 
 use crate::browser::Browser;
 use crate::support::binary::Daemon;
 use crate::support::cloud::Cloud;
 use crate::support::http::{door, get, raw};
+use crate::support::{HANG, wait_for};
 
 const ANYWHERE: [&str; 2] = ["--listen", "127.0.0.1:0"];
 
@@ -55,7 +54,7 @@ fn many_watchers_hold_nothing_up() {
         let mut stream = std::net::TcpStream::connect(&door).unwrap();
         let asked = format!("GET /live HTTP/1.1\r\nHost: {door}\r\n\r\n");
         std::io::Write::write_all(&mut stream, asked.as_bytes()).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.set_read_timeout(Some(HANG)).unwrap();
         let mut head = [0; 12];
         std::io::Read::read_exact(&mut stream, &mut head).unwrap();
         (stream, String::from_utf8_lossy(&head).into_owned())
@@ -68,9 +67,7 @@ fn many_watchers_hold_nothing_up() {
     // The loop goes on, and so do others at the door.
     let killed = daemon.in_phase("app", "in service").pop().unwrap();
     cloud.console_terminate(&killed);
-    crate::support::wait_for("it is replaced", Duration::from_mins(1), || {
-        (cloud.launched() == 2).then_some(())
-    });
+    wait_for("it is replaced", || (cloud.launched() == 2).then_some(()));
     assert_eq!(get(&door, "/-/ready").status, 200);
     assert_eq!(daemon.stop(), 0, "it does not wait for those who look");
 }

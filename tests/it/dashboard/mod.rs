@@ -7,9 +7,11 @@ mod looks;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::mpsc::{self, Receiver};
+
+use crate::hang::HANG;
 
 const THREE: &str = "version: 1\ntimezone: America/Winnipeg\nlimits: { instances: 16 }\nfleets:\n  app:\n    launch: { template: app, types: [t3.small] }\n    min: 2\n    max: 3\n    billing: hour\n    schedule: [{ during: 'mon-fri 08:00-21:00', capacity: 3 }]\n  job:\n    launch: { template: job, types: [t3.small] }\n    max: 3\n    billing: hour\n    queue: { read: { http: 'http://127.0.0.1:9/' }, scale_out: { above: 20, add: 1 }, scale_in: { below: 5, remove: 1, after: 10m } }\n  report:\n    launch: { template: report, types: [t3.small] }\n    max: 10\n    billing: second\n    queue: { read: { http: 'http://127.0.0.1:9/' }, start_within: 15m, job_takes: 2m, jobs_at_once: 2 }\n";
 
@@ -33,7 +35,7 @@ fn fifty() -> String {
 /// `tidegate demo --listen`, ended by its process id.
 struct Demo {
     child: Child,
-    told: BufReader<ChildStderr>,
+    told: Receiver<String>,
     address: String,
     folder: PathBuf,
 }
@@ -68,7 +70,14 @@ impl Demo {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let told = BufReader::new(child.stderr.take().unwrap());
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        // Read on a thread of its own, so that a word that never comes fails.
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                tell.send(line).ok();
+            }
+        });
         let mut demo = Self { child, told, address: String::new(), folder };
         demo.address = demo.hears("The page is at http://");
         demo
@@ -86,9 +95,7 @@ impl Demo {
     #[track_caller]
     fn hears(&mut self, words: &str) -> String {
         loop {
-            let mut line = String::new();
-            self.told.read_line(&mut line).unwrap();
-            assert!(!line.is_empty(), "it ended before it said: {words}");
+            let line = self.told.recv_timeout(HANG).expect(words);
             if let Some(rest) = line.strip_prefix(words) {
                 return rest.split('/').next().unwrap().to_owned();
             }
@@ -103,7 +110,7 @@ impl Demo {
     #[track_caller]
     fn raw(&self, method: &str, path: &str, host: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.set_read_timeout(Some(HANG)).unwrap();
         let head =
             format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: http://evil.example\r\n");
         stream.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes()).unwrap();

@@ -12,6 +12,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use serde_json::Value;
 
+use crate::hang::output_of;
+
 /// Writes each request as a line of JSON, by the classes that the protocol's authors generate.
 const READER: &str = r"
 import base64, gzip, json, sys
@@ -172,7 +174,7 @@ fn read(asked: &[Asked]) -> Vec<Value> {
     // The answers may be long: they are read while it is told.
     let mut input = child.stdin.take().unwrap();
     let telling = std::thread::spawn(move || input.write_all(lines.as_bytes()));
-    let output = child.wait_with_output().unwrap();
+    let output = output_of(child);
     telling.join().unwrap().unwrap();
     assert!(output.status.success(), "what was sent is not what the protocol defines");
     let said = String::from_utf8(output.stdout).unwrap();

@@ -11,6 +11,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tidegate::model::time;
 
+use crate::hang::output;
+
 const GOAL: &str = "version: 1\ntimezone: America/Winnipeg\nfleets:\n  job:\n    launch: { template: job, types: [t3.small] }\n    max: 10\n    billing: second\n    queue: { read: { http: 'http://127.0.0.1:9/' }, start_within: 15m, job_takes: 2m, jobs_at_once: 2 }\n";
 
 const STEPS: &str = "version: 1\ntimezone: America/Winnipeg\nfleets:\n  job:\n    launch: { template: job, types: [t3.small] }\n    min: 1\n    max: 3\n    billing: hour\n    queue: { read: { http: 'http://127.0.0.1:9/' }, scale_out: { above: 20, add: 1 }, scale_in: { below: 5, remove: 1, after: 10m } }\n";
@@ -60,7 +62,7 @@ impl Desk {
     }
 
     fn ask(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
+        output(&mut self.command(args))
     }
 
     #[track_caller]

@@ -11,7 +11,7 @@ use tidegate::model::launch::{Image, LaunchRequest, Token};
 use tidegate::model::time::Timestamp;
 use tidegate::sim::faults::Troubles;
 use tidegate::sim::front::Front;
-use tidegate::sim::load::{Load, Queue};
+use tidegate::sim::load::{Job, Load, Queue};
 use tidegate::sim::machine::Machine;
 use tidegate::sim::wire::{self, WireWorld};
 use tidegate::sim::world::{Settings, World};
@@ -62,7 +62,8 @@ impl Cloud {
         Self { front, endpoint, _runtime: runtime }
     }
 
-    /// A policy for this cloud: the two fleets of the article at a quick pace.
+    /// A policy for this cloud: the two fleets of the article at a quick pace. A slow machine
+    /// must not make a server look sick: what the policy waits for has long time-outs.
     pub(crate) fn policy(&self, balancer: &str, app: (u32, u32)) -> String {
         let (endpoint, (min, max)) = (&self.endpoint, app);
         format!(
@@ -78,7 +79,7 @@ fleets:
   app:
     launch: {{ types: [t3.small, t3a.small], tags: {{ team: ops }} }}
     load_balancer: {{ {balancer}: web, drain: 2s }}
-    health: {{ http: "{endpoint}/{{instance_id}}", expect: WELCOME, timeout: 2s, every: 1s, grace: 1m }}
+    health: {{ http: "{endpoint}/{{instance_id}}", expect: WELCOME, timeout: 1m, every: 1s, grace: 1h }}
     min: {min}
     max: {max}
   job:
@@ -105,8 +106,21 @@ fleets:
         self.front.state().world.machines().count()
     }
 
+    /// How many calls of the API were made.
+    pub(crate) fn calls(&self) -> u64 {
+        self.front.state().world.calls().values().sum()
+    }
+
     pub(crate) fn pin(&self, waiting: u64) {
         self.front.state().pin(name("job"), waiting);
+    }
+
+    /// Replaces the queue of `job` by one that so many jobs enter in a second; two run at once.
+    pub(crate) fn fill(&self, jobs: usize, takes: Duration) {
+        let now = Timestamp::now();
+        let job = Job { arrives: now + Duration::from_secs(1), takes };
+        let queue = Queue::given(vec![job; jobs], 2, true, now);
+        self.front.state().queues.insert(name("job"), queue);
     }
 
     pub(crate) fn console_terminate(&self, id: &str) {

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Duration;
 
 use super::binary::Daemon;
-use super::wait_for;
+use super::{HANG, wait_for};
 
 /// An answer as it came.
 #[derive(Debug)]
@@ -20,7 +19,7 @@ pub(crate) struct Answer {
 /// Where the daemon's door is, by its own word in the log.
 #[track_caller]
 pub(crate) fn door(daemon: &Daemon) -> String {
-    wait_for("the door is open", Duration::from_secs(30), || {
+    wait_for("the door is open", || {
         let log = daemon.log();
         let rest = log.rsplit_once("are at http://")?.1;
         // The line is there when its end is.
@@ -32,7 +31,7 @@ pub(crate) fn door(daemon: &Daemon) -> String {
 #[track_caller]
 pub(crate) fn raw(door: &str, request: &str) -> Answer {
     let mut stream = TcpStream::connect(door).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.set_read_timeout(Some(HANG)).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();

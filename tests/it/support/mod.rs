@@ -11,7 +11,10 @@ pub(crate) mod terminal;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+
+use tidegate::model::time::Timestamp;
+
+pub(crate) use crate::hang::{HANG, output, output_of, wait_for, wait_or_tell};
 
 /// A folder of its own for each test, gone with it.
 #[derive(Debug)]
@@ -38,33 +41,17 @@ impl Drop for Folder {
     }
 }
 
-/// How long an edge of [`edges`] may be away, with the tick that follows it.
-pub(crate) const EDGE: Duration = Duration::from_secs(110);
-
-/// A schedule by the wall clock of `zone`: the first capacity stands now, the second from an edge
-/// 20 to 80 seconds away, the third a minute later.
-pub(crate) fn edges(zone: &str, capacities: [u32; 3]) -> String {
-    let zone = jiff::tz::TimeZone::get(zone).unwrap();
-    let now = tidegate::model::time::Timestamp::now().to_zoned(zone);
-    let first = if now.second() < 40 { 1 } else { 2 };
+/// A schedule by the wall clock of `zone`: `before` stands now, and `after` from an edge 20 to 80
+/// seconds away. Returns the schedule and the edge.
+pub(crate) fn edge(zone: &str, before: u32, after: u32) -> (String, Timestamp) {
+    let now = Timestamp::now().to_zoned(jiff::tz::TimeZone::get(zone).unwrap());
+    let minute = now.with().second(0).subsec_nanosecond(0).build().unwrap();
+    let minute_at = |ahead: i64| minute.checked_add(jiff::Span::new().minutes(ahead)).unwrap();
+    let edge = minute_at(if now.second() < 40 { 1 } else { 2 });
     let mut lines = "    schedule:\n".to_owned();
-    for (minutes, capacity) in [-1, first, first + 1].into_iter().zip(capacities) {
-        let at = now.checked_add(jiff::Span::new().minutes(minutes)).unwrap();
+    for (at, capacity) in [(minute_at(-1), before), (edge.clone(), after)] {
         let (minute, hour) = (at.minute(), at.hour());
         lines += &format!("      - {{ cron: \"{minute} {hour} * * *\", capacity: {capacity} }}\n");
     }
-    lines
-}
-
-/// Looks every 50 ms until `look` finds something, for a bounded time.
-#[track_caller]
-pub(crate) fn wait_for<T>(what: &str, within: Duration, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(begun.elapsed() < within, "not within {within:?}: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    (lines, edge.timestamp())
 }

@@ -2,7 +2,6 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use aws_sdk_ec2::config::Credentials;
 
@@ -33,9 +32,7 @@ impl Moto {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        wait_for("moto answers", Duration::from_mins(1), || {
-            TcpStream::connect(("127.0.0.1", port)).ok()
-        });
+        wait_for("moto answers", || TcpStream::connect(("127.0.0.1", port)).ok());
         let endpoint = format!("http://127.0.0.1:{port}");
         let config = aws_config::defaults(aws_config::BehaviorVersion::latest())
             .endpoint_url(&endpoint)

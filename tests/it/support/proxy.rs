@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tidegate::sim::rng::Rng;
+
+use super::HANG;
 
 /// What befalls one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,8 +68,6 @@ const API: [Trick; 4] = [
 /// A launch that is refused for good stops launches for a quarter of an hour, which is another story
 /// than these tests tell.
 const LAUNCH: [Trick; 1] = [Trick::Half];
-
-const HELD_AT_MOST: Duration = Duration::from_mins(1);
 
 pub(crate) struct Proxy {
     pub endpoint: String,
@@ -143,6 +143,11 @@ impl Proxy {
         self.shared.mood().seen.get(call).copied().unwrap_or(0)
     }
 
+    /// How often any call was made.
+    pub(crate) fn calls(&self) -> u32 {
+        self.shared.mood().seen.values().sum()
+    }
+
     /// How many calls went wrong.
     pub(crate) fn befell(&self) -> u32 {
         self.shared.mood().befell
@@ -205,8 +210,8 @@ impl Shared {
             }
             Trick::Held => {
                 let whole = self.forward(&head, &body)?;
-                let begun = Instant::now();
-                while !self.mood().released && begun.elapsed() < HELD_AT_MOST {
+                // The proxy's end releases them as well.
+                while !self.mood().released {
                     std::thread::sleep(Duration::from_millis(5));
                 }
                 client.write_all(&whole)
@@ -258,7 +263,7 @@ impl Mood {
 }
 
 fn read_request(client: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {
-    client.set_read_timeout(Some(Duration::from_secs(10)))?;
+    client.set_read_timeout(Some(HANG))?;
     let mut bytes = Vec::new();
     let mut buffer = [0; 16 * 1024];
     loop {

@@ -3,11 +3,9 @@
 use std::io::Read as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::thread::JoinHandle;
 
 use super::{Folder, wait_for};
-
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// By `script`, which every Debian has: it gives the program a pseudo-terminal, and hands on what is
 /// written to it.
@@ -15,6 +13,7 @@ pub(crate) struct Terminal {
     script: Child,
     /// What came so far.
     written: Arc<Mutex<String>>,
+    reader: JoinHandle<()>,
     folder: Folder,
 }
 
@@ -40,7 +39,7 @@ impl Terminal {
         let mut from = script.stdout.take().unwrap();
         let written = Arc::new(Mutex::new(String::new()));
         let to = written.clone();
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             let mut part = [0; 4096];
             let mut bytes = Vec::new();
             while let Ok(n @ 1..) = from.read(&mut part) {
@@ -48,7 +47,7 @@ impl Terminal {
                 *to.lock().unwrap() = String::from_utf8_lossy(&bytes).into_owned();
             }
         });
-        Self { script, written, folder }
+        Self { script, written, reader, folder }
     }
 
     /// The last whole picture, without its colours.
@@ -74,16 +73,16 @@ impl Terminal {
     /// Until the picture has it.
     #[track_caller]
     pub(crate) fn wait(&self, text: &str) -> String {
-        wait_for(text, PATIENCE, || Some(self.shown()).filter(|shown| shown.contains(text)))
+        wait_for(text, || Some(self.shown()).filter(|shown| shown.contains(text)))
     }
 
     /// Ctrl-C; with what code it ended, and all that it wrote.
     pub(crate) fn interrupt(&mut self) -> (i32, String) {
         let pid = std::fs::read_to_string(self.folder.path().join("pid")).unwrap();
         assert!(Command::new("kill").args(["-INT", pid.trim()]).status().unwrap().success());
-        let ended = wait_for("it ends", PATIENCE, || self.script.try_wait().unwrap());
-        // `script` has handed on everything once it is gone; the thread may be a moment behind.
-        std::thread::sleep(Duration::from_millis(100));
+        let ended = wait_for("it ends", || self.script.try_wait().unwrap());
+        // The thread may be behind `script`, and ends with what `script` has handed on.
+        wait_for("all is read", || self.reader.is_finished().then_some(()));
         (ended.code().unwrap(), self.written.lock().unwrap().clone())
     }
 }
