@@ -6,7 +6,6 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use tidegate::aws::Aws;
 use tidegate::model::balancer::Balancer;
@@ -123,7 +122,7 @@ fn answer(mut client: TcpStream, mode: Mode, nth: usize) -> io::Result<()> {
     match mode {
         Mode::Sane => whole(&mut client, &format!("<{action}Response></{action}Response>")),
         Mode::Endless(head, start, piece) => {
-            let pieces = piece.repeat((64 << 10) / piece.len());
+            let pieces = piece.repeat((64_usize << 10).div_ceil(piece.len()));
             write!(client, "HTTP/1.1 {head}\r\nconnection: close\r\n")?;
             if start.is_empty() {
                 // Headers without an end.

@@ -18,6 +18,8 @@ fn mkfifo(path: &Path) {
     assert!(Command::new("mkfifo").arg("-m").arg("600").arg(path).status().unwrap().success());
 }
 
+type Make<'a> = &'a dyn Fn(&Path);
+
 /// Puts what `make` makes in the place of the policy file, in one step.
 fn replace_policy(daemon: &Daemon, make: impl FnOnce(&Path)) {
     let new = daemon.folder.path().join("replacement");
@@ -38,7 +40,7 @@ fn special_policy_files_never_stop_the_daemon() {
     daemon.start();
     daemon.wait_in_service("app", 1);
     let mut refused = 0;
-    let special: [(&str, &dyn Fn(&Path)); 4] = [
+    let special: [(&str, Make<'_>); 4] = [
         ("it is a pipe", &mkfifo),
         ("device", &|path| symlink("/dev/zero", path).unwrap()),
         ("would wait for more", &|path| symlink("/proc/kmsg", path).unwrap()),
