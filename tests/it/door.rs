@@ -122,7 +122,9 @@ async fn trickled_bodies_give_their_places_back() {
     }
     let told = answer(TcpStream::connect(address).await.unwrap(), SMALL).await;
     assert!(told.ends_with("here\n"), "{told}");
-    trickles.iter().for_each(|trickle| trickle.abort());
+    for trickle in &trickles {
+        trickle.abort();
+    }
 }
 
 #[tokio::test]
