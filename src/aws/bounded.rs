@@ -16,11 +16,8 @@ use aws_smithy_runtime_api::client::http::{
     SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-use aws_smithy_runtime_api::client::runtime_components::{
-    RuntimeComponents, RuntimeComponentsBuilder,
-};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
-use aws_smithy_types::config_bag::ConfigBag;
 use bytes::Bytes;
 use futures_util::stream;
 use http_body::Frame;
@@ -107,23 +104,6 @@ impl HttpClient for Bounded<SharedHttpClient> {
     ) -> SharedHttpConnector {
         let inner = self.inner.http_connector(settings, components);
         SharedHttpConnector::new(Bounded { inner, room: self.room.clone() })
-    }
-
-    // The inner client loads its certificates here.
-    fn validate_base_client_config(
-        &self,
-        components: &RuntimeComponentsBuilder,
-        config: &ConfigBag,
-    ) -> Result<(), BoxError> {
-        HttpClient::validate_base_client_config(&self.inner, components, config)
-    }
-
-    fn validate_final_config(
-        &self,
-        components: &RuntimeComponents,
-        config: &ConfigBag,
-    ) -> Result<(), BoxError> {
-        HttpClient::validate_final_config(&self.inner, components, config)
     }
 
     fn connector_metadata(&self) -> Option<ConnectorMetadata> {

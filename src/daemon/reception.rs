@@ -376,12 +376,10 @@ mod tests {
     }
 
     async fn read(reception: &mut Reception) -> (String, usize) {
-        match reception.visitor().await {
-            Visitor::Read(read, replies) => (read.unwrap_err(), replies.len()),
-            Visitor::Order(..) | Visitor::Reload(_) | Visitor::Answered(_) | Visitor::Stop => {
-                panic!("another visitor")
-            }
-        }
+        let Visitor::Read(read, replies) = reception.visitor().await else {
+            panic!("another visitor")
+        };
+        (read.unwrap_err(), replies.len())
     }
 
     #[tokio::test]

@@ -107,8 +107,9 @@ pub(super) fn quote(text: &str) -> String {
     format!("`{}`", printable(text, 60))
 }
 
-/// The renderer reads the whole file for each problem, so more are counted and not drawn.
-const RENDERED_MAX: usize = 100;
+/// The renderer reads the whole file for each problem, so it draws as many as come to this many
+/// bytes, and at least ten. The rest is counted.
+const RENDERED_BYTES_MAX: usize = 8 << 20;
 
 /// The problems in rustc's look, each with its lines of `text`. Control characters from the file
 /// never reach the terminal. Empty when there are none.
@@ -117,7 +118,8 @@ pub fn render(problems: &[Problem], path: &str, text: &str, color: bool) -> Stri
     let text = &harmless(text);
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
     let mut out = String::new();
-    for problem in problems.iter().take(RENDERED_MAX) {
+    let most = RENDERED_BYTES_MAX.checked_div(text.len()).map_or(100, |most| most.clamp(10, 100));
+    for problem in problems.iter().take(most) {
         let level = match problem.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
@@ -136,7 +138,7 @@ pub fn render(problems: &[Problem], path: &str, text: &str, color: bool) -> Stri
         out.push_str(&renderer.render(&[group]));
         out.push_str("\n\n");
     }
-    let rest = problems.len().saturating_sub(RENDERED_MAX);
+    let rest = problems.len().saturating_sub(most);
     if rest > 0 {
         out.push_str(&format!("and {rest} more of the kind; `--json` has them all\n\n"));
     }

@@ -29,7 +29,8 @@ fn file(what: &str, count: usize) -> String {
     match what {
         "during" => schedule(each(&|n| {
             let days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun", "daily"][n / 1440 % 8];
-            format!("{{ during: {days} {}-00:00, capacity: 1 }}, ", times(n))
+            let end = if n < 11_520 { "00:00" } else { "23:59" };
+            format!("{{ during: {days} {}-{end}, capacity: 1 }}, ", times(n))
         })),
         "ready" => schedule(each(&|n| {
             let times = times(n);
@@ -142,9 +143,10 @@ fn edges_cost_the_same_however_many_lines_there_are() {
 
 #[test]
 fn large_defaults_for_many_fleets_are_refused() {
-    let lines: String =
-        (0..400).map(|n| format!("{{ cron: {} 8 * * *, capacity: 1 }}, ", n % 60)).collect();
-    let fleets: String = (0..20_000).map(|n| format!("  f{n}: {{}}\n")).collect();
+    let line = |n| format!("{{ cron: {} 8 * * *, capacity: 1 }}, ", n % 60);
+    let lines: String = (0..400).map(line).collect();
+    let fleet = |n| format!("  f{n}: {{}}\n");
+    let fleets: String = (0..20_000).map(fleet).collect();
     let text = format!("{HEAD}defaults: {LAUNCH}, schedule: [{lines}] }}\nfleets:\n{fleets}");
     let problems = list(&text);
     assert!(
