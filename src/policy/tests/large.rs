@@ -1,7 +1,6 @@
 //! Files with thousands of everything: the work grows with the file, and not with its square.
 #![expect(clippy::arithmetic_side_effects, reason = "tests of small numbers")]
 #![expect(clippy::integer_division, reason = "tests of small numbers")]
-#![expect(clippy::format_collect, reason = "files are made once")]
 
 use std::fmt::Write as _;
 
