@@ -19,7 +19,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How long another daemon may take to accept a connection.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
-/// The owner and the group may connect, and nobody else.
+/// Only the owner and the group may connect.
 const MODE: u32 = 0o660;
 
 /// A listening socket, and the file by which clients find it.
@@ -41,7 +41,7 @@ struct SocketFile {
 }
 
 impl AdminSocket {
-    /// Opens the socket at `path`, and replaces one that a daemon left behind when it was killed.
+    /// Opens the socket at `path`, and replaces a file that a killed daemon left behind.
     ///
     /// # Errors
     ///

@@ -154,7 +154,6 @@ fn is_ready(file: &File, patience: Duration) -> io::Result<bool> {
 mod tests {
     use std::io::Write as _;
     use std::os::unix::net::UnixListener;
-    use std::path::PathBuf;
     use std::thread;
 
     use nix::sys::stat::Mode;
@@ -163,22 +162,6 @@ mod tests {
     use super::*;
 
     const LIMIT: u64 = 4096;
-
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("tidegate-{name}-{}", std::process::id()));
-            std::fs::create_dir_all(&path).unwrap();
-            Self(path)
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            std::fs::remove_dir_all(&self.0).ok();
-        }
-    }
 
     /// Reads on a thread of its own, since a hang is what these tests look for.
     fn read(path: &Path, accept: Accept) -> Result<Vec<u8>, String> {
@@ -193,14 +176,14 @@ mod tests {
 
     #[test]
     fn special_files_are_refused_by_name() {
-        let folder = Folder::new("special-files");
-        let (fifo, socket) = (folder.0.join("fifo"), folder.0.join("socket"));
+        let folder = tempfile::tempdir().unwrap();
+        let (fifo, socket) = (folder.path().join("fifo"), folder.path().join("socket"));
         mkfifo(&fifo, Mode::S_IRWXU).unwrap();
         let _listener = UnixListener::bind(&socket).unwrap();
         for (path, kind) in [
             (fifo.as_path(), "a pipe"),
             (socket.as_path(), "a socket"),
-            (folder.0.as_path(), "a directory"),
+            (folder.path(), "a directory"),
             (Path::new("/dev/zero"), "device"),
             (Path::new("/dev/null"), "device"),
         ] {
@@ -215,8 +198,8 @@ mod tests {
 
     #[test]
     fn a_file_beyond_the_limit_is_not_read() {
-        let folder = Folder::new("large-files");
-        let path = folder.0.join("file");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
         for (length, fits) in [(LIMIT, true), (LIMIT + 1, false)] {
             std::fs::write(&path, vec![b'x'; usize::try_from(length).unwrap()]).unwrap();
             let result = read(&path, Accept::RegularFiles);
@@ -232,8 +215,8 @@ mod tests {
     #[test]
     #[expect(clippy::disallowed_methods, reason = "the writer's thread blocks no runtime")]
     fn a_pipe_is_read_to_its_end_by_a_command() {
-        let folder = Folder::new("pipes");
-        let path = folder.0.join("pipe");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
         mkfifo(&path, Mode::S_IRWXU).unwrap();
         let writer = |pieces: usize| {
             let path = path.clone();

@@ -36,8 +36,8 @@ pub fn writers(path: &Path) -> Vec<String> {
 
 /// Names the first way in which another user may write in the directory at `path`, with the remedy.
 ///
-/// The owner must be this user or root. Neither a sticky bit nor membership of the owner's own group
-/// excuses anybody: the files in there decide over servers.
+/// The owner must be this user or root. A sticky bit or the owner's own group is no excuse: the files
+/// in the directory decide over servers.
 ///
 /// # Errors
 ///

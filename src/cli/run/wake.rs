@@ -127,7 +127,7 @@ fn is_moved_in(event: &notify::Event, path: &Path) -> bool {
         && event.paths.last().is_some_and(|to| to == path)
 }
 
-/// Has the file read once nobody writes to it any more, and reports it when that does not end.
+/// Requests a reload once the file is at rest, and reports a file that does not come to rest.
 async fn read_at_rest(file: Arc<Edited>, mut read: Option<Look>, reload: Arc<Notify>) {
     loop {
         tokio::select! {

@@ -320,8 +320,7 @@ proptest! {
         }
     }
 
-    /// Each edge of a walk is the one that a search of all lines finds, and what stands there is what
-    /// the calendar says of that instant.
+    /// A walk yields the edges that a search of all lines finds, with the same line in force.
     #[test]
     fn walk_agrees_with_a_search_of_all_lines(
         lines in prop::collection::vec((0..3_u8, 0..60_u8, 0..24_u8, 0..4_u32), 1..8),
