@@ -247,15 +247,21 @@ fn blindness(ledger: &Ledger, seen: &Observation) -> Option<Blind> {
     let mut settled = ledger.servers.open().filter(|record| {
         // One whose termination may have been accepted may be gone from the list for good.
         let ended = record.retirement.as_ref().is_some_and(Retirement::may_have_ended);
-        !ended && is_settled(record, seen.now)
+        !ended && is_settled(record, seen.clocks().ec2)
     });
     lacks_many(&mut settled, listed)
         .map(|(absent, expected)| Blind::Implausible { absent, expected })
 }
 
-/// Whether EC2 has had the time to list a launch.
-fn is_settled(record: &ServerRecord, now: Timestamp) -> bool {
-    time::since(now, record.planned_at) >= VANISHED_AFTER
+/// Whether EC2 has had the time to list a launch, by EC2's clock: as an absence is measured, or servers
+/// could be taken as gone before they count as missing.
+fn is_settled(record: &ServerRecord, ec2_now: Timestamp) -> bool {
+    time::since(ec2_now, known_since(record)) >= VANISHED_AFTER
+}
+
+/// From when on EC2 may list a launch, by EC2's clock as far as it is known.
+fn known_since(record: &ServerRecord) -> Timestamp {
+    record.launched_at.or(record.planned_at_ec2).unwrap_or(record.planned_at)
 }
 
 /// Returns how many of the expected instances the list lacks, and how many were expected, where it

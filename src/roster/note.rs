@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{
     Lesson, VANISHED_AFTER, balancer_of, blindness, has_our_tag, is_old_news, is_ours, is_settled,
-    lacks_many, learn, wrong_clock,
+    known_since, lacks_many, learn, wrong_clock,
 };
 use crate::model::balancer::{Balancer, Membership};
 use crate::model::capacity::count;
@@ -18,7 +18,7 @@ use crate::model::ledger::{Change, Event, EventKind, FleetMemory, Ledger};
 use crate::model::observation::Observation;
 use crate::model::server::{Gone, GoneHow, LaunchState, Retirement, ServerRecord};
 use crate::model::servers::OfFleet;
-use crate::model::time::{self, Timestamp};
+use crate::model::time::{self, Clocks, Timestamp};
 use crate::policy::{FleetPolicy, Mode, Policy};
 
 /// How many health checks in a row must fail before a server that was healthy counts as sick: one
@@ -47,7 +47,7 @@ pub fn note(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Change>
     let mut memories = Memories { ledger, changed: BTreeMap::new() };
     if let Ok(listed) = &seen.instances {
         let plausible = blindness(ledger, seen).is_none();
-        let complete = plausible && !is_partial(ledger, listed, seen.now);
+        let complete = plausible && !is_partial(ledger, listed, seen.clocks());
         let note = Note { policy, ledger, seen, balancers: &balancers, plausible, complete };
         let unclaimed = note.unclaimed(listed);
         let open = ledger.servers.open().map(|record| {
@@ -181,7 +181,7 @@ impl Note<'_> {
         let since = *noted.absent_since.get_or_insert(ec2_now);
         match &noted.launch {
             LaunchState::Launched(_) => {
-                let known_since = noted.launched_at.unwrap_or(noted.planned_at).max(since);
+                let known_since = known_since(noted).max(since);
                 let member = noted.instance().and_then(|id| self.membership(&noted.fleet, id));
                 if member == Some(&Membership::InService) {
                     // Its balancer sees it at work: the list is wrong.
@@ -346,14 +346,14 @@ fn belongs(policy: &Policy, record: &ServerRecord, instance: &Instance) -> bool 
 
 /// Whether the list lacks so many servers that a single missing one proves nothing: those that were
 /// asked to end count as well, and those that were taken as gone by their absence alone.
-fn is_partial(ledger: &Ledger, listed: &BTreeMap<InstanceId, Instance>, now: Timestamp) -> bool {
-    let from = time::before(now, BELIEVED_AFTER);
+fn is_partial(ledger: &Ledger, listed: &BTreeMap<InstanceId, Instance>, clocks: Clocks) -> bool {
+    let from = time::before(clocks.host, BELIEVED_AFTER);
     let mut expected = ledger.servers.since(from).filter(|record| {
         let retirement = record.retirement.as_ref().filter(|one| one.may_have_ended());
         let asked_at = retirement.and_then(|one| one.terminate_asked_at);
         let shown = asked_at.is_none_or(|at| at > from);
         let seen_to_end = !record.is_open() && record.absent_since.is_none();
-        shown && !seen_to_end && is_settled(record, now)
+        shown && !seen_to_end && is_settled(record, clocks.ec2)
     });
     lacks_many(&mut expected, listed).is_some()
 }

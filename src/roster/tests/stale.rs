@@ -236,3 +236,19 @@ fn absence_is_measured_by_the_clock_of_ec2() {
     assert_eq!(at(&mut scene, 25, 0), (false, false));
     assert_eq!(scene.record(9).gone.clone().unwrap().how, GoneHow::NeverWas);
 }
+
+/// A host clock that is set back makes no server too young to count as missing.
+#[test]
+fn young_servers_missing_together_are_not_gone() {
+    let mut scene = Scene::new((0..3).map(|n| record(n, minutes(1))).collect());
+    (0..3).for_each(|n| scene.unlist(n));
+    scene.seen.clock_ahead = Some(SignedDuration::ZERO);
+    scene.look(&web());
+    for minute in 1..40 {
+        let ahead = SignedDuration::from_mins(-4);
+        scene.seen.now = time::after(now(), minutes(minute)).checked_add(ahead).unwrap();
+        scene.seen.clock_ahead = Some(ahead);
+        scene.look(&web());
+        assert!((0..3).all(|n| scene.record(n).is_open()), "gone after {minute} minutes");
+    }
+}
