@@ -56,7 +56,10 @@ fn judge_private(path: &Path, rights: &Rights, us: u32) -> Option<String> {
         ))
     } else if mode & (GROUP_WRITES | ALL_WRITE) != 0 {
         let writers = if mode & ALL_WRITE != 0 { "every user" } else { "its group" };
-        Some(format!("{shown} can be written by {writers} (mode {mode:04o}): chmod go-w {shown}"))
+        Some(format!(
+            "{shown} can be written by {writers} (mode {mode:04o}), so its journal cannot be trusted: \
+             chmod go-w {shown}"
+        ))
     } else {
         None
     }
@@ -155,9 +158,21 @@ mod tests {
             assert_eq!(told(owner, mode), "");
         }
         for (owner, mode, expected) in [
-            ((500, 500), 0o40_775, "p can be written by its group (mode 0775): chmod go-w p"),
-            ((0, 0), 0o41_777, "p can be written by every user (mode 1777): chmod go-w p"),
-            ((500, 0), 0o40_702, "p can be written by every user (mode 0702): chmod go-w p"),
+            (
+                (500, 500),
+                0o40_775,
+                "p can be written by its group (mode 0775), so its journal cannot be trusted: chmod go-w p",
+            ),
+            (
+                (0, 0),
+                0o41_777,
+                "p can be written by every user (mode 1777), so its journal cannot be trusted: chmod go-w p",
+            ),
+            (
+                (500, 0),
+                0o40_702,
+                "p can be written by every user (mode 0702), so its journal cannot be trusted: chmod go-w p",
+            ),
             (
                 (7, 500),
                 0o40_700,

@@ -50,9 +50,7 @@ impl StateDir {
         if let Some(writer) =
             custody::other_writer(&path).map_err(|error| failed("failed to look at", error))?
         {
-            return Err(StoreFault(format!(
-                "{writer}: whoever writes the journal launches and terminates servers"
-            )));
+            return Err(StoreFault(writer));
         }
         let file = path.join(LOCK);
         let mut lock = private_file(&file)?;
