@@ -59,6 +59,37 @@ pub fn local(at: Timestamp, zone: &TimeZone) -> String {
     zoned.strftime(format).to_string()
 }
 
+/// Rewrites every instant in `text` that [`local`] wrote, into another zone. `None` where there is no
+/// instant in it.
+pub fn rezoned(text: &str, zone: &TimeZone) -> Option<String> {
+    let (mut out, mut rest, mut at) = (String::new(), text, 0_usize);
+    while at < rest.len() {
+        if let Some((instant, length)) = rest.get(at..).and_then(leading_instant) {
+            out.push_str(rest.get(..at)?);
+            out.push_str(&local(instant, zone));
+            rest = rest.get(at.saturating_add(length)..)?;
+            at = 0;
+        } else {
+            at = at.saturating_add(1);
+        }
+    }
+    (rest.len() < text.len()).then(|| out + rest)
+}
+
+/// Parses the instant that `text` begins with, in the form of [`local`], with its length in bytes.
+fn leading_instant(text: &str) -> Option<(Timestamp, usize)> {
+    let shaped = text.as_bytes().get(..11)?;
+    let is_date = shaped[4] == b'-' && shaped[7] == b'-' && shaped[10] == b' ';
+    if !is_date {
+        return None;
+    }
+    // With seconds, and on the minute.
+    ["2026-03-02 08:00:30-06:00", "2026-03-02 08:00-06:00"].iter().find_map(|form| {
+        let instant = text.get(..form.len())?.parse().ok()?;
+        Some((instant, form.len()))
+    })
+}
+
 /// A span as the policy file writes it: `45m`, `1h30m`, `2d`, `0s`. Parts of a second are dropped,
 /// except below one second.
 pub fn text(span: Duration) -> String {
@@ -83,6 +114,26 @@ pub fn text(span: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn instants_in_a_text_are_moved_into_another_zone() {
+        let (winnipeg, utc) = (TimeZone::get("America/Winnipeg").unwrap(), TimeZone::UTC);
+        for (before, after) in [
+            ("held until 2026-11-29 19:08:38-06:00: ü", "held until 2026-11-30 01:08:38+00:00: ü"),
+            (
+                "2026-07-01 00:00-05:00, 2026-07-01 01:00-05:00",
+                "2026-07-01 05:00+00:00, 2026-07-01 06:00+00:00",
+            ),
+        ] {
+            assert_eq!(rezoned(before, &utc).as_deref(), Some(after));
+            assert_eq!(rezoned(after, &winnipeg).as_deref(), Some(before));
+        }
+        for other in
+            ["", "2 -> 3: 22 jobs", "2026-11-29 is a day", "2026-99-29 19:08:38-06:00", "ü"]
+        {
+            assert_eq!(rezoned(other, &utc), None, "{other}");
+        }
+    }
 
     #[test]
     fn spans_read_as_they_are_written() {

@@ -19,7 +19,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry};
 use self::stderr::Lines;
 use crate::model::fault::printable;
 use crate::model::ledger::{Event, EventKind};
-use crate::model::time::Timestamp;
+use crate::model::time::{self, Timestamp};
 
 /// Longer texts than any of ours, in characters.
 const TEXT_AT_MOST: usize = 4000;
@@ -45,6 +45,9 @@ pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// The zone of the policy in force, in which the texts of events name their times.
 static ZONE: RwLock<TimeZone> = RwLock::new(TimeZone::UTC);
+
+/// The zone in which `journalctl` stamps the lines of this host, where they go there.
+static JOURNAL_ZONE: OnceLock<TimeZone> = OnceLock::new();
 
 /// Stamps readable lines in `zone` from now on, so that all times of a line are in one zone. JSON
 /// lines keep UTC.
@@ -92,6 +95,9 @@ pub fn init(format: LogFormat, under_systemd: bool, verbose: bool, now: &Now, al
         LogFormat::Auto if under_systemd => tracing_journald::layer().ok(),
         LogFormat::Auto | LogFormat::Text | LogFormat::Json => None,
     };
+    if journal.is_some() {
+        JOURNAL_ZONE.get_or_init(TimeZone::system);
+    }
     let log = match (journal, format) {
         (Some(journal), _) => journal.with_filter(lines).boxed(),
         (None, LogFormat::Json) => {
@@ -124,7 +130,8 @@ pub fn log(told: &Event) {
     let kind = told.kind.as_str();
     let fleet = told.fleet.as_ref().map(tracing::field::display);
     let instance = told.instance.as_ref().map(tracing::field::display);
-    let text = printable(&told.text, TEXT_AT_MOST);
+    let rezoned = JOURNAL_ZONE.get().and_then(|zone| time::rezoned(&told.text, zone));
+    let text = printable(rezoned.as_ref().unwrap_or(&told.text), TEXT_AT_MOST);
     let whose = told.fleet.as_ref().map_or_else(String::new, |fleet| format!("{fleet}: "));
     match told.kind {
         EventKind::Problem | EventKind::Failure => {
