@@ -78,9 +78,9 @@ pub fn rezoned(text: &str, zone: &TimeZone) -> Option<String> {
 
 /// Parses the instant that `text` begins with, in the form of [`local`], with its length in bytes.
 fn leading_instant(text: &str) -> Option<(Timestamp, usize)> {
-    let shaped = text.as_bytes().get(..11)?;
-    let is_date = shaped[4] == b'-' && shaped[7] == b'-' && shaped[10] == b' ';
-    if !is_date {
+    let bytes = text.as_bytes();
+    let is_date = [(4, b'-'), (7, b'-'), (10, b' ')];
+    if !is_date.iter().all(|(at, mark)| bytes.get(*at) == Some(mark)) {
         return None;
     }
     // With seconds, and on the minute.
