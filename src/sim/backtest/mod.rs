@@ -122,8 +122,8 @@ pub struct Worst {
 /// After the last arrival, work may take so much longer before it is left unfinished.
 const AFTERWARDS: Duration = Duration::from_hours(48);
 
-/// More readings of the queue take minutes. A year of one in five minutes has 105,000.
-const READINGS_AT_MOST: u64 = 250_000;
+/// More readings of the queue take minutes. A year of one a minute has 525,600.
+const READINGS_AT_MOST: u64 = 600_000;
 
 /// Undone within this time, a change had better not been made.
 const REVERSED_WITHIN: Duration = Duration::from_mins(30);
