@@ -44,7 +44,7 @@ fn launches_are_braked_by_what_the_journal_knows() {
         (vec![died(5, 61), died(6, 5)], true),
         (vec![unseen.clone(), died(6, 5)], false),
         (vec![refused.clone(), died(6, 5)], true),
-        // It may have made an instance that EC2 has yet to list; one that was turned away has not.
+        // It may have made an instance that EC2 has yet to list; a refused launch has not.
         (vec![given_up(true), died(6, 5)], false),
         (vec![given_up(false), died(6, 5)], true),
     ];

@@ -149,7 +149,7 @@ fn server_restarted_before_it_served_is_registered_anew() {
 }
 
 /// Whether a server was stopped before it was found is not known. It is put in anew once, and never
-/// while its load balancer, which finds nobody well, may send it traffic all the same.
+/// while its load balancer, which finds no member healthy, may send it traffic all the same.
 #[test]
 fn found_server_out_of_service_is_registered_anew() {
     for (others_serve, cleared, anew) in [(true, false, 1), (false, false, 0), (true, true, 0)] {
