@@ -189,7 +189,7 @@ fn a_thousand_fleets_decided_and_planned(bencher: Bencher<'_, '_>) {
     };
     bencher.bench_local(|| {
         let decisions = decide::all(&policy, &roster);
-        plan(&policy, &roster, &decisions, &BTreeMap::new())
+        plan(&policy, &roster, &decisions)
     });
 }
 

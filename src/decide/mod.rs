@@ -1,4 +1,4 @@
-//! How many, and why. Pure: the same policy, view and instant give the same decision, in the daemon,
+//! How many servers, which of them, and why. Pure: the same policy, view and instant give the same decision, in the daemon,
 //! the simulator and on the command line.
 //!
 //! Three stages, each of which leaves its reasons: [`demand`] asks what the rules want, [`bound`]
@@ -14,10 +14,11 @@ mod settle;
 use std::collections::BTreeMap;
 
 use crate::defect::contained;
-use crate::model::capacity::Capacity;
+use crate::model::capacity::{Capacity, count};
 use crate::model::decision::{Decision, Reason};
 use crate::model::fleet::FleetName;
-use crate::model::roster::{FleetView, Roster};
+use crate::model::launch::Token;
+use crate::model::roster::{FleetView, Roster, Server};
 use crate::model::sight::Blind;
 use crate::model::time::Timestamp;
 use crate::policy::{FleetPolicy, Policy};
@@ -33,8 +34,8 @@ struct Proposal {
     promised: Capacity,
     /// The number before a person's extra servers came on top, and how many those are.
     extra: Option<(Capacity, Capacity)>,
-    /// See `Decision::take_back`.
-    take_back: Capacity,
+    /// Draining servers that the rule itself puts back into service.
+    cancel: Vec<Token>,
     because: Vec<Reason>,
     steps_on: Option<Timestamp>,
     next_look: Option<Timestamp>,
@@ -51,7 +52,7 @@ impl Proposal {
             may_release: true,
             promised: capacity,
             extra: None,
-            take_back: 0,
+            cancel: Vec::new(),
             because,
             steps_on: None,
             next_look: None,
@@ -187,18 +188,50 @@ fn conclude(
     proposal: Proposal,
     wanted: Capacity,
 ) -> Decision {
+    let desired = proposal.capacity;
+    let target = proposal.target();
+    let cancel_drains = cancelled(view, desired, proposal.cancel);
+    let capacity = view.capacity();
+    let together = capacity.saturating_add(count(&cancel_drains));
     Decision {
         fleet: fleet.name.clone(),
-        capacity: view.capacity(),
+        capacity,
         wanted,
-        desired: proposal.capacity,
-        target: proposal.target(),
-        take_back: proposal.take_back,
+        desired,
+        target,
+        retire: retired(view, together.saturating_sub(desired)),
+        cancel_drains,
+        launch: desired.saturating_sub(together),
         serving: proposal.promised.min(proposal.capacity),
         because: proposal.because,
         steps_on: proposal.steps_on,
         next_look: proposal.next_look,
     }
+}
+
+/// Adds draining servers to those that the rule has chosen, until the desired capacity is reached.
+fn cancelled(view: &FleetView, desired: Capacity, mut chosen: Vec<Token>) -> Vec<Token> {
+    let mut missing = desired.saturating_sub(view.capacity().saturating_add(count(&chosen)));
+    for server in view.cancellable() {
+        if missing == 0 {
+            break;
+        }
+        if !chosen.contains(&server.record.token) {
+            chosen.push(server.record.token.clone());
+            missing = missing.saturating_sub(1);
+        }
+    }
+    chosen
+}
+
+/// Returns the servers that go for a surplus. A server that an operator has ordered to be terminated
+/// is part of the surplus, and is retired for that order.
+fn retired(view: &FleetView, surplus: Capacity) -> Vec<Token> {
+    let ordered = |server: &&Server| server.is_capacity() && server.is_ordered_out();
+    let surplus = surplus.saturating_sub(count(view.servers.iter().filter(ordered)));
+    let free = view.eligible().into_iter().filter(|server| !server.is_ordered_out());
+    let surplus = usize::try_from(surplus).unwrap_or(usize::MAX);
+    free.take(surplus).map(|server| server.record.token.clone()).collect()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::model::time::Timestamp;
 
 /// Lowers the proposal no further than by the servers that scale-in may take.
 pub(super) fn settle(view: &FleetView, proposal: &mut Proposal) {
-    let capacity = view.capacity().saturating_add(proposal.take_back);
+    let capacity = view.capacity().saturating_add(count(&proposal.cancel));
     if proposal.capacity >= capacity {
         return;
     }

@@ -17,8 +17,9 @@ use crate::model::instance::{Instance, InstanceId, Lifecycle, OurTags};
 use crate::model::launch::Token;
 use crate::model::ledger::{Change, FleetMemory, Ledger};
 use crate::model::reading::{Reading, Recent};
+use crate::model::retirement::{RetireReason, Retirement, Stage};
 use crate::model::roster::{BalancerView, Block, Breaker, FleetView, Phase, Server};
-use crate::model::server::{LaunchState, RetireReason, Retirement, ServerRecord};
+use crate::model::server::{LaunchState, ServerRecord};
 use crate::model::time::{self, Timestamp};
 use crate::policy::{Billing, FleetPolicy};
 use crate::roster::{Lesson, Looks, by_time, learn, paid_until};
@@ -125,7 +126,7 @@ impl Filter {
         let every = self.fleet.queue.as_ref().map(|queue| time::after(seen.now, queue.every));
         let regular = every.unwrap_or_else(|| time::after(seen.now, Duration::from_mins(5)));
         let soonest = decision.next_look.filter(|at| *at > seen.now);
-        carry_out(&view, decision, soonest.map_or(regular, |at| at.min(regular)))
+        answer(&view, decision, soonest.map_or(regular, |at| at.min(regular)))
     }
 
     fn take_in(&mut self, seen: &Sighting) {
@@ -200,6 +201,7 @@ impl Filter {
             paid_until,
             busy,
             kept: None,
+            ordered: None,
             release: self.release(seen, busy.filter(|_| !self.drains), now),
             phase,
         }
@@ -244,22 +246,19 @@ fn measured(coming: &mut BTreeMap<InstanceId, Timestamp>, seen: &Sighting) -> Ve
     boots
 }
 
-/// The decision's numbers as names: whom to take, whom to take back, and how many to launch.
-fn carry_out(view: &FleetView, decision: Decision, next_look: Timestamp) -> Answer {
-    let capacity = decision.capacity.saturating_add(decision.take_back);
-    let surplus = capacity.saturating_sub(decision.desired);
-    let missing = decision.desired.saturating_sub(decision.capacity).max(decision.take_back);
-    let some = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
-    let id = |server: &Server| server.id().cloned();
-    let terminate: Vec<InstanceId> =
-        view.eligible().into_iter().filter_map(id).take(some(surplus)).collect();
-    let mut draining: Vec<&Server> =
-        view.servers.iter().filter(|server| server.may_be_reclaimed()).collect();
-    draining.sort_by_key(|server| std::cmp::Reverse(server.paid_until));
-    let reclaim: Vec<InstanceId> =
-        draining.into_iter().filter_map(id).take(some(missing)).collect();
-    let reclaimed = u32::try_from(reclaim.len()).unwrap_or(u32::MAX);
-    Answer { launch: missing.saturating_sub(reclaimed), terminate, reclaim, next_look, decision }
+/// The decision with the servers' instance ids.
+fn answer(view: &FleetView, decision: Decision, next_look: Timestamp) -> Answer {
+    let ids = |tokens: &[Token]| {
+        let servers = tokens.iter().filter_map(|token| view.server(token)?.id().cloned());
+        servers.collect()
+    };
+    Answer {
+        launch: decision.launch,
+        terminate: ids(&decision.retire),
+        reclaim: ids(&decision.cancel_drains),
+        next_look,
+        decision,
+    }
 }
 
 fn record(fleet: &FleetPolicy, seen: &SightedServer) -> ServerRecord {
@@ -283,10 +282,7 @@ fn record(fleet: &FleetPolicy, seen: &SightedServer) -> ServerRecord {
             why: RetireReason::ScaleIn,
             begun_at: seen.launched_at,
             begun_at_ec2: None,
-            deregistered_at: None,
-            terminate_asked_at: None,
-            terminate_asks: 0,
-            terminate_refusals: 0,
+            stage: Stage::Begun,
         }),
         cleared_at: None,
         gone: None,

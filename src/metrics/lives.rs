@@ -11,7 +11,8 @@ use prometheus_client::registry::Registry;
 use super::{Labels, word};
 use crate::model::launch::Token;
 use crate::model::ledger::Ledger;
-use crate::model::server::{GoneHow, LaunchState, RetireReason, ServerRecord};
+use crate::model::retirement::RetireReason;
+use crate::model::server::{GoneHow, LaunchState, ServerRecord};
 use crate::model::time;
 use crate::policy::Policy;
 

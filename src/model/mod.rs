@@ -17,6 +17,7 @@ pub mod ledger;
 pub mod observation;
 pub mod plan;
 pub mod reading;
+pub mod retirement;
 pub mod roster;
 pub mod season;
 pub mod server;

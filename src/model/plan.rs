@@ -11,8 +11,8 @@ use super::fault::Fault;
 use super::fleet::FleetName;
 use super::instance::{Instance, InstanceId};
 use super::launch::{LaunchRequest, Token};
+use super::retirement::RetireReason;
 use super::roster::Block;
-use super::server::RetireReason;
 use super::time::{self, Timestamp};
 
 /// Everything one tick will do, and what it leaves undone, with reasons.

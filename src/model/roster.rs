@@ -1,6 +1,7 @@
 //! What is true of each server and fleet at one instant, derived anew at every tick from EC2, the
 //! balancers, the health checks and the journal.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -200,6 +201,8 @@ pub struct Server {
     pub busy: Option<u32>,
     /// Who protects it, a person or a tag, whatever its phase.
     pub kept: Option<Block>,
+    /// An operator's order to terminate it, not carried out yet.
+    pub ordered: Option<Override>,
     /// Whether scale-in may take it now.
     pub release: Result<(), Block>,
 }
@@ -391,6 +394,13 @@ impl Server {
         self.phase == Phase::Draining && running && scale_in && self.record.sick_since.is_none()
     }
 
+    /// Returns whether it is retired next for an operator's order. A server that is kept stays, and of
+    /// one that EC2 does not show it is unknown whether it is kept.
+    pub fn is_ordered_out(&self) -> bool {
+        let stays = self.record.retirement.is_none() && self.phase != Phase::Terminating;
+        self.ordered.is_some() && stays && self.kept.is_none() && self.instance.is_some()
+    }
+
     /// How it is named to people: its instance id, else its token.
     pub fn name(&self) -> &str {
         self.id().map_or_else(|| self.record.token.as_str(), InstanceId::as_str)
@@ -403,6 +413,11 @@ impl Server {
 }
 
 impl FleetView {
+    /// Returns the server with this token.
+    pub fn server(&self, token: &Token) -> Option<&Server> {
+        self.servers.iter().find(|server| server.record.token == *token)
+    }
+
     pub fn capacity(&self) -> Capacity {
         count(self.servers.iter().filter(|server| server.is_capacity()))
     }
@@ -441,6 +456,18 @@ impl FleetView {
         let stays = |server: &&Server| !leaves(server) && told(server);
         let of: Vec<&Server> = self.servers.iter().filter(stays).collect();
         (count(of.iter().filter(|server| sick(server))), count(&of))
+    }
+
+    /// Returns the servers whose drain can be cancelled, in the order in which that is done: the longest
+    /// paid first, then the one that drains for the shortest time.
+    pub fn cancellable(&self) -> Vec<&Server> {
+        let mut draining: Vec<&Server> =
+            self.servers.iter().filter(|server| server.may_be_reclaimed()).collect();
+        draining.sort_by_key(|server| {
+            let begun_at = server.record.retirement.as_ref().map(|retirement| retirement.begun_at);
+            Reverse((server.paid_until, begun_at, &server.record.token))
+        });
+        draining
     }
 
     /// Servers that scale-in may take now: those that do not serve yet first, then those with the

@@ -8,6 +8,7 @@ use super::fault::Fault;
 use super::fleet::FleetName;
 use super::instance::{Instance, InstanceId};
 use super::launch::{LaunchRequest, Token};
+use super::retirement::Retirement;
 use super::time::{self, Clocks, Timestamp};
 
 /// What the journal knows of one server. EC2, the balancer and the health check say the rest at
@@ -66,65 +67,6 @@ pub struct Asked {
     /// by an answer that rules it out.
     pub in_doubt: bool,
     pub last_fault: Option<Fault>,
-}
-
-/// A server on its way out. Written down before the first call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Retirement {
-    pub why: RetireReason,
-    pub begun_at: Timestamp,
-    /// The same by EC2's clock. `None` where an earlier version wrote it down.
-    pub begun_at_ec2: Option<Timestamp>,
-    /// The balancer accepted the deregistration; by EC2's clock, so that no step of the host's cuts
-    /// the drain short.
-    pub deregistered_at: Option<Timestamp>,
-    /// TerminateInstances was last asked, and how often in all.
-    pub terminate_asked_at: Option<Timestamp>,
-    pub terminate_asks: u32,
-    /// How many of these EC2 has refused for certain: counted after its answer, so that what was cut
-    /// off before counts as done.
-    pub terminate_refusals: u32,
-}
-
-impl Retirement {
-    /// Whether some TerminateInstances may have had its effect.
-    pub fn may_have_ended(&self) -> bool {
-        self.terminate_asks > self.terminate_refusals
-    }
-}
-
-/// Why a server is retired. There is no variant for "not in the file" or "no reading": absence is
-/// never a reason.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RetireReason {
-    /// More capacity than wanted.
-    ScaleIn,
-    /// Not in service within `grace`.
-    NeverHealthy { waited: Duration },
-    /// In service once, and its health check has failed since.
-    Sick { since: Timestamp },
-    /// Stuck in EC2's `pending`.
-    StuckPending { waited: Duration },
-    /// A person asked: `tidegate terminate` or `tidegate retire`.
-    Operator { who: String, why: String },
-}
-
-impl RetireReason {
-    /// Whether the server works and may be taken back while it drains.
-    pub fn may_be_reclaimed(&self) -> bool {
-        match self {
-            Self::ScaleIn => true,
-            Self::NeverHealthy { .. }
-            | Self::Sick { .. }
-            | Self::StuckPending { .. }
-            | Self::Operator { .. } => false,
-        }
-    }
-
-    /// Whether the server never came into service: a failed launch for the breaker's count.
-    pub fn is_failed_launch(&self) -> bool {
-        matches!(self, Self::NeverHealthy { .. } | Self::StuckPending { .. })
-    }
 }
 
 /// The end of a server.

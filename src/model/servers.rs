@@ -314,7 +314,8 @@ mod tests {
     use super::*;
     use crate::model::fleet::Pool;
     use crate::model::launch::{Image, LaunchRequest};
-    use crate::model::server::{Gone, GoneHow, LaunchState, RetireReason, Retirement};
+    use crate::model::retirement::{RetireReason, Retirement, Stage};
+    use crate::model::server::{Gone, GoneHow, LaunchState};
     use crate::model::time;
 
     fn at(minute: u64) -> Timestamp {
@@ -354,10 +355,7 @@ mod tests {
             why: RetireReason::ScaleIn,
             begun_at: at(minute),
             begun_at_ec2: None,
-            deregistered_at: None,
-            terminate_asked_at: None,
-            terminate_asks: 0,
-            terminate_refusals: 0,
+            stage: Stage::Begun,
         });
         record
     }

@@ -8,9 +8,10 @@ use crate::model::balancer::Membership;
 use crate::model::capacity::{Capacity, count};
 use crate::model::decision::Decision;
 use crate::model::fleet::FleetName;
+use crate::model::launch::Token;
 use crate::model::plan::{Act, LeftOut, Limit, OutOfService, Plan, Step};
+use crate::model::retirement::RetireReason;
 use crate::model::roster::{BalancerView, FleetView, Phase, Roster, Server};
-use crate::model::server::RetireReason;
 use crate::policy::Policy;
 
 /// A rule that a fleet's steps break.
@@ -44,6 +45,7 @@ pub fn audit(
                 known_servers(view, &steps),
                 one_voice(&steps),
                 no_kept_server(view, &steps),
+                as_decided(view, &steps, decisions.get(name)),
                 capacity_kept(view, &steps, decisions.get(name)),
                 serving_kept(view, &steps, decisions.get(name)),
                 sick_by_more_than_one_word(view, &steps, decisions.get(name)),
@@ -159,6 +161,31 @@ fn no_kept_server(view: &FleetView, steps: &[&Step]) -> Option<String> {
     })
 }
 
+/// Scale-in takes the servers that the decision names, and no other drain is cancelled than it names.
+fn as_decided(view: &FleetView, steps: &[&Step], decision: Option<&Decision>) -> Option<String> {
+    let named = |token: &Token, of: fn(&Decision) -> &[Token]| {
+        decision.is_some_and(|decision| of(decision).contains(token))
+    };
+    let other = retired(view, steps).into_iter().find(|(server, why)| {
+        **why == RetireReason::ScaleIn && !named(&server.record.token, |of| &of.retire)
+    });
+    if let Some((server, _)) = other {
+        return Some(format!("{} goes, and the decision does not name it", server.label()));
+    }
+    steps.iter().find_map(|step| match &step.act {
+        Act::Reclaim { token, label } if !named(token, |of| &of.cancel_drains) => {
+            Some(format!("the drain of {label} is cancelled, and the decision does not name it"))
+        }
+        Act::Launch(_)
+        | Act::Replay { .. }
+        | Act::Register { .. }
+        | Act::Retire { .. }
+        | Act::Reclaim { .. }
+        | Act::Deregister { .. }
+        | Act::Terminate { .. } => None,
+    })
+}
+
 /// Scale-in leaves at least the desired capacity, and the wanted one without what EC2 does not
 /// show; and it takes only eligible servers.
 fn capacity_kept(view: &FleetView, steps: &[&Step], decision: Option<&Decision>) -> Option<String> {
@@ -258,12 +285,12 @@ fn drained_first(view: &FleetView, steps: &[&Step]) -> Option<String> {
     steps.iter().find_map(|step| {
         let Act::Terminate { instance, token, proof } = &step.act else { return None };
         let server = view.servers.iter().find(|server| server.record.token == *token)?;
-        let first = server.record.retirement.as_ref().is_none_or(|r| r.terminate_asks == 0);
+        let first = server.record.retirement.as_ref().is_none_or(|r| r.termination().is_none());
         let proven = match proof {
             OutOfService::NoBalancer => view.balancer == BalancerView::None,
             OutOfService::NotMember => server.membership.is_none() || !first,
             OutOfService::DrainTimeOver => {
-                server.record.retirement.as_ref().is_some_and(|r| r.deregistered_at.is_some())
+                server.record.retirement.as_ref().is_some_and(|r| r.deregistered_at().is_some())
             }
             OutOfService::BalancerGone => matches!(view.balancer, BalancerView::Missing(..)),
         };

@@ -1,5 +1,5 @@
-//! Growing: draining servers are taken back first, unanswered launches asked again, and what is
-//! still missing is launched, each from the best pool that has not refused lately.
+//! Growing: the drains that the decision names are cancelled, unanswered launches are repeated, and
+//! the servers that it asks for are launched, each from the best pool that has not refused lately.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,13 +8,13 @@ use std::time::Duration;
 use super::Draft;
 use super::budget::Budget;
 use super::retire::readable;
-use crate::model::capacity::{Capacity, count};
+use crate::model::capacity::Capacity;
 use crate::model::decision::Decision;
 use crate::model::fault::FaultKind;
 use crate::model::fleet::Pool;
 use crate::model::launch::{LaunchRequest, Token, tag};
 use crate::model::plan::{Act, LeftOut, Limit};
-use crate::model::roster::{Breaker, Cold, ColdScope, FleetView, Server};
+use crate::model::roster::{Breaker, Cold, ColdScope, FleetView};
 use crate::model::server::{Asked, LaunchState};
 use crate::model::time::{self, Timestamp};
 use crate::policy::{FleetPolicy, Policy};
@@ -23,25 +23,11 @@ use crate::policy::{FleetPolicy, Policy};
 const REPLAY_FIRST: Duration = Duration::from_secs(5);
 const REPLAY_AT_MOST: Duration = Duration::from_mins(5);
 
-/// Takes draining servers back, the last to have begun first, as it is the least drained.
+/// Cancels the drains that the decision names.
 pub(super) fn reclaim(draft: &mut Draft<'_>, decision: &Decision) {
-    let missing = decision.desired.saturating_sub(decision.capacity).max(decision.take_back);
-    let mut draining: Vec<&Server> =
-        draft.view.servers.iter().filter(|server| server.may_be_reclaimed()).collect();
-    draining.sort_by_key(|server| {
-        std::cmp::Reverse(server.record.retirement.as_ref().map(|r| r.begun_at))
-    });
-    for server in draining.into_iter().take(usize::try_from(missing).unwrap_or(usize::MAX)) {
+    let view = draft.view;
+    for server in decision.cancel_drains.iter().filter_map(|token| view.server(token)) {
         let Some(id) = server.id() else { continue };
-        // Whatever its retirement would have done next is off.
-        draft.acts.retain(|act| match act {
-            Act::Deregister { instance, .. } | Act::Terminate { instance, .. } => instance != id,
-            Act::Launch(_)
-            | Act::Replay { .. }
-            | Act::Register { .. }
-            | Act::Retire { .. }
-            | Act::Reclaim { .. } => true,
-        });
         let token = server.record.token.clone();
         draft.acts.push(Act::Reclaim { token, label: server.label() });
         if let Some(balancer) = readable(draft.view) {
@@ -119,8 +105,7 @@ pub(super) fn launch(
     decision: &Decision,
 ) {
     let Some(fleet) = draft.fleet else { return };
-    let reclaimed = count(draft.acts.iter().filter(|act| matches!(act, Act::Reclaim { .. })));
-    let missing = decision.desired.saturating_sub(decision.capacity).saturating_sub(reclaimed);
+    let missing = decision.launch;
     if missing == 0 {
         return;
     }

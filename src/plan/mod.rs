@@ -1,5 +1,6 @@
-//! Exactly which. Pure: decisions and roster in, [`Plan`] out; every choice is made here, so that
-//! carrying a plan out needs none. What does not fit is left out with a reason.
+//! Exactly which calls. Pure: decisions and roster in, [`Plan`] out. The decision has named the servers;
+//! the plan orders the calls, chooses where to launch, and holds the limits, so that carrying it out needs
+//! no choice. What does not fit is left out with a reason.
 //!
 //! Order matters: what was begun is finished first, broken servers are replaced next, and only then
 //! do fleets shrink and grow, under one budget for all of them.
@@ -19,22 +20,14 @@ use crate::model::balancer::Membership;
 use crate::model::decision::Decision;
 use crate::model::fleet::FleetName;
 use crate::model::instance::InstanceId;
-use crate::model::ledger::{Override, OverrideKey};
+use crate::model::launch::Token;
 use crate::model::plan::{Act, LeftOut, Limit, Plan, Step};
 use crate::model::roster::{BalancerView, FleetView, Phase, Roster, Server};
 use crate::model::time::Clocks;
 use crate::policy::{FleetPolicy, Mode, Policy};
 
-/// What a person asked to be terminated, by instance.
-pub type Terminations = BTreeMap<OverrideKey, Override>;
-
 /// The plan of one tick.
-pub fn plan(
-    policy: &Policy,
-    roster: &Roster,
-    decisions: &BTreeMap<FleetName, Decision>,
-    asked: &Terminations,
-) -> Plan {
+pub fn plan(policy: &Policy, roster: &Roster, decisions: &BTreeMap<FleetName, Decision>) -> Plan {
     let mut plan = Plan::default();
     if roster.blind.is_some() {
         return plan;
@@ -53,9 +46,9 @@ pub fn plan(
         let drafted = contained(|| {
             let mut draft = Draft::new(view, Some(fleet), roster.clocks());
             if sure {
-                draft.finish();
+                draft.finish(&decision.cancel_drains);
                 draft.clear_leftovers(roster);
-                retire::by_hand(&mut draft, budget, asked);
+                retire::by_hand(&mut draft, budget);
             }
             if decision.is_frozen() {
                 draft.register();
@@ -87,8 +80,8 @@ pub fn plan(
         let mut told = budget.clone();
         let budget = if acting { &mut budget } else { &mut told };
         let mut draft = Draft::new(view, None, roster.clocks());
-        draft.finish();
-        retire::by_hand(&mut draft, budget, asked);
+        draft.finish(&[]);
+        retire::by_hand(&mut draft, budget);
         draft.conclude(mode, &mut plan);
     }
     plan
@@ -109,10 +102,11 @@ impl<'a> Draft<'a> {
         Self { view, fleet, clocks, acts: Vec::new(), left_out: Vec::new() }
     }
 
-    /// Goes on with every retirement that has begun.
-    fn finish(&mut self) {
+    /// Goes on with every retirement that has begun, except those that are cancelled now.
+    fn finish(&mut self, cancelled: &[Token]) {
         for server in &self.view.servers {
-            if server.record.retirement.is_some() {
+            let stays = cancelled.contains(&server.record.token);
+            if server.record.retirement.is_some() && !stays {
                 self.acts.extend(retire::advance(self.view, server, self.clocks));
             }
         }

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Draft;
 use super::budget::Budget;
-use super::{Draft, Terminations};
 use crate::model::balancer::{Balancer, Membership};
-use crate::model::capacity::{Capacity, count};
+use crate::model::capacity::Capacity;
 use crate::model::decision::Decision;
-use crate::model::ledger::OverrideKey;
 use crate::model::plan::{Act, LeftOut, Limit, OutOfService, Ranked};
+use crate::model::retirement::{RetireReason, Retirement};
 use crate::model::roster::{BalancerView, FleetView, Phase, Server};
-use crate::model::server::{RetireReason, Retirement};
 use crate::model::time::{self, Clocks, Timestamp};
 use crate::roster::mostly_sick;
 
@@ -43,7 +42,7 @@ pub(super) fn advance(view: &FleetView, server: &Server, clocks: Clocks) -> Opti
     let token = server.record.token.clone();
     let terminate =
         |proof| Some(Act::Terminate { instance: instance.clone(), token: token.clone(), proof });
-    if retirement.terminate_asks > 0 {
+    if retirement.termination().is_some() {
         // It was proven out once; a balancer that cannot be asked now does not change that.
         return terminate(OutOfService::NotMember);
     }
@@ -72,31 +71,24 @@ pub(super) fn advance(view: &FleetView, server: &Server, clocks: Clocks) -> Opti
 }
 
 fn ask_due(retirement: &Retirement, now: Timestamp) -> bool {
-    let Some(asked_at) = retirement.terminate_asked_at else { return true };
-    let doublings = retirement.terminate_asks.saturating_sub(1).min(16);
+    let Some(past) = retirement.termination() else { return true };
+    let doublings = past.asks.saturating_sub(1).min(16);
     let wait = ASK_AGAIN.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX));
-    time::since(now, asked_at) >= wait.min(ASK_AGAIN_AT_MOST)
+    time::since(now, past.last_asked_at) >= wait.min(ASK_AGAIN_AT_MOST)
 }
 
 /// Whether the drain time has passed since the balancer accepted the deregistration.
 fn drained(view: &FleetView, retirement: &Retirement, ec2_now: Timestamp) -> bool {
     let drain = view.memory.balancer.as_ref().map_or(Duration::ZERO, |(_, drain)| *drain);
     let over = drain.saturating_add(DRAIN_MARGIN);
-    retirement.deregistered_at.is_some_and(|at| time::since(ec2_now, at) >= over)
+    retirement.deregistered_at().is_some_and(|at| time::since(ec2_now, at) >= over)
 }
 
 /// What a person asked for: single instances, and fleets that left the policy.
-pub(super) fn by_hand(draft: &mut Draft<'_>, budget: &mut Budget, asked: &Terminations) {
+pub(super) fn by_hand(draft: &mut Draft<'_>, budget: &mut Budget) {
     for server in &draft.view.servers {
-        let Some(id) = server.id() else { continue };
-        if server.record.retirement.is_some() || server.phase == Phase::Terminating {
-            continue;
-        }
-        let single = asked.get(&OverrideKey::Terminate(id.clone()));
-        let whole = draft.view.retire.as_ref().filter(|_| draft.fleet.is_none());
-        let Some(order) = single.or(whole) else { continue };
-        // Whether a tag or a volume keeps it is not known of one that EC2 does not show.
-        if server.kept.is_some() || server.instance.is_none() {
+        let Some(order) = &server.ordered else { continue };
+        if !server.is_ordered_out() {
             continue;
         }
         let why = RetireReason::Operator { who: order.owner.clone(), why: order.reason.clone() };
@@ -178,7 +170,8 @@ fn sick(
     let leaving = view.servers.iter().any(|server| {
         let retirement = server.record.retirement.as_ref();
         retirement.is_some_and(|r| {
-            matches!(r.why, RetireReason::Sick { .. }) && r.terminate_asks <= PATIENT_ASKS
+            matches!(r.why, RetireReason::Sick { .. })
+                && r.termination().is_none_or(|calls| calls.asks <= PATIENT_ASKS)
         })
     });
     if leaving || !(replaced || no_room) {
@@ -214,14 +207,10 @@ fn sick(
     }
 }
 
-/// Fewer are desired: the newest eligible servers go.
+/// Retires the servers that the decision names.
 pub(super) fn surplus(draft: &mut Draft<'_>, budget: &mut Budget, decision: &Decision) {
     let view = draft.view;
-    let leaving =
-        count(view.servers.iter().filter(|server| server.is_capacity() && draft.takes(server)));
-    let capacity = decision.capacity.saturating_add(decision.take_back);
-    let surplus = capacity.saturating_sub(leaving).saturating_sub(decision.desired);
-    if surplus == 0 {
+    if decision.retire.is_empty() {
         return;
     }
     let ranking: Vec<Ranked> = view
@@ -235,18 +224,10 @@ pub(super) fn surplus(draft: &mut Draft<'_>, budget: &mut Budget, decision: &Dec
             block: server.release.as_ref().err().cloned(),
         })
         .collect();
-    let mut taken: Capacity = 0;
-    for server in view.eligible() {
-        if taken >= surplus {
-            return;
-        }
-        if draft.takes(server) {
-            continue;
-        }
+    for server in decision.retire.iter().filter_map(|token| view.server(token)) {
         if !retire(draft, budget, server, RetireReason::ScaleIn, ranking.clone()) {
             return;
         }
-        taken = taken.saturating_add(1);
     }
 }
 
@@ -263,15 +244,8 @@ fn retire(
         return false;
     }
     let mut begun = server.clone();
-    Arc::make_mut(&mut begun.record).retirement = Some(Retirement {
-        why: why.clone(),
-        begun_at: draft.clocks.host,
-        begun_at_ec2: Some(draft.clocks.ec2),
-        deregistered_at: None,
-        terminate_asked_at: None,
-        terminate_asks: 0,
-        terminate_refusals: 0,
-    });
+    Arc::make_mut(&mut begun.record).retirement =
+        Some(Retirement::begin(why.clone(), draft.clocks));
     draft.acts.push(Act::Retire {
         token: server.record.token.clone(),
         label: server.label(),

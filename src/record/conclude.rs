@@ -65,28 +65,21 @@ fn change(journal: &Journal, call: &Call, outcome: &Outcome, clocks: Clocks) -> 
         (What::Deregister { token, .. }, Outcome::Done(_)) => {
             let mut record = servers.get(token)?.clone();
             match &mut record.retirement {
-                Some(retirement) => {
-                    retirement.deregistered_at.get_or_insert(clocks.ec2);
-                }
+                Some(retirement) => retirement.deregistered(clocks.ec2),
                 None => record.cleared_at = Some(clocks.ec2),
             }
             Some(record)
         }
         // The asking was written down before the call, which was not made.
-        (What::Terminate { token, .. }, Outcome::Skipped | Outcome::Halted) => {
+        (What::Terminate { token, before, .. }, Outcome::Skipped | Outcome::Halted) => {
             let mut record = servers.get(token)?.clone();
-            if let Some(retirement) = &mut record.retirement {
-                retirement.terminate_asks = retirement.terminate_asks.saturating_sub(1);
-                if retirement.terminate_asks == 0 {
-                    retirement.terminate_asked_at = None;
-                }
-            }
+            record.retirement.clone_from(before);
             Some(record)
         }
         (What::Terminate { token, .. }, Outcome::Failed(fault)) if is_refused(fault) => {
             let mut record = servers.get(token)?.clone();
             if let Some(retirement) = &mut record.retirement {
-                retirement.terminate_refusals = retirement.terminate_refusals.saturating_add(1);
+                retirement.termination_refused();
             }
             Some(record)
         }

@@ -18,6 +18,7 @@ use crate::model::instance::InstanceId;
 use crate::model::launch::{LaunchRequest, Token};
 use crate::model::ledger::{Change, Event, OverrideKey};
 use crate::model::plan::{OutOfService, Plan};
+use crate::model::retirement::Retirement;
 use crate::model::roster::Roster;
 use crate::model::time::Timestamp;
 use crate::policy::Policy;
@@ -73,6 +74,8 @@ pub enum What {
         instance: InstanceId,
         token: Token,
         proof: OutOfService,
+        /// The retirement as it was before this call was written down, for a call that is not made.
+        before: Option<Retirement>,
     },
 }
 

@@ -397,9 +397,8 @@ fn ailing(name: &FleetName, server: &Server, policy: &Policy, now: Timestamp) ->
             ),
         ),
         Phase::Terminating => {
-            let begun = server.record.retirement.as_ref().and_then(|r| r.terminate_asked_at);
-            let asks = server.record.retirement.as_ref().map_or(0, |r| r.terminate_asks);
-            if begun.is_none() || asks < 4 {
+            let asks = server.record.retirement.as_ref()?.termination()?.asks;
+            if asks < 4 {
                 return None;
             }
             ("termination", format!("{label} is still there after {asks} terminations"))
@@ -420,7 +419,8 @@ fn ailing(name: &FleetName, server: &Server, policy: &Policy, now: Timestamp) ->
 const SHUTS_DOWN_WITHIN: Duration = Duration::from_mins(30);
 
 fn is_stuck(server: &Server, now: Timestamp) -> bool {
-    let asked = server.record.retirement.as_ref().and_then(|r| r.terminate_asked_at);
+    let retirement = server.record.retirement.as_ref();
+    let asked = retirement.and_then(|retirement| Some(retirement.termination()?.last_asked_at));
     let ending = server.instance.as_ref().is_some_and(|i| i.lifecycle.is_ending());
     ending && asked.is_some_and(|at| time::since(now, at) >= SHUTS_DOWN_WITHIN)
 }

@@ -11,7 +11,8 @@ use crate::model::instance::InstanceId;
 use crate::model::launch::Token;
 use crate::model::ledger::{Change, Event, EventKind, Ledger, OverrideKey};
 use crate::model::plan::{Act, Step};
-use crate::model::server::{LaunchState, RetireReason, Retirement, ServerRecord};
+use crate::model::retirement::{RetireReason, Retirement};
+use crate::model::server::{LaunchState, ServerRecord};
 use crate::model::time::Clocks;
 
 /// The steps of one plan, on their way into the journal.
@@ -66,14 +67,15 @@ impl<'a> Taking<'a> {
             }),
             Act::Terminate { instance, token, proof } => {
                 let now = self.clocks.host;
+                let mut before = None;
                 self.edit(token, |record| {
+                    before.clone_from(&record.retirement);
                     if let Some(retirement) = &mut record.retirement {
-                        retirement.terminate_asked_at = Some(now);
-                        retirement.terminate_asks = retirement.terminate_asks.saturating_add(1);
+                        retirement.ask_to_terminate(now);
                     }
                 });
                 let (instance, token) = (instance.clone(), token.clone());
-                Some(What::Terminate { instance, token, proof: *proof })
+                Some(What::Terminate { instance, token, proof: *proof, before })
             }
         };
         self.calls.extend(what.map(|what| Call { fleet: step.fleet.clone(), what }));
@@ -104,15 +106,7 @@ impl<'a> Taking<'a> {
     }
 
     fn retire(&mut self, token: &Token, label: &str, why: &RetireReason) {
-        let begun = Retirement {
-            why: why.clone(),
-            begun_at: self.clocks.host,
-            begun_at_ec2: Some(self.clocks.ec2),
-            deregistered_at: None,
-            terminate_asked_at: None,
-            terminate_asks: 0,
-            terminate_refusals: 0,
-        };
+        let begun = Retirement::begin(why.clone(), self.clocks);
         self.edit(token, |record| record.retirement = Some(begun));
         let order = OverrideKey::Terminate(InstanceId::new(label));
         if self.ledger.overrides.contains_key(&order) {

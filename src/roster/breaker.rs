@@ -9,8 +9,9 @@ use super::note::UNANSWERED_HORIZON;
 use crate::model::capacity::Capacity;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ledger::Ledger;
+use crate::model::retirement::RetireReason;
 use crate::model::roster::{Breaker, Cold, ColdScope, Failing};
-use crate::model::server::{Asked, GoneHow, LaunchState, RetireReason, ServerRecord};
+use crate::model::server::{Asked, GoneHow, LaunchState, ServerRecord};
 use crate::model::servers::OfFleet;
 use crate::model::time::{self, Timestamp};
 

@@ -25,10 +25,11 @@ use crate::model::instance::{Instance, InstanceId};
 use crate::model::launch::Token;
 use crate::model::ledger::{FleetMemory, Ledger, OverrideKey};
 use crate::model::observation::{Gap, Observation};
+use crate::model::retirement::Retirement;
 use crate::model::roster::{
     BalancerView, Cold, ColdScope, FleetView, Leftover, Roster, Server, Stranger,
 };
-use crate::model::server::{GoneHow, LaunchState, Retirement, ServerRecord};
+use crate::model::server::{GoneHow, LaunchState, ServerRecord};
 use crate::model::servers::{self, OfFleet};
 use crate::model::sight::{Blind, Doubt};
 use crate::model::time::{self, Timestamp};
@@ -358,7 +359,7 @@ fn left_in_balancer(view: &FleetView, records: &OfFleet, seen: &Observation) -> 
         let instance = record.instance()?;
         let listed = members.get(instance).is_some_and(|m| *m != Membership::Draining);
         // One that was to go may have died before its balancer took the deregistration.
-        let told = record.retirement.as_ref().is_some_and(|r| r.deregistered_at.is_some());
+        let told = record.retirement.as_ref().is_some_and(|r| r.deregistered_at().is_some());
         let died = record.is_proven() && !told;
         (listed || (died && record.cleared_at.is_none())).then(|| Leftover {
             fleet: view.name.clone(),

@@ -16,7 +16,8 @@ use crate::model::instance::{Instance, InstanceId, Lifecycle};
 use crate::model::launch::Token;
 use crate::model::ledger::{Change, Event, EventKind, FleetMemory, Ledger};
 use crate::model::observation::Observation;
-use crate::model::server::{Gone, GoneHow, LaunchState, Retirement, ServerRecord};
+use crate::model::retirement::Retirement;
+use crate::model::server::{Gone, GoneHow, LaunchState, ServerRecord};
 use crate::model::servers::OfFleet;
 use crate::model::time::{self, Clocks, Timestamp};
 use crate::policy::{FleetPolicy, Mode, Policy};
@@ -350,7 +351,7 @@ fn is_partial(ledger: &Ledger, listed: &BTreeMap<InstanceId, Instance>, clocks: 
     let from = time::before(clocks.host, BELIEVED_AFTER);
     let mut expected = ledger.servers.since(from).filter(|record| {
         let retirement = record.retirement.as_ref().filter(|one| one.may_have_ended());
-        let asked_at = retirement.and_then(|one| one.terminate_asked_at);
+        let asked_at = retirement.and_then(|one| Some(one.termination()?.last_asked_at));
         let shown = asked_at.is_none_or(|at| at > from);
         let seen_to_end = !record.is_open() && record.absent_since.is_none();
         shown && !seen_to_end && is_settled(record, clocks.ec2)

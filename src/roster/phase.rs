@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::release::{self, Looks};
 use crate::model::balancer::Membership;
 use crate::model::instance::{Attachment, Instance, InstanceId, Lifecycle};
-use crate::model::ledger::{Ledger, OverrideKey};
+use crate::model::ledger::{Ledger, Override, OverrideKey};
 use crate::model::observation::Observation;
 use crate::model::reading::Recent;
 use crate::model::roster::{BalancerView, Block, Phase, Server};
@@ -58,6 +58,7 @@ impl Standing<'_> {
         let told = |id| self.busy.map(|busy| busy.get(id).copied().unwrap_or(0));
         let busy = record.instance().and_then(told);
         let kept = record.instance().and_then(|id| self.kept(id, instance.as_ref()));
+        let ordered = record.instance().and_then(|id| self.ordered(record, id));
         let mut server = Server {
             record: record.clone(),
             release: Err(Block::NotCapacity),
@@ -71,6 +72,7 @@ impl Standing<'_> {
             paid_until,
             busy,
             kept,
+            ordered,
         };
         if server.is_capacity() {
             server.release = self.release(&server);
@@ -90,7 +92,7 @@ impl Standing<'_> {
         membership: Option<&Membership>,
     ) -> Phase {
         let now = self.seen.now;
-        let asked = record.retirement.as_ref().is_some_and(|r| r.terminate_asks > 0);
+        let asked = record.retirement.as_ref().is_some_and(|r| r.termination().is_some());
         if asked || instance.is_some_and(|instance| instance.lifecycle.is_ending()) {
             return Phase::Terminating;
         }
@@ -172,6 +174,18 @@ impl Standing<'_> {
             (false, false) => return self.attached_by_hand(instance).map(Block::Attached),
         };
         Some(Block::Keep { by: by.to_owned(), until: None })
+    }
+
+    /// Returns the operator's order to terminate it: the instance, or its fleet that left the policy.
+    fn ordered(&self, record: &ServerRecord, id: &InstanceId) -> Option<Override> {
+        let orders = &self.ledger.overrides;
+        if orders.is_empty() {
+            return None;
+        }
+        let active = |key| orders.get(&key).filter(|order| order.until > self.seen.now);
+        let whole = || active(OverrideKey::Retire(record.fleet.clone()));
+        let order = active(OverrideKey::Terminate(id.clone()));
+        order.or_else(|| whole().filter(|_| self.fleet.is_none())).cloned()
     }
 
     /// What was attached to it when its boot was over for certain: what its own boot attaches is no sign

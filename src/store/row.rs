@@ -16,9 +16,8 @@ use crate::model::fleet::{FleetName, Pool};
 use crate::model::instance::InstanceId;
 use crate::model::launch::{Image, LaunchRequest, Token};
 use crate::model::ledger::{FleetMemory, LastDecision};
-use crate::model::server::{
-    Asked, Gone, GoneHow, LaunchState, RetireReason, Retirement, ServerRecord,
-};
+use crate::model::retirement::{RetireReason, Retirement, Stage, Termination};
+use crate::model::server::{Asked, Gone, GoneHow, LaunchState, ServerRecord};
 use crate::model::time::Timestamp;
 
 /// A stored row that this version cannot read.
@@ -325,15 +324,8 @@ impl FaultRow {
 
 impl From<&Retirement> for RetirementRow {
     fn from(retirement: &Retirement) -> Self {
-        let Retirement {
-            why,
-            begun_at,
-            begun_at_ec2,
-            deregistered_at,
-            terminate_asked_at,
-            terminate_asks,
-            terminate_refusals,
-        } = retirement.clone();
+        let Retirement { why, begun_at, begun_at_ec2, stage: _ } = retirement.clone();
+        let termination = retirement.termination();
         let why = match why {
             RetireReason::ScaleIn => RetireRow::ScaleIn,
             RetireReason::NeverHealthy { waited } => RetireRow::NeverHealthy { waited },
@@ -345,10 +337,10 @@ impl From<&Retirement> for RetirementRow {
             why,
             begun_at,
             begun_at_ec2,
-            deregistered_at,
-            terminate_asked_at,
-            terminate_asks,
-            terminate_refusals,
+            deregistered_at: retirement.deregistered_at(),
+            terminate_asked_at: termination.map(|calls| calls.last_asked_at),
+            terminate_asks: termination.map_or(0, |calls| calls.asks),
+            terminate_refusals: termination.map_or(0, |calls| calls.refusals),
         }
     }
 }
@@ -362,15 +354,17 @@ impl RetirementRow {
             RetireRow::StuckPending { waited } => RetireReason::StuckPending { waited },
             RetireRow::Operator { who, why } => RetireReason::Operator { who, why },
         };
-        Retirement {
-            why,
-            begun_at: self.begun_at,
-            begun_at_ec2: self.begun_at_ec2,
-            deregistered_at: self.deregistered_at,
-            terminate_asked_at: self.terminate_asked_at,
-            terminate_asks: self.terminate_asks,
-            terminate_refusals: self.terminate_refusals,
-        }
+        let stage = match (self.terminate_asks, self.deregistered_at) {
+            (0, None) => Stage::Begun,
+            (0, Some(at)) => Stage::Deregistered { at },
+            (asks, deregistered_at) => Stage::Terminating(Termination {
+                deregistered_at,
+                last_asked_at: self.terminate_asked_at.unwrap_or(self.begun_at),
+                asks,
+                refusals: self.terminate_refusals,
+            }),
+        };
+        Retirement { why, begun_at: self.begun_at, begun_at_ec2: self.begun_at_ec2, stage }
     }
 }
 

@@ -169,7 +169,7 @@ fn consider(policy: &Policy, journal: &mut Journal, seen: Observation) -> Box<Su
         journal.saw_all();
     }
     let decisions = decide::all(policy, &roster);
-    let mut plan = plan(policy, &roster, &decisions, &journal.ledger().overrides);
+    let mut plan = plan(policy, &roster, &decisions);
     let violations = audit::audit(policy, &roster, &decisions, &plan);
     debug_assert!(violations.is_empty(), "a plan broke a rule: {violations:?}");
     audit::enforce(&mut plan, &violations);

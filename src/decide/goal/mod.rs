@@ -46,27 +46,21 @@ impl Ask<'_> {
         let coming = self.foreseen(work, &terms);
         let dues = followed(&waiting, &coming);
         let mut at_work = AtWork::of(self, work, &terms);
-        let mut draining = self.reclaimable();
-        let mut reclaimed = 0;
-        if self.fleet.billing == Billing::Hour {
-            draining.retain(|server| {
-                let fresh = self.has_hour_to_spare(server);
-                if fresh {
-                    at_work.serve(server);
-                    reclaimed = Capacity::saturating_add(reclaimed, 1);
-                }
-                !fresh
-            });
+        let (mut cancelled, draining): (Vec<&Server>, Vec<&Server>) =
+            self.view.cancellable().into_iter().partition(|server| self.has_hour_to_spare(server));
+        for server in &cancelled {
+            at_work.serve(server);
         }
+        let mut draining = draining.into_iter();
         let mut need = size::need(&terms, &dues, &at_work.supply);
         while need.launch > 0
-            && let Some(server) = draining.pop()
+            && let Some(server) = draining.next()
         {
             at_work.serve(server);
-            reclaimed = Capacity::saturating_add(reclaimed, 1);
+            cancelled.push(server);
             need = size::need(&terms, &dues, &at_work.supply);
         }
-        let kept = self.own_capacity().saturating_add(reclaimed);
+        let kept = self.own_capacity().saturating_add(count(&cancelled));
         let expected = coming.last().map_or(0, |last| size::ceil(last.jobs));
         let spare = if need.launch == 0 { at_work.spare(&terms, &waiting, &coming) } else { 0 };
         let spare = spare.min(kept.saturating_sub(self.floor));
@@ -86,10 +80,11 @@ impl Ask<'_> {
             let within = self.goal.blind_for(self.queue.every, span(terms.boot));
             proposal.because.push(Reason::Goal(GoalReason::Foreseen { jobs, within }));
         }
-        if reclaimed > 0 {
-            proposal.take_back = reclaimed;
-            let back = GoalReason::TakenBack { servers: reclaimed };
+        if !cancelled.is_empty() {
+            let back = GoalReason::TakenBack { servers: count(&cancelled) };
             proposal.because.push(Reason::Goal(back));
+            let tokens = cancelled.into_iter().map(|server| server.record.token.clone());
+            proposal.cancel = tokens.collect();
         }
         proposal.because.push(Reason::Goal(terms_told(&terms, work)));
         proposal.steps_on = Some(self.reading.at);
@@ -138,14 +133,6 @@ impl Ask<'_> {
         }
         // Less than one job is no job: a server for it would stand idle most of the time.
         if jobs < 1.0 { Vec::new() } else { dues }
-    }
-
-    /// Draining servers that can be taken back, the one with the most paid time left last.
-    fn reclaimable(&self) -> Vec<&Server> {
-        let mut draining: Vec<&Server> =
-            self.view.servers.iter().filter(|server| server.may_be_reclaimed()).collect();
-        draining.sort_by_key(|server| server.paid_until);
-        draining
     }
 
     fn has_hour_to_spare(&self, server: &Server) -> bool {

@@ -1,4 +1,4 @@
-//! Decisions: how many, and why. Doing nothing is a decision too and has reasons like any other.
+//! Decisions: how many servers, which of them, and why. Doing nothing is a decision too and has reasons like any other.
 
 mod goal;
 mod numbers;
@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 
 use crate::model::capacity::Capacity;
 use crate::model::fleet::FleetName;
+use crate::model::launch::Token;
 use crate::model::roster::Block;
 use crate::model::time::Timestamp;
 
@@ -27,8 +28,12 @@ pub struct Decision {
     pub desired: Capacity,
     /// `desired` without what a person added on top: where the rules go on from.
     pub target: Capacity,
-    /// Draining servers to take back even where as many others are to go: their hour is paid.
-    pub take_back: Capacity,
+    /// Servers to retire, in the order in which they go.
+    pub retire: Vec<Token>,
+    /// Draining servers to put back into service.
+    pub cancel_drains: Vec<Token>,
+    /// The number of servers to launch.
+    pub launch: Capacity,
     /// Scale-in leaves so many in service, however many more are on their way to be.
     pub serving: Capacity,
     /// In the order the rules were applied; never empty.

@@ -23,8 +23,9 @@ use crate::model::launch::{Image, LaunchRequest, Token};
 use crate::model::ledger::{Change, FleetMemory, Ledger, Override, OverrideKey};
 use crate::model::observation::Observation;
 use crate::model::reading::{Health, Recent};
+use crate::model::retirement::{RetireReason, Retirement, Stage, Termination};
 use crate::model::roster::{BalancerView, Phase, Roster, Stranger};
-use crate::model::server::{LaunchState, RetireReason, Retirement, ServerRecord};
+use crate::model::server::{LaunchState, ServerRecord};
 use crate::model::sight::Doubt;
 use crate::model::time::{self, Timestamp};
 use crate::plan::plan;
@@ -106,11 +107,16 @@ fn retirement(asks: u32) -> Retirement {
         why: RetireReason::ScaleIn,
         begun_at: now(),
         begun_at_ec2: None,
-        deregistered_at: Some(time::before(now(), minutes(5))),
-        terminate_asked_at: (asks > 0).then(now),
-        terminate_asks: asks,
-        terminate_refusals: 0,
+        stage: match asks {
+            0 => Stage::Deregistered { at: time::before(now(), minutes(5)) },
+            asks => terminating(asks, 0, now()),
+        },
     }
+}
+
+fn terminating(asks: u32, refusals: u32, last_asked_at: Timestamp) -> Stage {
+    let deregistered_at = Some(time::before(now(), minutes(5)));
+    Stage::Terminating(Termination { deregistered_at, last_asked_at, asks, refusals })
 }
 
 /// A world of these servers, all running and members of `web`, and well unless their records say
@@ -196,7 +202,7 @@ impl Scene {
     fn planned(&mut self, policy: &Policy) -> Vec<String> {
         let roster = self.look(policy);
         let decisions = decide::all(policy, &roster);
-        let plan = plan(policy, &roster, &decisions, &self.ledger.overrides);
+        let plan = plan(policy, &roster, &decisions);
         plan.steps.iter().map(|step| step.text(&policy.zone)).collect()
     }
 }

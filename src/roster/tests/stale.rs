@@ -88,7 +88,7 @@ fn an_order_to_end_one_that_is_not_listed_waits_until_it_is() {
 #[test]
 fn one_that_ec2_refused_to_end_is_missed_and_not_taken_for_ended() {
     for (refusals, ended) in [(2, false), (1, true)] {
-        let refused = Retirement { terminate_refusals: refusals, ..retirement(2) };
+        let refused = Retirement { stage: terminating(2, refusals, now()), ..retirement(2) };
         let leaves = ServerRecord { retirement: Some(refused), ..record(0, minutes(600)) };
         let others = (1..4).map(|n| record(n, minutes(600)));
         let mut scene = Scene::new(std::iter::once(leaves).chain(others).collect());
@@ -173,8 +173,8 @@ fn found_server_out_of_service_is_registered_anew() {
 #[test]
 fn incomplete_list_proves_no_single_absence() {
     let ending = |asked_ago: u64| {
-        let terminate_asked_at = Some(time::before(now(), minutes(asked_ago)));
-        Retirement { terminate_asked_at, ..retirement(1) }
+        let last_asked_at = time::before(now(), minutes(asked_ago));
+        Retirement { stage: terminating(1, 0, last_asked_at), ..retirement(1) }
     };
     for (asked_ago, after) in [(20, 35), (40, 15)] {
         let ends = ServerRecord { retirement: Some(ending(asked_ago)), ..record(0, minutes(600)) };

@@ -18,9 +18,8 @@ use crate::model::ledger::{
     Change, Event, EventKind, FleetMemory, LastDecision, Ledger, OpenProblem, Override, OverrideKey,
 };
 use crate::model::reading::{Depth, Reading, Work};
-use crate::model::server::{
-    Asked, Gone, GoneHow, LaunchState, RetireReason, Retirement, ServerRecord,
-};
+use crate::model::retirement::{RetireReason, Retirement, Stage, Termination};
+use crate::model::server::{Asked, Gone, GoneHow, LaunchState, ServerRecord};
 use crate::model::time::Clocks;
 use crate::model::work::{Cohort, Counts, WorkMemory};
 use crate::ports::Store as _;
@@ -104,6 +103,21 @@ fn records() -> Vec<ServerRecord> {
     let mut refused = record("t-refused");
     refused.launch = LaunchState::Refused(fault());
     records.push(refused);
+    let terminating = |deregistered_at| {
+        Stage::Terminating(Termination {
+            deregistered_at,
+            last_asked_at: now(),
+            asks: 2,
+            refusals: 1,
+        })
+    };
+    let stages = [
+        Stage::Begun,
+        Stage::Deregistered { at: now() },
+        terminating(None),
+        terminating(Some(now())),
+    ];
+    let mut stages = stages.into_iter().cycle();
     for (n, why) in reasons.into_iter().enumerate() {
         let mut leaving = record(&format!("t-leaving-{n}"));
         leaving.launch = LaunchState::Launched(InstanceId::new(&format!("i-{n}")));
@@ -119,10 +133,7 @@ fn records() -> Vec<ServerRecord> {
             why,
             begun_at: now(),
             begun_at_ec2: Some(now()),
-            deregistered_at: Some(now()),
-            terminate_asked_at: Some(now()),
-            terminate_asks: 2,
-            terminate_refusals: 1,
+            stage: stages.next().unwrap(),
         });
         records.push(leaving);
     }
