@@ -103,6 +103,92 @@ fn loaded(text: &str) -> Policy {
     loaded.policy.unwrap_or_else(|| panic!("{:?}", loaded.problems))
 }
 
+/// What a large policy file is full of.
+const LARGE: [&str; 14] = [
+    "during",
+    "the same hours",
+    "cron",
+    "dates",
+    "fleets",
+    "load balancers",
+    "one load balancer",
+    "fleets of one name",
+    "subnets",
+    "security groups",
+    "tags",
+    "routes",
+    "unknown keys",
+    "bad values",
+];
+
+/// A policy file with `count` entries of one of [`LARGE`].
+fn large(what: &str, count: usize) -> String {
+    const HEAD: &str = "version: 1\ntimezone: UTC\n";
+    const LAUNCH: &str =
+        "{ launch: { image: ami-0123456789abcdef0, types: [t3.small] }, min: 0, max: 9000";
+    let each = |write: &dyn Fn(usize) -> String| (0..count).map(write).collect::<String>();
+    let schedule =
+        |lines: String| format!("{HEAD}fleets:\n  a: {LAUNCH}, schedule: [{lines}] }}\n");
+    let fleets = |one: &dyn Fn(usize) -> String| {
+        format!("{HEAD}limits: {{ instances: 3 }}\ndefaults: {LAUNCH} }}\nfleets:\n{}", each(one))
+    };
+    let list = |key: &str, values: String| {
+        format!(
+            "{HEAD}fleets:\n  a: {{ launch: {{ image: ami-0123456789abcdef0, types: [t3.small], {key}: [{values}] }}, max: 9 }}\n"
+        )
+    };
+    let (hour, day) = (|n: usize| n.div_euclid(60) % 24, |n: usize| n.div_euclid(1440));
+    match what {
+        "during" => schedule(each(&|n| {
+            let days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun", "daily"][day(n) % 8];
+            let end = if n < 11_520 { "00:00" } else { "23:59" };
+            format!("{{ during: {days} {:02}:{:02}-{end}, capacity: 1 }}, ", hour(n), n % 60)
+        })),
+        "the same hours" => {
+            schedule(each(&|n| format!("{{ during: mon 08:00-09:00, capacity: {} }}, ", n % 9000)))
+        }
+        "cron" => schedule(each(&|n| {
+            format!("{{ cron: {} {} {} * *, capacity: 1 }}, ", n % 60, hour(n), day(n) + 1)
+        })),
+        "dates" => schedule(each(&|n| {
+            let (year, month) = (2027 + n.div_euclid(336), n.div_euclid(28) % 12 + 1);
+            format!("{{ dates: {year}-{month:02}-{:02}, capacity: 1 }}, ", n % 28 + 1)
+        })),
+        "fleets" => fleets(&|n| format!("  f{n}: {{ min: 1 }}\n")),
+        "load balancers" => {
+            fleets(&|n| format!("  f{n}: {{ load_balancer: {{ classic: b{n} }} }}\n"))
+        }
+        "one load balancer" => {
+            fleets(&|n| format!("  f{n}: {{ load_balancer: {{ classic: b }} }}\n"))
+        }
+        "fleets of one name" => fleets(&|_| "  a: {}\n".to_owned()),
+        "subnets" => list("subnets", each(&|n| format!("subnet-{n}, "))),
+        "security groups" => list("security_groups", each(&|n| format!("sg-{n}, "))),
+        "tags" => format!(
+            "{HEAD}defaults: {{ launch: {{ tags: {{ {tags} }} }} }}\nfleets:\n  a: {{ launch: {{ image: ami-0123456789abcdef0, types: [t3.small], tags: {{ {tags} }} }}, max: 9 }}\n",
+            tags = each(&|n| format!("k{n}: v, "))
+        ),
+        "routes" => format!(
+            "{HEAD}notify:\n{}fleets: {{}}\n",
+            each(&|n| format!("  r{n}: {{ slack: secret:s }}\n"))
+        ),
+        "unknown keys" => format!("{HEAD}{}", each(&|n| format!("k{n}: 1\n"))),
+        "bad values" => schedule(each(&|n| format!("{{ cron: 0 8 * * *, capacity: x{n} }}, "))),
+        other => panic!("{other}"),
+    }
+}
+
+/// A large policy file, read and its problems drawn. Twelve times the entries may take twelve times as
+/// long, and not the square of it.
+#[divan::bench(sample_count = 3, sample_size = 1, args = LARGE, consts = [1_000, 12_000])]
+fn a_large_file<const ENTRIES: usize>(bencher: Bencher<'_, '_>, what: &str) {
+    let text = large(what, ENTRIES);
+    bencher.bench_local(|| {
+        let loaded = policy::load("bench.yaml", &text, Timestamp::UNIX_EPOCH);
+        policy::render(&loaded.problems, "bench.yaml", &text, false)
+    });
+}
+
 /// When the jobs of a year come, 52 thousand of them.
 #[derive(Debug, Clone, Copy)]
 enum Come {

@@ -246,6 +246,8 @@ impl Schedule {
         now: Timestamp,
         inclusive: bool,
     ) -> Option<(Rank, Timestamp)> {
+        #[cfg(test)]
+        searches::count();
         let at = if inclusive { now } else { before(now, Duration::from_nanos(1)) };
         let (kind, since) = match &line.when {
             When::Dates(dates) => (Kind::Dates, dates.since(&self.zone, at)?),
@@ -271,6 +273,8 @@ impl Schedule {
         now: Timestamp,
         boot: Duration,
     ) -> Option<Timestamp> {
+        #[cfg(test)]
+        searches::count();
         let begins = self.next(line, now, false);
         let leads = line.ready.then(|| self.next(line, after(now, boot), false)).flatten();
         let leads = leads.map(|begins| before(begins, boot));
@@ -328,4 +332,21 @@ fn on_the_wall(
 ) -> Option<Timestamp> {
     let wall = now.datetime().to_zoned(TimeZone::UTC).ok()?;
     instant(now.time_zone(), search(&wall).ok()?.datetime())
+}
+
+/// Counts the searches of a line in the calendar, for tests of how their number grows.
+#[cfg(test)]
+pub(super) mod searches {
+    use std::cell::Cell;
+
+    thread_local!(static COUNT: Cell<usize> = const { Cell::new(0) });
+
+    pub(super) fn count() {
+        COUNT.set(COUNT.get().saturating_add(1));
+    }
+
+    /// Returns the searches of this thread so far.
+    pub(in crate::policy) fn so_far() -> usize {
+        COUNT.get()
+    }
 }
