@@ -103,10 +103,17 @@ impl World {
         let now = self.now();
         let late = self.has(Trouble::LateListing);
         let partial = self.is_partial();
+        let hidden = &self.hidden;
         Ok(self.machines.values().filter(move |machine| {
             let visible = !late || time::since(now, machine.launched_at) >= lag;
-            visible && machine.is_shown(now) && !(partial && machine.is_easily_missed())
+            let hidden = hidden.get(&machine.id).is_some_and(|until| now < *until);
+            visible && !hidden && machine.is_shown(now) && !(partial && machine.is_easily_missed())
         }))
+    }
+
+    /// EC2 leaves an instance out of its answers until then, whether it runs or ends.
+    pub fn hide(&mut self, id: &InstanceId, until: Timestamp) {
+        self.hidden.insert(id.clone(), until);
     }
 
     /// The volumes of an install that no instance uses.

@@ -82,6 +82,10 @@ pub struct World {
     pub(super) weakest_subnet: Option<Arc<str>>,
     /// A subnet of which EC2 shows nothing, as [`Trouble::ZoneUnlisted`] has it by spells.
     pub silent_subnet: Option<Arc<str>>,
+    /// Until when EC2's lists lack single instances.
+    pub(super) hidden: BTreeMap<InstanceId, Timestamp>,
+    /// How many launches to come lose their answer, as [`Trouble::LostReplies`] has it by chance.
+    answers_to_lose: u32,
 }
 
 impl World {
@@ -110,6 +114,8 @@ impl World {
             scarce_type: None,
             weakest_subnet: None,
             silent_subnet: None,
+            hidden: BTreeMap::new(),
+            answers_to_lose: 0,
         }
     }
 
@@ -201,6 +207,13 @@ impl World {
     /// Ends every trouble: from here on the world behaves.
     pub fn calm(&mut self) {
         self.settings.troubles.clear();
+        self.hidden.clear();
+        self.answers_to_lose = 0;
+    }
+
+    /// Loses the answers of the next launches that take effect.
+    pub fn lose_answers(&mut self, launches: u32) {
+        self.answers_to_lose = launches;
     }
 
     /// Counts a call, and refuses it if a bucket is empty or somebody else has emptied it, or if the
@@ -288,7 +301,10 @@ impl World {
         }
         let answer = machine.describe(self.now);
         self.machines.insert(machine.id.clone(), machine);
-        if self.strikes(Trouble::LostReplies, 1.0 / 3.0) {
+        let by_chance = self.strikes(Trouble::LostReplies, 1.0 / 3.0);
+        let left = self.answers_to_lose.checked_sub(1);
+        self.answers_to_lose = left.unwrap_or(0);
+        if by_chance || left.is_some() {
             return Err(lost());
         }
         Ok(answer)

@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tidegate::model::balancer::Balancer;
 use tidegate::model::fleet::FleetName;
-use tidegate::model::instance::InstanceId;
+use tidegate::model::instance::{InstanceId, Lifecycle};
 use tidegate::model::ledger::{Change, Override, OverrideKey};
 use tidegate::model::time::{self, Timestamp};
 use tidegate::policy::{Policy, load, units};
@@ -76,6 +76,11 @@ struct Cue {
     unlist_group: Option<String>,
     /// A person puts a target group behind its listener again.
     list_group: Option<String>,
+    /// EC2 leaves the newest servers of a fleet out of its answers for so long, also those that are
+    /// ending.
+    hide: Option<Hide>,
+    /// The answers of so many launches to come are lost after each took effect.
+    lose_answers: Option<u32>,
     /// The daemon is killed, and started again after so long.
     down: Option<String>,
     /// The daemon is killed and started again.
@@ -98,6 +103,14 @@ struct Cue {
     /// Every trouble ends.
     #[serde(default)]
     calm: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Hide {
+    fleet: String,
+    servers: usize,
+    lasts: String,
 }
 
 #[derive(Deserialize)]
@@ -224,6 +237,17 @@ fn befall(cue: &Cue, simulation: &Simulation) {
         state.world.members.remove(&Balancer::Classic(balancer.clone()));
     }
     list(cue, &mut state.world);
+    if let Some(hide) = &cue.hide {
+        let until = time::after(now, units::duration(&hide.lasts).unwrap());
+        let shown = newest(&state.world, &hide.fleet);
+        assert!(shown.len() >= hide.servers, "{} has {} servers", hide.fleet, shown.len());
+        for id in shown.iter().take(hide.servers) {
+            state.world.hide(id, until);
+        }
+    }
+    if let Some(launches) = cue.lose_answers {
+        state.world.lose_answers(launches);
+    }
     if cue.calm {
         state.world.calm();
     }
@@ -296,6 +320,17 @@ fn alive(world: &World, fleet: &str) -> Vec<InstanceId> {
     let mut found: Vec<_> = machines.map(|m| (m.launched_at, m.id.clone())).collect();
     found.sort();
     found.into_iter().map(|(_, id)| id).collect()
+}
+
+/// The instances of a fleet that EC2 knows and has not terminated yet, the newest first.
+fn newest(world: &World, fleet: &str) -> Vec<InstanceId> {
+    let machines = world.machines().filter(|machine| {
+        machine.fleet() == Some(&name(fleet))
+            && machine.lifecycle(world.now()) != Lifecycle::Terminated
+    });
+    let mut found: Vec<_> = machines.map(|m| (m.launched_at, m.id.clone())).collect();
+    found.sort();
+    found.into_iter().rev().map(|(_, id)| id).collect()
 }
 
 fn scenarios() -> Vec<PathBuf> {
