@@ -76,6 +76,7 @@ fn links_between_documents_lead_somewhere() {
         "README.md",
         "CHANGELOG.md",
         "deploy/README.md",
+        "deploy/server/README.md",
         "docs/architecture.md",
         "docs/comparison.md",
         "docs/getting-started.md",
