@@ -1,8 +1,27 @@
 # Boots the Debian in folder $1 with its own systemd, in namespaces that the caller made. There are no
-# cgroup controllers in there, so limits of memory and tasks are not enforced.
+# cgroup controllers in there, so limits of memory and tasks are not enforced. With `remove` as $2,
+# removes the control groups of one that has ended.
 set -eu
 root="$1"
 mount --make-rprivate /
+# Control groups of its own. All containers see the same hierarchies, and would share the groups of
+# units with the same name.
+if [ "${2:-}" != grouped ]; then
+    for hierarchy in 'cgroup -o none,name=systemd' cgroup2; do
+        # shellcheck disable=SC2086
+        mount -t $hierarchy none "$root/mnt"
+        own="$root/mnt/tidegate-$(stat -c %d-%i "$root")"
+        if [ "${2:-}" = remove ]; then
+            find "$own" -depth -type d -exec rmdir {} +
+        else
+            mkdir -p "$own"
+            echo 0 >"$own/cgroup.procs"
+        fi
+        umount "$root/mnt"
+    done
+    [ "${2:-}" != remove ] || exit 0
+    exec unshare --cgroup sh "$0" "$root" grouped
+fi
 mount --bind "$root" "$root"
 mount -t proc proc "$root/proc"
 mount -t sysfs sysfs "$root/sys"

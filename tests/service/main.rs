@@ -9,6 +9,7 @@
 #[expect(dead_code, reason = "another suite uses the rest")]
 #[path = "../it/support/cloud.rs"]
 mod cloud;
+#[expect(dead_code, reason = "another suite uses the rest")]
 mod container;
 #[expect(dead_code, reason = "another suite uses the rest")]
 #[path = "../it/hang.rs"]
