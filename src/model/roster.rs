@@ -394,8 +394,8 @@ impl Server {
         self.phase == Phase::Draining && running && scale_in && self.record.sick_since.is_none()
     }
 
-    /// Returns whether it is retired next for an operator's order. A server that is kept stays, and of
-    /// one that EC2 does not show it is unknown whether it is kept.
+    /// Returns whether an operator's order retires the server next. A kept server stays. So does a
+    /// server that EC2 does not show, because its tags are unknown.
     pub fn is_ordered_out(&self) -> bool {
         let stays = self.record.retirement.is_none() && self.phase != Phase::Terminating;
         self.ordered.is_some() && stays && self.kept.is_none() && self.instance.is_some()
@@ -458,8 +458,8 @@ impl FleetView {
         (count(of.iter().filter(|server| sick(server))), count(&of))
     }
 
-    /// Returns the servers whose drain can be cancelled, in the order in which that is done: the longest
-    /// paid first, then the one that drains for the shortest time.
+    /// Returns the servers whose drain can be cancelled. The order is that of cancelling: by the end of
+    /// the paid hour, latest first, then by the start of the drain, latest first.
     pub fn cancellable(&self) -> Vec<&Server> {
         let mut draining: Vec<&Server> =
             self.servers.iter().filter(|server| server.may_be_reclaimed()).collect();
