@@ -11,7 +11,7 @@ use tidegate::model::fleet::FleetName;
 use tidegate::model::time::{self, Timestamp};
 use tidegate::policy;
 use tidegate::sim::Simulation;
-use tidegate::sim::load::Load;
+use tidegate::sim::load::{Interruption, Load};
 use tidegate::sim::world::Settings;
 use tidegate::store::{self, StateDir};
 
@@ -66,7 +66,13 @@ fn main() {
         2.0, 2.0, 2.0, 2.0, 2.0, 5.0, 20.0, 60.0, 90.0, 60.0, 40.0, 30.0, 40.0, 80.0, 90.0, 60.0,
         30.0, 20.0, 10.0, 10.0, 5.0, 5.0, 2.0, 2.0,
     ];
-    let load = Load { per_hour, start, job_takes: Duration::from_mins(4), jobs_at_once: 2 };
+    let load = Load {
+        per_hour,
+        start,
+        job_takes: Duration::from_mins(4),
+        jobs_at_once: 2,
+        interruption: Interruption::default(),
+    };
     let loads = ["thresholds", "goal"].map(|name| (FleetName::new(name).unwrap(), load.clone()));
     let mut world =
         Simulation::new(policy.clone(), Settings::default(), loads.into(), store.clone(), start)
@@ -100,8 +106,8 @@ fn main() {
 /// What the world itself remembers for its reports, in bytes: that is no daemon's.
 fn imagined(world: &Simulation) -> u64 {
     let state = world.front.state();
-    let jobs: usize = state.queues.values().map(|queue| queue.started.capacity()).sum();
+    let jobs: usize = state.queues.values().map(|queue| queue.memory()).sum();
     let machines = state.world.machines().count();
     // A machine has a request of half a dozen strings and tags.
-    u64::try_from(jobs * size_of::<tidegate::sim::load::Started>() + machines * 1500).unwrap()
+    u64::try_from(jobs + machines * 1500).unwrap()
 }

@@ -17,7 +17,8 @@ use tidegate::plan::plan;
 use tidegate::policy::{self, Policy};
 use tidegate::sim::Simulation;
 use tidegate::sim::backtest::{Backtest, Setting};
-use tidegate::sim::load::{Job, Load};
+use tidegate::sim::load::{Interruption, Job, Load};
+use tidegate::sim::telling::Telling;
 use tidegate::sim::trace::Trace;
 use tidegate::sim::world::Settings;
 use tidegate::store::memory::MemoryStore;
@@ -239,7 +240,8 @@ fn a_year_backtested(bencher: Bencher<'_, '_>, come: Come) {
         seed: 1,
         boot: Duration::from_mins(5),
         jobs_at_once: 2,
-        tells: true,
+        tells: Telling::ALL,
+        interruption: Interruption::default(),
         goal: Duration::from_mins(15),
     };
     let fleet = FleetName::new("job").unwrap();
@@ -287,8 +289,13 @@ fn a_decision(bencher: Bencher<'_, '_>, rule: &str) {
     ));
     let name = FleetName::new("job").unwrap();
     let start = Timestamp::UNIX_EPOCH;
-    let load =
-        Load { per_hour: vec![400.0], start, job_takes: Duration::from_mins(4), jobs_at_once: 2 };
+    let load = Load {
+        per_hour: vec![400.0],
+        start,
+        job_takes: Duration::from_mins(4),
+        jobs_at_once: 2,
+        interruption: Interruption::default(),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let store = Arc::new(MemoryStore::default());
     let loads = [(name.clone(), load)].into();

@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::folder;
 use super::listen::{self, Listen};
 use super::out::say;
+use super::rehearsal::{self, Rehearsal};
 use super::run::loader;
 use super::{FAILED, Failure, check, runtime};
 use crate::admin::{self, AdminSocket, Handle};
@@ -68,6 +69,8 @@ pub(crate) struct Drill {
     /// Where the page and /metrics are: an address and a port, or `off`
     #[arg(long, value_name = "ADDRESS", default_value = "off")]
     listen: Listen,
+    #[command(flatten)]
+    rehearsal: Rehearsal,
 }
 
 pub(crate) fn run(drill: &Drill, settings: &Settings, json: bool) -> Result<(), Failure> {
@@ -120,7 +123,8 @@ async fn drilled(
     let listener = TcpListener::bind("127.0.0.1:0").await.context("failed to open a port")?;
     let address = listener.local_addr().context("failed to open a port")?;
     let front = imagine(drill, &policy, clock.now());
-    for line in stage(&mut policy, address.port()) {
+    let named = policy.clone();
+    for line in stage(&mut policy, address.port(), drill.rehearsal) {
         eprintln!("{line}");
     }
     let wire_clock = clock.clone();
@@ -147,12 +151,12 @@ async fn drilled(
     let sockets = AdminSocket::bind(&socket).await?;
     eprintln!("look at it with: tidegate status --socket {}", socket.display());
     let wake = Wake::default();
-    let loader = staged(settings.config.clone(), address.port());
+    let loader = staged(settings.config.clone(), address.port(), drill.rehearsal);
     let reception = Reception::new(orders, wake.reload.clone(), settings.config.clone(), loader);
     let daemon = Daemon {
         ports,
         journal,
-        policy: policy.clone(),
+        policy,
         handle: handle.clone(),
         reception,
         wake,
@@ -173,7 +177,7 @@ async fn drilled(
         ended = server => Err(anyhow!("the imagined cloud ended: {ended:?}")),
     };
     ended.map_err(|error| Failure::Error(FAILED, error))?;
-    sum_up(drill, &policy, &front, json)
+    sum_up(drill, &named, &front, json)
 }
 
 /// Waits for the drill's end, or for somebody who has seen enough.
@@ -224,31 +228,39 @@ fn imagine(drill: &Drill, policy: &Policy, now: Timestamp) -> Front {
         start: now,
         job_takes: Duration::from_mins(2),
         jobs_at_once: 2,
+        interruption: drill.rehearsal.interrupted,
     };
     let with_queue = policy.fleets.values().filter(|fleet| fleet.queue.is_some());
     let queues: BTreeMap<FleetName, Queue> = with_queue
         .map(|fleet| {
             let queue = Queue::new(load.clone(), drill.seed, fleet.name.as_str());
-            let queue = if fleet.goal().is_some() { queue.telling() } else { queue };
             (fleet.name.clone(), queue)
         })
         .collect();
-    Front::new(world, queues)
+    let names: Vec<FleetName> = queues.keys().cloned().collect();
+    let front = Front::new(world, queues);
+    if let Some(telling) = drill.rehearsal.assume {
+        let mut state = front.state();
+        names.into_iter().for_each(|name| state.assume(name, telling));
+    }
+    front
 }
 
 /// A reload during the drill: the file as it is now, turned to the imagined world like the first.
-fn staged(path: PathBuf, port: u16) -> Loader {
+fn staged(path: PathBuf, port: u16, rehearsal: Rehearsal) -> Loader {
     let load = loader(path);
     Arc::new(move || {
         let mut policy = load()?;
-        stage(&mut policy, port);
+        stage(&mut policy, port, rehearsal);
         Ok(policy)
     })
 }
 
-/// Turns the policy's addresses to the imagined world and sets it to act; says what it changed.
-fn stage(policy: &mut Policy, port: u16) -> Vec<String> {
-    let mut said = vec!["drill: an imagined EC2 on loopback; no AWS account is touched".to_owned()];
+/// Turns the policy's addresses to the imagined world and sets it to act. Returns what it assumes,
+/// then what it changed.
+fn stage(policy: &mut Policy, port: u16, rehearsal: Rehearsal) -> Vec<String> {
+    let mut said = rehearsal.lines(&rehearsal::queues(policy), true);
+    said.push("drill: an imagined EC2 on loopback; no AWS account is touched".to_owned());
     policy.mode = Mode::Act;
     for fleet in policy.fleets.values_mut() {
         if fleet.mode == Mode::Observe {
@@ -260,16 +272,10 @@ fn stage(policy: &mut Policy, port: u16) -> Vec<String> {
             health.expect = health.expect.take().map(|_| "welcome".to_owned());
             said.push(format!("drill: pages of {} are asked at {}", fleet.name, health.url));
         }
-        let to_a_goal = fleet.goal().is_some();
         if let Some(queue) = &mut fleet.queue {
-            let source = Arc::make_mut(&mut queue.source);
-            source.url = format!("http://127.0.0.1:{port}/queue/{}", fleet.name);
-            source.json = None;
-            if to_a_goal {
-                source.url.push_str(".json");
-                source.json = Some("/waiting".to_owned());
-            }
-            source.header = None;
+            let place = (&fleet.name, port);
+            let source = rehearsal::simulated(&queue.source, place, rehearsal.assume);
+            queue.source = Arc::new(source);
             said.push(format!(
                 "drill: the queue of {} is read at {}",
                 fleet.name, queue.source.url
@@ -279,6 +285,7 @@ fn stage(policy: &mut Policy, port: u16) -> Vec<String> {
     said
 }
 
+/// Prints what the drill came to; `policy` is the file's, before it was staged.
 fn sum_up(drill: &Drill, policy: &Policy, front: &Front, as_json: bool) -> Result<(), Failure> {
     let state = front.state();
     let now = state.world.now();
@@ -290,22 +297,20 @@ fn sum_up(drill: &Drill, policy: &Policy, front: &Front, as_json: bool) -> Resul
     }
     let calls = state.world.calls();
     if as_json {
-        let rows: Vec<_> = fleets
-            .iter()
-            .map(|(name, fleet)| json!({ "fleet": name.as_str(), "launches": fleet.launches, "terminations": fleet.terminations }))
-            .collect();
         let document = json!({
             "format_version": 1,
             "faults": drill.faults.iter().map(|fault| fault.as_str()).collect::<Vec<_>>(),
-            "fleets": rows,
+            "fleets": rehearsal::summary_json(&fleets, policy, &drill.rehearsal),
             "calls": calls,
             "terminated_in_traffic": carrying,
         });
         say!("{document}")?;
     } else {
         say!("\nThe drill in short, at {}", time::local(now, &policy.zone))?;
-        for (name, fleet) in &fleets {
-            say!("  {name:<8} {} launched, {} terminated", fleet.launches, fleet.terminations)?;
+        let period = format!("all {}", time::text(drill.lasts));
+        let hours = drill.lasts.as_secs_f64() / 3600.0;
+        for line in rehearsal::summary(&fleets, policy, (&period, hours)) {
+            say!("{line}")?;
         }
         let faults: Vec<&str> = drill.faults.iter().map(|fault| fault.as_str()).collect();
         say!(

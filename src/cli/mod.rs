@@ -30,6 +30,7 @@ mod papers;
 mod past;
 #[cfg(feature = "aws")]
 mod plan;
+mod rehearsal;
 #[cfg(feature = "aws")]
 mod run;
 mod shadow;

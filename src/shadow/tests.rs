@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::policy::load;
 use crate::sim::Simulation;
-use crate::sim::load::Load;
+use crate::sim::load::{Interruption, Load};
 use crate::sim::world::Settings;
 use crate::store::memory::MemoryStore;
 
@@ -44,6 +44,7 @@ async fn beside(live: Policy, second: Policy) -> (Vec<ShadowChange>, usize, usiz
         start: start(),
         job_takes: Duration::from_mins(2),
         jobs_at_once: 2,
+        interruption: Interruption::default(),
     };
     let store = Arc::new(MemoryStore::default());
     let loads = [(job(), load)].into();

@@ -11,6 +11,7 @@ use jiff::SignedDuration;
 use super::faults::Trouble;
 use super::load::Queue;
 use super::members::missing;
+use super::telling::Telling;
 use super::world::World;
 use crate::model::account::Account;
 use crate::model::balancer::{Balancer, Membership};
@@ -32,12 +33,22 @@ pub struct Front(Arc<Mutex<State>>);
 pub struct State {
     pub world: World,
     pub queues: BTreeMap<FleetName, Queue>,
-    /// Depths set by hand, and since when; they stand above what the queue itself would say.
-    /// `None`: unreadable.
-    pinned: BTreeMap<FleetName, (Option<u64>, Timestamp)>,
+    /// Set by hand; they stand above what the queue itself would say.
+    pinned: BTreeMap<FleetName, Pinned>,
+    /// What a queue tells whatever the policy reads, where an option says so.
+    assumed: BTreeMap<FleetName, Telling>,
     checks: BTreeMap<InstanceId, Recent>,
     /// What a queue said when it began to say the same.
     frozen: BTreeMap<FleetName, Depth>,
+}
+
+/// What a queue endpoint answers whatever its queue holds.
+#[derive(Debug, Clone)]
+enum Pinned {
+    Unreadable,
+    /// So many jobs, the oldest since then.
+    Waiting(u64, Timestamp),
+    Exactly(Depth),
 }
 
 /// How a queue endpoint lies.
@@ -77,18 +88,27 @@ impl State {
         }
     }
 
-    /// What the queue endpoint of a fleet says; [`Trouble::DeadQueue`] takes it away for ten
-    /// minutes at a time.
-    pub fn queue(&mut self, fleet: &FleetName) -> Result<Depth, String> {
+    /// Returns what the queue endpoint of a fleet answers where its source can tell `source`.
+    /// [`Trouble::DeadQueue`] takes it away for ten minutes at a time.
+    pub fn queue(&mut self, fleet: &FleetName, source: Telling) -> Result<Depth, String> {
+        let telling = self.assumed.get(fleet).copied().unwrap_or(source);
+        self.depth(fleet).map(|depth| telling.limit(depth))
+    }
+
+    fn depth(&mut self, fleet: &FleetName) -> Result<Depth, String> {
         let span = self.world.now().as_second().div_euclid(600);
         if self.world.has(Trouble::DeadQueue) && span % 2 == 1 {
             return Err("HTTP 503".to_owned());
         }
-        if let Some((waiting, since)) = self.pinned.get(fleet) {
-            let Some(waiting) = waiting else { return Err("HTTP 503".to_owned()) };
-            let age = time::since(self.world.now(), *since);
-            let oldest = (*waiting > 0).then_some(age);
-            return Ok(Depth { oldest, ..Depth::of(*waiting) });
+        match self.pinned.get(fleet) {
+            Some(Pinned::Unreadable) => return Err("HTTP 503".to_owned()),
+            Some(Pinned::Waiting(waiting, since)) => {
+                let age = time::since(self.world.now(), *since);
+                let oldest = (*waiting > 0).then_some(age);
+                return Ok(Depth { oldest, ..Depth::of(*waiting) });
+            }
+            Some(Pinned::Exactly(depth)) => return Ok(depth.clone()),
+            None => {}
         }
         let truth =
             self.queues.get(fleet).map(Queue::depth).ok_or_else(|| "HTTP 404".to_owned())?;
@@ -132,19 +152,35 @@ impl State {
 
     /// From now on the queue endpoint of `fleet` says `waiting`, whatever its queue holds.
     pub fn pin(&mut self, fleet: FleetName, waiting: u64) {
-        self.pinned.insert(fleet, (Some(waiting), self.world.now()));
+        self.pinned.insert(fleet, Pinned::Waiting(waiting, self.world.now()));
+    }
+
+    /// From now on the queue endpoint of `fleet` answers `depth`, and nothing that is not in it.
+    pub fn pin_depth(&mut self, fleet: FleetName, depth: Depth) {
+        self.pinned.insert(fleet, Pinned::Exactly(depth));
+    }
+
+    /// From now on the queue endpoint of `fleet` tells these fields, whatever the policy reads.
+    pub fn assume(&mut self, fleet: FleetName, telling: Telling) {
+        self.assumed.insert(fleet, telling);
     }
 
     /// From now on the queue endpoint of `fleet` fails.
     pub fn pin_unreadable(&mut self, fleet: FleetName) {
-        self.pinned.insert(fleet, (None, self.world.now()));
+        self.pinned.insert(fleet, Pinned::Unreadable);
     }
 }
 
 impl Front {
     pub fn new(world: World, queues: BTreeMap<FleetName, Queue>) -> Self {
-        let (pinned, checks, frozen) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self(Arc::new(Mutex::new(State { world, queues, pinned, checks, frozen })))
+        Self(Arc::new(Mutex::new(State {
+            world,
+            queues,
+            pinned: BTreeMap::new(),
+            assumed: BTreeMap::new(),
+            checks: BTreeMap::new(),
+            frozen: BTreeMap::new(),
+        })))
     }
 
     /// The world itself, for whoever drives it or looks at it.
@@ -240,7 +276,7 @@ impl Balancers for Front {
 #[async_trait]
 impl Probe for Front {
     async fn queue(&self, query: &QueueQuery) -> Result<Depth, String> {
-        self.state().queue(&query.fleet)
+        self.state().queue(&query.fleet, Telling::of(&query.source))
     }
 
     async fn health(

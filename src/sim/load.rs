@@ -1,90 +1,59 @@
-//! The imagined work: jobs that arrive through the day, wait, and are run by the servers of a fleet.
+//! The simulated work: jobs wait in the queue of a fleet and are run by its servers.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::rng::Rng;
+use super::arrivals::Arrivals;
+pub use super::arrivals::{Job, Load};
+pub use super::interruption::Interruption;
 use crate::model::instance::InstanceId;
 use crate::model::reading::{Depth, Work};
 use crate::model::time::{self, Timestamp};
 
-/// A day's load: jobs an hour at each hour of the day, and how long one takes.
-#[derive(Debug, Clone)]
-pub struct Load {
-    /// Jobs an hour, by hour of the day counted from `start`.
-    pub per_hour: Vec<f64>,
-    pub start: Timestamp,
-    pub job_takes: Duration,
-    /// Jobs that one server runs at once.
-    pub jobs_at_once: usize,
-}
-
-/// One job.
-#[derive(Debug, Clone, Copy)]
-pub struct Job {
-    pub arrives: Timestamp,
-    pub takes: Duration,
-}
-
-/// Where jobs come from.
-#[derive(Debug)]
-enum Arrivals {
-    /// Drawn: candidates at the day's highest rate, thinned to each hour's own.
-    Drawn { load: Load, whims: Rng, next: Timestamp },
-    /// Known beforehand, in order.
-    Given(VecDeque<Job>),
-}
-
-impl Arrivals {
-    fn next_at(&self) -> Timestamp {
-        match self {
-            Self::Drawn { next, .. } => *next,
-            Self::Given(jobs) => jobs.front().map_or(Timestamp::MAX, |job| job.arrives),
-        }
-    }
-
-    fn take(&mut self) -> Option<Job> {
-        match self {
-            Self::Drawn { load, next, .. } => {
-                let job = Job { arrives: *next, takes: load.job_takes };
-                self.draw();
-                Some(job)
-            }
-            Self::Given(jobs) => jobs.pop_front(),
-        }
-    }
-
-    fn draw(&mut self) {
-        let Self::Drawn { load, whims, next } = self else { return };
-        let peak = load.per_hour.iter().copied().fold(0.0, f64::max);
-        if peak <= 0.0 {
-            *next = Timestamp::MAX;
-            return;
-        }
-        let mean = Duration::from_secs_f64(3600.0 / peak);
-        loop {
-            *next = time::after(*next, whims.exponential(mean));
-            if whims.chance(load.rate_at(*next) / peak) {
-                return;
-            }
-        }
-    }
-}
-
-impl Load {
-    fn rate_at(&self, at: Timestamp) -> f64 {
-        let hours = time::since(at, self.start).as_secs().div_euclid(3600);
-        let len = u64::try_from(self.per_hour.len()).unwrap_or(1).max(1);
-        let index = usize::try_from(hours % len).unwrap_or(0);
-        self.per_hour.get(index).copied().unwrap_or(0.0)
-    }
-}
-
-/// A job that has started: when it came and how long it waited.
-#[derive(Debug, Clone, Copy)]
+/// A job that started: when it arrived, and how long it waited from then to the start of its last
+/// run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Started {
     pub arrived: Timestamp,
     pub waited: Duration,
+}
+
+/// A job's only entry in the statistics, however often it runs.
+#[derive(Debug, Clone, Copy)]
+struct Record {
+    arrived: Timestamp,
+    /// When it last began to wait.
+    visible: Timestamp,
+    fate: Fate,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Unstarted,
+    /// The start of the last run.
+    Started(Timestamp),
+    Lost,
+}
+
+/// A job and the index of its [`Record`]; indexes follow the order of arrival.
+#[derive(Debug, Clone, Copy)]
+struct Ticket {
+    index: usize,
+    job: Job,
+}
+
+/// One run of a job.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    ticket: Ticket,
+    started: Timestamp,
+    ends: Timestamp,
+}
+
+/// A server at work.
+#[derive(Debug, Default)]
+struct Worker {
+    runs: Vec<Run>,
 }
 
 /// A queue and what became of its jobs.
@@ -92,156 +61,248 @@ pub struct Started {
 pub struct Queue {
     arrivals: Arrivals,
     jobs_at_once: usize,
-    /// Whether the queue tells more than its length and the oldest wait.
-    tells: bool,
-    waiting: VecDeque<Job>,
-    /// When each running job ends, by server.
-    running: BTreeMap<InstanceId, Vec<(Timestamp, Job)>>,
+    interruption: Interruption,
+    records: Vec<Record>,
+    /// Waits that ended with a run that was interrupted later.
+    earlier: Vec<(Timestamp, Timestamp)>,
+    /// By arrival.
+    waiting: VecDeque<Ticket>,
+    /// Interrupted jobs, by the end of their locks.
+    locked: BTreeMap<(Timestamp, usize), Job>,
+    running: BTreeMap<InstanceId, Worker>,
     now: Timestamp,
-    pub started: Vec<Started>,
     pub arrived: u64,
     pub done: u64,
-    /// Jobs that a server's end interrupted; they wait again.
+    /// Runs that the end of a server interrupted.
     pub interrupted: u64,
+    /// Jobs that were interrupted and never run again.
+    pub lost: u64,
     /// Time that servers were in service without a job, all together.
     pub idle: Duration,
 }
 
 impl Queue {
     pub fn new(load: Load, seed: u64, name: &str) -> Self {
-        let (start, jobs_at_once) = (load.start, load.jobs_at_once);
-        let whims = Rng::new(seed, &format!("arrivals of {name}"));
-        let mut arrivals = Arrivals::Drawn { load, whims, next: start };
-        arrivals.draw();
-        Self::of(arrivals, jobs_at_once, false, start)
+        let (start, jobs_at_once, interruption) =
+            (load.start, load.jobs_at_once, load.interruption);
+        Self::of(Arrivals::drawn(load, seed, name), jobs_at_once, interruption, start)
     }
 
-    /// Tells all there is to tell: who is busy, and running totals.
-    pub fn telling(mut self) -> Self {
-        self.tells = true;
-        self
-    }
-
-    /// A queue whose jobs are known beforehand; `tells`: more than its length and the oldest wait.
+    /// A queue whose jobs are known beforehand, in order of arrival.
     pub fn given(
         jobs: impl IntoIterator<Item = Job>,
         jobs_at_once: usize,
-        tells: bool,
+        interruption: Interruption,
         start: Timestamp,
     ) -> Self {
-        Self::of(Arrivals::Given(jobs.into_iter().collect()), jobs_at_once, tells, start)
+        Self::of(Arrivals::Given(jobs.into_iter().collect()), jobs_at_once, interruption, start)
     }
 
-    fn of(arrivals: Arrivals, jobs_at_once: usize, tells: bool, now: Timestamp) -> Self {
+    fn of(
+        arrivals: Arrivals,
+        jobs_at_once: usize,
+        interruption: Interruption,
+        now: Timestamp,
+    ) -> Self {
         Self {
             arrivals,
             jobs_at_once,
-            tells,
+            interruption,
             now,
+            records: Vec::new(),
+            earlier: Vec::new(),
             waiting: VecDeque::new(),
+            locked: BTreeMap::new(),
             running: BTreeMap::new(),
-            started: Vec::new(),
             arrived: 0,
             done: 0,
             interrupted: 0,
+            lost: 0,
             idle: Duration::ZERO,
         }
     }
 
-    /// Lets time pass with these servers at work. A server that is not named any more has ended,
-    /// and its jobs wait again.
+    /// Lets time pass with these servers at work. A server that is no longer named has ended, which
+    /// interrupts its jobs.
     pub fn advance<'a>(
         &mut self,
         to: Timestamp,
         servers: impl Iterator<Item = &'a InstanceId> + Clone + 'a,
     ) {
-        // Seldom does one come or go.
+        // The servers seldom change.
         if !self.running.keys().eq(servers.clone()) {
             self.change(servers.collect());
         }
         loop {
             self.assign();
-            let ends = self.running.values().flatten().map(|(ends, _)| *ends).min();
-            let next = ends.unwrap_or(Timestamp::MAX).min(self.arrivals.next_at());
+            let next = self.next_event();
             self.rest(next.min(to));
             if next > to {
                 break;
             }
             self.now = next;
-            if next == self.arrivals.next_at()
-                && let Some(job) = self.arrivals.take()
-            {
-                self.arrived += 1;
-                self.waiting.push_back(job);
-            }
-            for jobs in self.running.values_mut() {
-                let before = jobs.len();
-                jobs.retain(|(ends, _)| *ends > next);
-                self.done += u64::try_from(before - jobs.len()).unwrap_or(0);
-            }
+            self.arrive();
+            self.unlock();
+            self.finish();
         }
         self.now = self.now.max(to);
+    }
+
+    fn next_event(&self) -> Timestamp {
+        let ends = self.running.values().flat_map(|worker| &worker.runs).map(|run| run.ends).min();
+        let unlocks = self.locked.keys().next().map(|(at, _)| *at);
+        [ends, unlocks].into_iter().flatten().fold(self.arrivals.next_at(), Timestamp::min)
+    }
+
+    fn arrive(&mut self) {
+        if self.now == self.arrivals.next_at()
+            && let Some(job) = self.arrivals.take()
+        {
+            self.arrived += 1;
+            let (arrived, index) = (job.arrives, self.records.len());
+            self.records.push(Record { arrived, visible: arrived, fate: Fate::Unstarted });
+            self.enqueue(Ticket { index, job });
+        }
+    }
+
+    /// Jobs whose locks have timed out wait again.
+    fn unlock(&mut self) {
+        while let Some(lock) = self.locked.first_entry()
+            && lock.key().0 <= self.now
+        {
+            let ((_, index), job) = lock.remove_entry();
+            self.enqueue(Ticket { index, job });
+        }
+    }
+
+    fn finish(&mut self) {
+        for worker in self.running.values_mut() {
+            let before = worker.runs.len();
+            worker.runs.retain(|run| run.ends > self.now);
+            self.done += count(before - worker.runs.len());
+        }
+    }
+
+    /// Puts a job in its place by its first arrival, from now on visible.
+    fn enqueue(&mut self, ticket: Ticket) {
+        if let Some(record) = self.records.get_mut(ticket.index) {
+            record.visible = self.now;
+        }
+        let place = self.waiting.partition_point(|other| other.index < ticket.index);
+        self.waiting.insert(place, ticket);
     }
 
     /// From now on these servers are at work.
     fn change(&mut self, servers: BTreeSet<&InstanceId>) {
         let gone: Vec<InstanceId> =
             self.running.keys().filter(|id| !servers.contains(id)).cloned().collect();
-        for id in gone {
-            for (ends, job) in self.running.remove(&id).unwrap_or_default() {
-                if ends > self.now {
-                    self.interrupted += 1;
-                    self.waiting.push_front(Job { arrives: self.now, ..job });
-                }
-            }
+        for worker in gone.iter().filter_map(|id| self.running.remove(id)).collect::<Vec<_>>() {
+            worker.runs.into_iter().for_each(|run| self.interrupt(run));
         }
         for id in servers {
             self.running.entry(id.clone()).or_default();
         }
     }
 
+    fn interrupt(&mut self, Run { ticket, started, .. }: Run) {
+        self.interrupted += 1;
+        let fate = match self.interruption {
+            Interruption::Lost => Fate::Lost,
+            Interruption::BackAfter(_) | Interruption::AtOnce => Fate::Unstarted,
+        };
+        if let Some(record) = self.records.get_mut(ticket.index) {
+            self.earlier.push((record.visible, started));
+            record.fate = fate;
+        }
+        match self.interruption {
+            Interruption::Lost => self.lost += 1,
+            Interruption::BackAfter(lock) => {
+                let until = time::after(started, lock).max(self.now);
+                self.locked.insert((until, ticket.index), ticket.job);
+            }
+            Interruption::AtOnce => self.enqueue(ticket),
+        }
+    }
+
     /// Counts the time until `to` for servers without a job.
     fn rest(&mut self, to: Timestamp) {
         let span = time::since(to, self.now);
-        let idle = self.running.values().filter(|jobs| jobs.is_empty()).count();
+        let idle = self.running.values().filter(|worker| worker.runs.is_empty()).count();
         self.idle += span * u32::try_from(idle).unwrap_or(u32::MAX);
     }
 
     fn assign(&mut self) {
-        for jobs in self.running.values_mut() {
-            while jobs.len() < self.jobs_at_once {
-                let Some(job) = self.waiting.pop_front() else { return };
-                let waited = time::since(self.now, job.arrives);
-                self.started.push(Started { arrived: job.arrives, waited });
-                jobs.push((time::after(self.now, job.takes), job));
+        let started = self.now;
+        for worker in self.running.values_mut() {
+            while worker.runs.len() < self.jobs_at_once {
+                let Some(ticket) = self.waiting.pop_front() else { return };
+                if let Some(record) = self.records.get_mut(ticket.index) {
+                    record.fate = Fate::Started(started);
+                }
+                let ends = time::after(started, ticket.job.takes);
+                worker.runs.push(Run { ticket, started, ends });
             }
         }
     }
 
-    /// Whether every job that will ever come has been done.
+    /// Returns how many bytes the statistics of the jobs take.
+    pub fn memory(&self) -> usize {
+        let span = size_of::<(Timestamp, Timestamp)>();
+        self.records.capacity() * size_of::<Record>() + self.earlier.capacity() * span
+    }
+
+    /// Whether every job that will ever arrive is done or lost.
     pub fn is_over(&self) -> bool {
-        let running = self.running.values().any(|jobs| !jobs.is_empty());
-        self.arrivals.next_at() == Timestamp::MAX && self.waiting.is_empty() && !running
+        let running = self.running.values().any(|worker| !worker.runs.is_empty());
+        let waiting = !self.waiting.is_empty() || !self.locked.is_empty();
+        self.arrivals.next_at() == Timestamp::MAX && !waiting && !running
     }
 
-    /// When those came that still wait.
-    pub fn unstarted(&self) -> impl Iterator<Item = Timestamp> {
-        self.waiting.iter().map(|job| job.arrives)
+    /// Returns the jobs that run or have run to their end, each once, in order of arrival.
+    pub fn started(&self) -> impl Iterator<Item = Started> {
+        self.records.iter().filter_map(|record| match record.fate {
+            Fate::Started(at) => {
+                let waited = time::since(at, record.arrived);
+                Some(Started { arrived: record.arrived, waited })
+            }
+            Fate::Unstarted | Fate::Lost => None,
+        })
     }
 
+    /// Returns when the lost jobs arrived.
+    pub fn lost_arrivals(&self) -> impl Iterator<Item = Timestamp> {
+        let lost = self.records.iter().filter(|record| record.fate == Fate::Lost);
+        lost.map(|record| record.arrived)
+    }
+
+    /// Returns the spans in which a job was visible as waiting; one without an end still waits.
+    pub fn waits(&self) -> impl Iterator<Item = (Timestamp, Option<Timestamp>)> {
+        let last = self.records.iter().filter_map(|record| match record.fate {
+            Fate::Started(at) => Some((record.visible, Some(at))),
+            Fate::Unstarted | Fate::Lost => None,
+        });
+        let visible = |ticket: &Ticket| Some((self.records.get(ticket.index)?.visible, None));
+        let earlier = self.earlier.iter().map(|(from, to)| (*from, Some(*to)));
+        last.chain(earlier).chain(self.waiting.iter().filter_map(visible))
+    }
+
+    /// Returns all that a queue may tell. A locked job counts as running, on no server.
     pub fn depth(&self) -> Depth {
-        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-        let jobs = |jobs: &Vec<(Timestamp, Job)>| u32::try_from(jobs.len()).unwrap_or(u32::MAX);
-        let work = || Work {
-            running: Some(count(self.running.values().map(Vec::len).sum())),
-            arrived: Some(self.arrived),
-            completed: Some(self.done),
-            busy: Some(self.running.iter().map(|(id, on)| (id.clone(), jobs(on))).collect()),
-        };
+        let runs = self.running.values().map(|worker| worker.runs.len());
+        let jobs = |worker: &Worker| u32::try_from(worker.runs.len()).unwrap_or(u32::MAX);
         Depth {
             waiting: count(self.waiting.len()),
-            oldest: self.waiting.front().map(|job| time::since(self.now, job.arrives)),
-            work: if self.tells { work() } else { Work::default() },
+            oldest: self.waiting.front().map(|ticket| time::since(self.now, ticket.job.arrives)),
+            work: Work {
+                running: Some(count(runs.sum::<usize>() + self.locked.len())),
+                arrived: Some(self.arrived),
+                completed: Some(self.done),
+                busy: Some(self.running.iter().map(|(id, on)| (id.clone(), jobs(on))).collect()),
+            },
         }
     }
+}
+
+fn count(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
 }

@@ -1,11 +1,13 @@
 //! A driver: the daemon's own spine over an imagined EC2 and ELB in virtual time. The demo runs on
 //! it, and whatever asks "what would happen".
 
+mod arrivals;
 pub mod backtest;
 mod buckets;
 pub mod disk;
 pub mod faults;
 pub mod front;
+mod interruption;
 mod listing;
 pub mod load;
 pub mod machine;
@@ -15,6 +17,9 @@ pub mod recorded;
 pub mod report;
 pub mod rng;
 mod scarcity;
+pub mod telling;
+#[cfg(test)]
+mod tests;
 pub mod trace;
 pub mod wire;
 pub mod world;
@@ -47,7 +52,7 @@ pub struct Simulation {
 
 impl Simulation {
     /// A world that begins empty at `start`, with the balancers that the policy names and a queue
-    /// for every fleet in `loads`.
+    /// for every fleet in `loads`. Each queue tells what the policy's own `read` can.
     pub fn new(
         policy: Policy,
         settings: Settings,
@@ -64,8 +69,7 @@ impl Simulation {
             .into_iter()
             .map(|(name, load)| {
                 let queue = Queue::new(load, seed, name.as_str());
-                let to_a_goal = policy.fleets.get(&name).is_some_and(|f| f.goal().is_some());
-                (name, if to_a_goal { queue.telling() } else { queue })
+                (name, queue)
             })
             .collect();
         let front = Front::new(world, queues);

@@ -1,6 +1,6 @@
 //! The load that a daemon recorded, as a trace.
 
-use super::trace::{Reading as How, Spread, Trace, seconds, sorted};
+use super::trace::{Length, Reading as How, Spread, Trace, seconds, sorted};
 use crate::model::reading::{Depth, Reading};
 use crate::model::time::{self, Timestamp};
 
@@ -43,8 +43,11 @@ pub fn bins_of(readings: &[Reading]) -> Option<Vec<Bin>> {
 /// which no job ended takes the run time of the one before. `None`: nobody came.
 pub fn recorded(readings: &[Reading], how: How) -> Option<Trace> {
     let Some(bins) = bins_of(readings) else {
-        let known = |reading: &Reading| Some((reading.at, reading.depth.as_ref().ok()?.waiting));
-        let lengths: Vec<(Timestamp, u64)> = readings.iter().filter_map(known).collect();
+        let known = |reading: &Reading| {
+            let Depth { waiting, oldest, .. } = *reading.depth.as_ref().ok()?;
+            Some(Length { at: reading.at, waiting, oldest })
+        };
+        let lengths: Vec<Length> = readings.iter().filter_map(known).collect();
         return (!lengths.is_empty()).then_some(Trace::Lengths(lengths));
     };
     let mut takes = bins.iter().find_map(|bin| bin.runtime).map_or(how.job_takes, seconds);
@@ -109,7 +112,7 @@ mod tests {
         assert!(jobs.iter().all(|job| job.takes == Duration::from_mins(2)));
         let lengths = [Reading::known(at(0), 4), Reading::unreadable(at(1), "HTTP 503")];
         let Some(Trace::Lengths(lengths)) = recorded(&lengths, how) else { panic!("no lengths") };
-        assert_eq!(lengths, [(at(0), 4)]);
+        assert_eq!(lengths, [Length { at: at(0), waiting: 4, oldest: None }]);
         assert!(recorded(&[], how).is_none());
     }
 }

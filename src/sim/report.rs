@@ -21,6 +21,9 @@ const LIST_PRICES: [(&str, f64); 8] = [
     ("c5.xlarge", 0.17),
 ];
 
+/// The wait that jobs are held against where the policy names no goal.
+pub const GOAL_USUAL: Duration = Duration::from_mins(15);
+
 /// A type that is not in the table costs as much as this.
 const PRICE_OTHERWISE: f64 = 0.05;
 
@@ -44,18 +47,36 @@ pub struct FleetReport {
 pub struct JobReport {
     pub done: u64,
     pub waiting: u64,
+    /// Runs that the end of a server interrupted.
     pub interrupted: u64,
-    /// Waits from arrival to start, sorted.
+    /// Jobs that were interrupted and never run again.
+    pub lost: u64,
+    /// The wait that jobs are held against.
+    pub goal: Duration,
+    /// Waits of the started jobs, from the first arrival to the start of the last run, sorted.
     pub waits: Vec<Duration>,
 }
 
 impl JobReport {
+    /// Returns the share of the started and lost jobs that waited longer than the goal or are lost.
+    pub fn share_late(&self) -> f64 {
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let late = self.waits.iter().filter(|wait| **wait > self.goal).count();
+        share(count(late) + self.lost, count(self.waits.len()) + self.lost)
+    }
+
     /// The wait that `percent` of 100 jobs did not exceed.
     pub fn wait(&self, percent: usize) -> Duration {
         let last = self.waits.len().saturating_sub(1);
         let at = (last * percent).div_ceil(100);
         self.waits.get(at.min(last)).copied().unwrap_or_default()
     }
+}
+
+/// Returns `part` of `whole`, between 0 and 1; 0 of nothing.
+pub(super) fn share(part: u64, whole: u64) -> f64 {
+    let float = |n: u64| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
+    float(part) / float(whole.max(1))
 }
 
 /// The paid span of a server: whole hours, or seconds with a minute at the least.
@@ -85,12 +106,15 @@ pub fn report(policy: &Policy, state: &State) -> BTreeMap<FleetName, FleetReport
         entry.cost += hours * price(machine.request.pool.instance_type.as_deref());
     }
     for (name, queue) in &state.queues {
-        let mut waits: Vec<Duration> = queue.started.iter().map(|job| job.waited).collect();
+        let mut waits: Vec<Duration> = queue.started().map(|job| job.waited).collect();
         waits.sort_unstable();
+        let goal = policy.fleets.get(name).and_then(|fleet| fleet.goal());
         fleets.entry(name.clone()).or_default().jobs = Some(JobReport {
             done: queue.done,
             waiting: queue.depth().waiting,
             interrupted: queue.interrupted,
+            lost: queue.lost,
+            goal: goal.map_or(GOAL_USUAL, |(_, goal)| goal.start_within),
             waits,
         });
     }

@@ -13,7 +13,16 @@ pub enum Trace {
     /// `submit_s,runtime_s`, or jobs spread over the bins of `time,arrivals[,mean_runtime_s]`.
     Jobs(Vec<Job>),
     /// `time,waiting`: what the queue said; who waited for how long is not known.
-    Lengths(Vec<(Timestamp, u64)>),
+    Lengths(Vec<Length>),
+}
+
+/// The length of a queue at one time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Length {
+    pub at: Timestamp,
+    pub waiting: u64,
+    /// How long the oldest job had waited, where a daemon recorded it.
+    pub oldest: Option<Duration>,
 }
 
 /// What a trace does not say of itself.
@@ -197,14 +206,15 @@ pub(super) fn sorted(mut jobs: Vec<Job>) -> Result<Trace, TraceFault> {
 }
 
 fn lengths(rows: &mut dyn Iterator<Item = Row<'_>>) -> Result<Trace, TraceFault> {
-    let mut lengths: Vec<(Timestamp, u64)> = Vec::new();
+    let mut lengths: Vec<Length> = Vec::new();
     for row in rows {
         let at = row.time()?;
-        row.near(lengths.first().map(|(first, _)| *first), at)?;
-        if lengths.last().is_some_and(|(last, _)| *last >= at) {
+        row.near(lengths.first().map(|first| first.at), at)?;
+        if lengths.last().is_some_and(|last| last.at >= at) {
             return Err(row.fault("readings go forward in time; this one does not".to_owned()));
         }
-        lengths.push((at, row.count(1, 1_000_000_000_000)?));
+        let waiting = row.count(1, 1_000_000_000_000)?;
+        lengths.push(Length { at, waiting, oldest: None });
     }
     if lengths.is_empty() {
         return Err(TraceFault { line: 2, why: "there are no readings".to_owned() });
@@ -217,7 +227,9 @@ impl Trace {
     pub fn span(&self) -> (Timestamp, Timestamp) {
         let ends = match self {
             Self::Jobs(jobs) => jobs.first().zip(jobs.last()).map(|(a, b)| (a.arrives, b.arrives)),
-            Self::Lengths(lengths) => lengths.first().zip(lengths.last()).map(|(a, b)| (a.0, b.0)),
+            Self::Lengths(lengths) => {
+                lengths.first().zip(lengths.last()).map(|(a, b)| (a.at, b.at))
+            }
         };
         ends.unwrap_or((Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH))
     }

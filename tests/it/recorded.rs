@@ -16,7 +16,7 @@ use tidegate::model::time::{self, Timestamp};
 use tidegate::policy::load;
 use tidegate::sim::Simulation;
 use tidegate::sim::faults::Trouble;
-use tidegate::sim::load::Load;
+use tidegate::sim::load::{Interruption, Load};
 use tidegate::sim::world::Settings;
 use tidegate::store::{self, DATABASE, StateDir};
 
@@ -93,6 +93,7 @@ async fn record(dir: &Path) {
         start: start(),
         job_takes: Duration::from_mins(minutes),
         jobs_at_once: 2,
+        interruption: Interruption::default(),
     };
     let loads = ["job", "work"].map(|name| (FleetName::new(name).unwrap(), load(2)));
     let troubles = [Trouble::LostReplies, Trouble::BlindSpots].into();

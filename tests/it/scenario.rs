@@ -20,7 +20,7 @@ use tidegate::model::time::{self, Timestamp};
 use tidegate::policy::{Policy, load, units};
 use tidegate::roster::{Handover, adopt};
 use tidegate::sim::Simulation;
-use tidegate::sim::load::Load;
+use tidegate::sim::load::{Interruption, Load};
 use tidegate::sim::world::{Settings, World};
 use tidegate::store::memory::MemoryStore;
 
@@ -149,8 +149,13 @@ async fn play(scenario: Scenario) -> String {
     let mut text = scenario.policy.clone();
     let policy_now = policy(&text, start);
     let zone = policy_now.zone.clone();
-    let quiet =
-        Load { per_hour: vec![0.0], start, job_takes: Duration::from_mins(1), jobs_at_once: 1 };
+    let quiet = Load {
+        per_hour: vec![0.0],
+        start,
+        job_takes: Duration::from_mins(1),
+        jobs_at_once: 1,
+        interruption: Interruption::default(),
+    };
     let queues = policy_now.fleets.values().filter(|fleet| fleet.queue.is_some());
     let loads = queues.map(|fleet| (fleet.name.clone(), quiet.clone())).collect();
     let troubles = scenario.troubles.iter().map(|name| name.parse().unwrap()).collect();

@@ -111,14 +111,18 @@ fn waits<'a>(nth: usize, column: &Column, scales: &'a Scales) -> Chart<'a> {
     let limit = time::text(column.goal);
     let within = format!("longest wait, up to {limit}");
     let over = format!("longest wait, over {limit}");
-    let started = column.outcome.jobs.as_ref().map_or(0, |jobs| jobs.started);
+    let counted = column.outcome.jobs.as_ref().map_or(0, |jobs| jobs.started + jobs.lost);
+    let lost = column.outcome.jobs.as_ref().map_or(0, |jobs| jobs.lost);
     let unfinished = column.outcome.jobs.as_ref().map_or(0, |jobs| jobs.unfinished);
     let mut tells = format!(
         "By when they came. {:.1} % of {} waited over {}.",
         column.share_over() * 100.0,
-        grouped(&started.to_string()),
+        grouped(&counted.to_string()),
         time::text(column.goal)
     );
+    if lost > 0 {
+        tells.push_str(&format!(" {} of them were lost.", grouped(&lost.to_string())));
+    }
     if unfinished > 0 {
         tells.push_str(&format!(" Not finished in the end: {}.", grouped(&unfinished.to_string())));
     }

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::out::say;
 use super::past::{self, Past};
+use super::rehearsal::{Known, Rehearsal};
 use super::{FAILED, FINDING, Failure, USAGE, check, runtime};
 use crate::custody::{self, Accept};
 use crate::model::fault::printable;
@@ -22,11 +23,10 @@ use crate::model::fleet::FleetName;
 use crate::model::time::{self, Timestamp};
 use crate::policy::{Billing, FleetPolicy, Policy};
 use crate::settings::Settings;
-use crate::sim::backtest::{Backtest as Run, Outcome, Setting};
+use crate::sim::backtest::{Backtest as Run, Jobs, Outcome, Setting};
+use crate::sim::report::GOAL_USUAL;
+use crate::sim::telling::Telling;
 use crate::sim::trace::{self, Trace};
-
-/// What a job is held against where the policy names no goal.
-const GOAL_USUAL: Duration = Duration::from_mins(15);
 
 /// From launch to in service, where nobody says.
 const BOOT_USUAL: Duration = Duration::from_mins(5);
@@ -66,10 +66,12 @@ pub(crate) struct Backtest {
     /// The wait that jobs are held against [default: the policy's `start_within`, else 15m]
     #[arg(long, value_name = "SPAN", value_parser = super::span)]
     goal: Option<Duration>,
-    /// The queue tells its length and the oldest wait, and not who is busy
-    #[arg(long)]
+    /// The old spelling of `--assume none`
+    #[arg(long, hide = true, conflicts_with = "assume")]
     length_only: bool,
-    /// Exit with 3 if more jobs than this wait longer than the goal: \"waited_over > 5%\"
+    #[command(flatten)]
+    rehearsal: Rehearsal,
+    /// Exit with 3 if more jobs than this wait longer than the goal or are lost: \"waited_over > 5%\"
     #[arg(long, value_name = "RULE", value_parser = rule)]
     fail_if: Option<f64>,
     /// The same seed gives the same run
@@ -97,6 +99,8 @@ struct Column {
     name: String,
     goal: Duration,
     jobs_at_once: usize,
+    known: Known,
+    rehearsal: Rehearsal,
     outcome: Outcome,
     fleet: FleetPolicy,
     zone: TimeZone,
@@ -122,7 +126,16 @@ pub(crate) fn run(args: &Backtest, settings: &Settings, json: bool) -> Result<()
         return Err(Failure::Error(USAGE, anyhow!(why)));
     }
     let boot = args.boot.or(past.as_ref().and_then(Past::boot)).unwrap_or(BOOT_USUAL);
-    let asked = Asked { args, trace: &trace, boot };
+    let mut rehearsal = args.rehearsal;
+    if args.length_only {
+        rehearsal.assume = Some(Telling::NONE);
+    }
+    if matches!(trace, Trace::Lengths(_)) && rehearsal.assume.is_some_and(|a| a != Telling::NONE) {
+        let why =
+            "where the load is `time,waiting` the queue can tell no more: --assume needs jobs";
+        return Err(Failure::Error(USAGE, anyhow!(why)));
+    }
+    let asked = Asked { args, rehearsal, trace: &trace, past: past.as_ref(), boot };
     if let Some(path) = &args.html {
         page::writable(path)?;
     }
@@ -141,11 +154,16 @@ pub(crate) fn run(args: &Backtest, settings: &Settings, json: bool) -> Result<()
     if let Some(path) = &args.html {
         page::write(path, &asked, &columns, reproduced)?;
     }
+    let assumed = asked.first_lines(&columns);
     if json {
         let rows: Vec<Value> = columns.iter().map(Column::json).collect();
         let recorded = reproduced.map(|(past, span)| past.json(span));
         say!("{}", json!({ "format_version": 1, "recorded": recorded, "policies": rows }))?;
     } else {
+        for line in assumed {
+            say!("{line}")?;
+        }
+        say!("")?;
         if let Some((past, span)) = reproduced {
             past.print(span)?;
         }
@@ -234,19 +252,23 @@ fn fleet<'a>(
 /// What every policy is held against.
 struct Asked<'a> {
     args: &'a Backtest,
+    rehearsal: Rehearsal,
     trace: &'a Trace,
+    past: Option<&'a Past>,
     boot: Duration,
 }
 
 impl Asked<'_> {
     fn column(&self, name: &str, policy: &Policy, fleet: &FleetPolicy) -> Result<Column, Failure> {
-        let Self { args, trace, boot } = *self;
+        let Self { args, rehearsal, trace, boot, .. } = *self;
         let named = fleet.goal().map(|(_, goal)| goal);
         let goal = args.goal.or(named.map(|goal| goal.start_within)).unwrap_or(GOAL_USUAL);
         let at_once = args.jobs_at_once.or(named.map(|goal| goal.jobs_at_once)).unwrap_or(2);
         let jobs_at_once = usize::try_from(at_once.max(1)).unwrap_or(usize::MAX);
-        let setting =
-            Setting { seed: args.seed, boot, jobs_at_once, tells: !args.length_only, goal };
+        let known = self.known(policy, fleet);
+        let tells = rehearsal.telling(known);
+        let interruption = rehearsal.interrupted;
+        let setting = Setting { seed: args.seed, boot, jobs_at_once, tells, interruption, goal };
         let bar = std::io::stderr().is_terminal();
         let mut shown = None;
         let mut progress = |share: f64| {
@@ -267,16 +289,37 @@ impl Asked<'_> {
             write!(std::io::stderr(), "\r\u{1b}[K").ok();
         }
         let (fleet, zone) = (fleet.clone(), policy.zone.clone());
-        Ok(Column { name: name.to_owned(), goal, jobs_at_once, outcome, fleet, zone })
+        let name = name.to_owned();
+        Ok(Column { name, goal, jobs_at_once, known, rehearsal, outcome, fleet, zone })
+    }
+
+    /// The policy that ran hears what was recorded; another one as much of it as its own `read` can
+    /// tell.
+    fn known(&self, policy: &Policy, fleet: &FleetPolicy) -> Known {
+        let own = fleet.queue.as_ref().map_or(Telling::NONE, |queue| Telling::of(&queue.source));
+        match (self.past, self.trace) {
+            (None, Trace::Lengths(_)) => Known::Length,
+            (None, Trace::Jobs(_)) => Known::Policy(own),
+            (Some(past), _) => {
+                let recorded = Telling::recorded(&past.history.readings);
+                let ran = std::ptr::eq(policy, &past.policy);
+                Known::Recorded(if ran { recorded } else { recorded.and(own) })
+            }
+        }
+    }
+
+    /// The first lines of the output.
+    fn first_lines(&self, columns: &[Column]) -> Vec<String> {
+        let queues: Vec<_> = columns.iter().map(|c| (printable(&c.name, 200), c.known)).collect();
+        let jobs = matches!(self.trace, Trace::Jobs(_));
+        self.rehearsal.lines(&queues, jobs)
     }
 }
 
 impl Column {
-    /// The share of the jobs that waited longer than the goal; who never started did.
+    /// The share of the jobs that waited longer than the goal or are lost.
     fn share_over(&self) -> f64 {
-        let Some(jobs) = &self.outcome.jobs else { return 0.0 };
-        let float = |n: u64| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
-        float(jobs.over_goal) / float(jobs.started.max(1))
+        self.outcome.jobs.as_ref().map_or(0.0, Jobs::share_over)
     }
 
     fn json(&self) -> Value {
@@ -287,6 +330,7 @@ impl Column {
                 "started": jobs.started,
                 "unfinished": jobs.unfinished,
                 "interrupted": jobs.interrupted,
+                "lost": jobs.lost,
                 "wait_mean_s": jobs.mean.as_secs(),
                 "wait_p50_s": jobs.wait(50).as_secs(),
                 "wait_p95_s": jobs.wait(95).as_secs(),
@@ -305,6 +349,7 @@ impl Column {
         });
         json!({
             "policy": self.name,
+            "assumed": self.rehearsal.json(self.known),
             "from": from.to_string(),
             "to": to.to_string(),
             "goal_s": self.goal.as_secs(),
@@ -341,7 +386,8 @@ impl Column {
             "at max" => format!("{:.1} h", outcome.at_max.as_secs_f64() / 3600.0),
             "jobs started" => count(jobs.map(|jobs| jobs.started)),
             "jobs unfinished" => count(jobs.map(|jobs| jobs.unfinished)),
-            "jobs cut off" => count(jobs.map(|jobs| jobs.interrupted)),
+            "jobs interrupted" => count(jobs.map(|jobs| jobs.interrupted)),
+            "jobs lost" => count(jobs.map(|jobs| jobs.lost)),
             "wait, mean" => jobs.map_or_else(|| "-".to_owned(), |jobs| time::text(jobs.mean)),
             "wait, 50 of 100" => wait(50),
             "wait, 95 of 100" => wait(95),
@@ -357,7 +403,7 @@ fn cents(dollars: f64) -> f64 {
     (dollars * 100.0).round() / 100.0
 }
 
-const ROWS: [&str; 16] = [
+const ROWS: [&str; 17] = [
     "cost, by the hour",
     "cost, by the second",
     "server-hours",
@@ -367,7 +413,8 @@ const ROWS: [&str; 16] = [
     "at max",
     "jobs started",
     "jobs unfinished",
-    "jobs cut off",
+    "jobs interrupted",
+    "jobs lost",
     "wait, mean",
     "wait, 50 of 100",
     "wait, 95 of 100",
@@ -407,13 +454,8 @@ fn print(asked: &Asked<'_>, columns: &[Column]) -> Result<(), Failure> {
 fn assumed(asked: &Asked<'_>, columns: &[Column]) -> String {
     let at_once: Vec<String> = columns.iter().map(|c| c.jobs_at_once.to_string()).collect();
     format!(
-        "Assumed: list prices of us-east-1, * as the policy bills; a boot of {}; {} jobs at once on a server; EC2 gives what is asked; {}; the daemon looks once a minute. A job that is cut off begins again.",
+        "Assumed: list prices of us-east-1, * as the policy bills; a boot of {}; {} jobs at once on a server; EC2 gives what is asked; the daemon looks once a minute.",
         time::text(asked.boot),
         at_once.join(", "),
-        if asked.args.length_only {
-            "the queue tells its length alone"
-        } else {
-            "the queue tells who is busy, and running totals"
-        }
     )
 }

@@ -65,10 +65,11 @@ fn page(
                 (patterns())
                 main {
                     h1 { "What it would have cost, and who would have waited" }
+                    @for line in asked.first_lines(columns) { p { (line) } }
                     p { (load(asked, first)) }
+                    p.quiet { (super::assumed(asked, columns)) }
                     @if let Some((past, imagined)) = reproduced { (really(past, imagined)) }
                     (summary(columns))
-                    p.quiet { (super::assumed(asked, columns)) }
                     div.policies {
                         @for (nth, column) in columns.iter().enumerate() {
                             (policy(nth, column, (from, to), &scales))

@@ -3,7 +3,6 @@
 mod page;
 mod screen;
 
-use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,8 +16,8 @@ use serde_json::json;
 use self::screen::Screen;
 use super::listen::Listen;
 use super::out::say;
+use super::rehearsal::{self, Rehearsal};
 use super::{FAILED, Failure, check, runtime};
-use crate::model::fleet::FleetName;
 use crate::model::ledger::Event;
 use crate::model::time::{self, Timestamp};
 use crate::policy::{self, Policy};
@@ -26,7 +25,7 @@ use crate::ports::Store;
 use crate::settings::Settings;
 use crate::sim::Simulation;
 use crate::sim::load::Load;
-use crate::sim::report::{FleetReport, report};
+use crate::sim::report::report;
 use crate::sim::world::Settings as WorldSettings;
 use crate::store::memory::MemoryStore;
 use crate::tick::TickRecord;
@@ -47,6 +46,8 @@ pub(crate) struct Demo {
     /// it is interrupted
     #[arg(long, value_name = "ADDRESS", default_value = "off")]
     listen: Listen,
+    #[command(flatten)]
+    rehearsal: Rehearsal,
 }
 
 /// How this very build is called: from the checkout, where it has no AWS.
@@ -96,6 +97,7 @@ pub(crate) fn run(
         start,
         job_takes: Duration::from_mins(3),
         jobs_at_once: 2,
+        interruption: demo.rehearsal.interrupted,
     };
     let loads = jobs.map(|fleet| (fleet.name.clone(), load.clone())).collect();
     let world = WorldSettings { seed: demo.seed, ..WorldSettings::default() };
@@ -106,10 +108,23 @@ pub(crate) fn run(
     };
     let simulation = Simulation::new(policy, world, loads, store, start)
         .map_err(|fault| Failure::Error(FAILED, anyhow!(fault)))?;
+    if let Some(telling) = demo.rehearsal.assume {
+        let mut state = simulation.front.state();
+        let names: Vec<_> = state.queues.keys().cloned().collect();
+        names.into_iter().for_each(|name| state.assume(name, telling));
+    }
     let terminal = std::io::stdout().is_terminal() && !json && !settings.dumb;
     let speed = demo.speed.or(terminal.then_some(1440));
     let shown = own.map_or_else(|| "the policy that ships".to_owned(), |p| p.display().to_string());
-    let show = Show { zone, start, json, speed, seed: demo.seed, policy: shown };
+    let show = Show {
+        zone,
+        start,
+        json,
+        speed,
+        seed: demo.seed,
+        policy: shown,
+        rehearsal: demo.rehearsal,
+    };
     runtime()?.block_on(show.day(simulation, terminal, page))
 }
 
@@ -125,6 +140,7 @@ struct Show {
     speed: Option<u32>,
     seed: u64,
     policy: String,
+    rehearsal: Rehearsal,
 }
 
 impl Show {
@@ -139,8 +155,13 @@ impl Show {
             None => None,
         };
         let end = time::after(self.start, Duration::from_hours(24));
-        let mut screen = terminal.then(|| Screen::new(self.zone.clone(), self.speed, self.seed));
+        let assumed = self.rehearsal.lines(&rehearsal::queues(&simulation.policy), true);
+        let mut screen = terminal
+            .then(|| Screen::new(self.zone.clone(), (self.speed, self.seed), assumed.clone()));
         if !terminal && !self.json {
+            for line in assumed {
+                say!("{line}")?;
+            }
             say!(
                 "A Monday in {} with {}, on an imagined EC2. Seed {}.",
                 self.zone.iana_name().unwrap_or("its zone"),
@@ -236,14 +257,11 @@ impl Show {
     fn sum_up(&self, simulation: &Simulation) -> Result<(), Failure> {
         let fleets = report(&simulation.policy, &simulation.front.state());
         if self.json {
-            return say!("{}", summary_json(&fleets));
+            let rows = rehearsal::summary_json(&fleets, &simulation.policy, &self.rehearsal);
+            return say!("{}", json!({ "format_version": 1, "type": "summary", "fleets": rows }));
         }
         let mut lines = vec![String::new(), "The day in short".to_owned()];
-        for (name, fleet) in &fleets {
-            lines.push(summary_line(name, fleet, &simulation.policy));
-        }
-        let total: f64 = fleets.values().map(|fleet| fleet.cost).sum();
-        lines.push(format!("  in all, ${total:.2} at the list prices of us-east-1."));
+        lines.extend(rehearsal::summary(&fleets, &simulation.policy, ("all day", 24.0)));
         lines.push(String::new());
         lines.push("Next: edit policies.yaml, check it, and see its day here:".to_owned());
         for args in NEXT {
@@ -251,51 +269,4 @@ impl Show {
         }
         say!("{}", lines.join("\n"))
     }
-}
-
-fn summary_line(name: &FleetName, fleet: &FleetReport, policy: &Policy) -> String {
-    let hours = fleet.server_time.as_secs_f64() / 3600.0;
-    let max = policy.fleets.get(name).map_or(0, |fleet| fleet.bounds.max());
-    let mut line = format!(
-        "  {name:<5} {} launched, {} terminated, {hours:.1} server-hours, ${:.2} ({max} servers all day: {:.0} server-hours)",
-        fleet.launches,
-        fleet.terminations,
-        fleet.cost,
-        f64::from(max) * 24.0,
-    );
-    if let Some(jobs) = &fleet.jobs {
-        line.push_str(&format!(
-            "\n        {} jobs done, {} interrupted; they waited {} (half of them), {} (95 of 100), {} at most",
-            jobs.done,
-            jobs.interrupted,
-            time::text(jobs.wait(50)),
-            time::text(jobs.wait(95)),
-            time::text(jobs.wait(100)),
-        ));
-    }
-    line
-}
-
-fn summary_json(fleets: &BTreeMap<FleetName, FleetReport>) -> serde_json::Value {
-    let rows: Vec<_> = fleets
-        .iter()
-        .map(|(name, fleet)| {
-            json!({
-                "fleet": name.as_str(),
-                "launches": fleet.launches,
-                "terminations": fleet.terminations,
-                "server_seconds": fleet.server_time.as_secs(),
-                "cost_dollars": (fleet.cost * 100.0).round() / 100.0,
-                "jobs": fleet.jobs.as_ref().map(|jobs| json!({
-                    "done": jobs.done,
-                    "waiting": jobs.waiting,
-                    "interrupted": jobs.interrupted,
-                    "wait_p50_seconds": jobs.wait(50).as_secs(),
-                    "wait_p95_seconds": jobs.wait(95).as_secs(),
-                    "wait_max_seconds": jobs.wait(100).as_secs(),
-                })),
-            })
-        })
-        .collect();
-    json!({ "format_version": 1, "type": "summary", "fleets": rows })
 }

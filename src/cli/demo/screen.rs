@@ -32,6 +32,8 @@ pub(super) struct Screen {
     fleets: BTreeMap<FleetName, Seen>,
     curve: BTreeMap<i64, u64>,
     canvas: Canvas,
+    /// What the demo assumes, shown first.
+    assumed: Vec<String>,
 }
 
 /// The last tick's picture of one fleet.
@@ -41,7 +43,11 @@ struct Seen {
 }
 
 impl Screen {
-    pub(super) fn new(zone: TimeZone, speed: Option<u32>, seed: u64) -> Self {
+    pub(super) fn new(
+        zone: TimeZone,
+        (speed, seed): (Option<u32>, u64),
+        assumed: Vec<String>,
+    ) -> Self {
         Self {
             zone,
             speed,
@@ -50,6 +56,7 @@ impl Screen {
             fleets: BTreeMap::new(),
             curve: BTreeMap::new(),
             canvas: Canvas::default(),
+            assumed,
         }
     }
 
@@ -97,7 +104,7 @@ impl Screen {
     /// Gives the terminal back as it was, and leaves on it what was shown last.
     pub(super) fn leave(&mut self) -> Result<(), Failure> {
         self.canvas.leave()?;
-        for line in &self.history {
+        for line in self.assumed.iter().chain(&self.history) {
             say!("{line}")?;
         }
         Ok(())
@@ -108,14 +115,13 @@ impl Screen {
         let state = simulation.front.state();
         let now = state.world.now();
         let speed = self.speed.map(|n| format!("{n} times real speed")).unwrap_or_default();
-        let mut lines = vec![
-            format!(
-                "{}   {speed}, seed {}. An imagined EC2; the engine is the real one.",
-                bold(&format!("tidegate demo   {}", self.clock(now, "%A %H:%M"))),
-                self.seed
-            ),
-            String::new(),
-        ];
+        let mut lines: Vec<String> = self.assumed.iter().map(|line| dim(line)).collect();
+        lines.push(format!(
+            "{}   {speed}, seed {}. An imagined EC2; the engine is the real one.",
+            bold(&format!("tidegate demo   {}", self.clock(now, "%A %H:%M"))),
+            self.seed
+        ));
+        lines.push(String::new());
         for (name, seen) in &self.fleets {
             lines.extend(self.fleet(name, seen, &simulation.policy, now));
         }

@@ -33,7 +33,7 @@ A file of tests, in YAML:
         waiting: 25x6 0x60           # promtool's notation: a sample and six more like it; _ is unreadable
         expect: { 0m: 1, 10m: 2, 30m: { desired: 2, in_service: 2 } }
 
-A number is the desired capacity. Exit code 1 when a test fails.")]
+A number is the desired capacity. A queue answers its length alone, whatever `read` names. Exit code 1 when a test fails.")]
 pub(crate) struct Test {
     /// Files of tests
     #[arg(required = true, value_name = "FILE")]

@@ -8,11 +8,12 @@ use super::file::{Script, Servers, Test, What};
 use crate::model::capacity::Capacity;
 use crate::model::fleet::FleetName;
 use crate::model::ledger::{Change, Override, OverrideKey};
+use crate::model::reading::Depth;
 use crate::model::time::{self, Timestamp};
 use crate::policy::Policy;
 use crate::ports::StoreFault;
 use crate::sim::Simulation;
-use crate::sim::load::Load;
+use crate::sim::load::{Interruption, Load};
 use crate::sim::world::Settings;
 use crate::store::memory::MemoryStore;
 use crate::tick::TickRecord;
@@ -109,6 +110,7 @@ fn stage(script: &Script, policy: &Policy, boot: Duration) -> Result<Simulation,
         start: begins,
         job_takes: Duration::from_mins(1),
         jobs_at_once: 1,
+        interruption: Interruption::default(),
     };
     let loads = [(script.fleet.clone(), quiet)].into();
     let store = Arc::new(MemoryStore::default());
@@ -126,11 +128,11 @@ fn stage(script: &Script, policy: &Policy, boot: Duration) -> Result<Simulation,
     Ok(simulation)
 }
 
-/// The queue's length at a step; the last one stays.
+/// The queue's length at a step, and nothing besides; the last one stays.
 fn set(simulation: &Simulation, script: &Script, step: usize) {
     let mut state = simulation.front.state();
     match script.waiting.get(step).or(script.waiting.last()) {
-        Some(Some(waiting)) => state.pin(script.fleet.clone(), *waiting),
+        Some(Some(waiting)) => state.pin_depth(script.fleet.clone(), Depth::of(*waiting)),
         Some(None) | None => state.pin_unreadable(script.fleet.clone()),
     }
 }

@@ -11,13 +11,15 @@ use std::time::Duration;
 
 use self::series::{Series, Watch};
 use super::Simulation;
-use super::load::{Load, Queue};
-use super::report::{paid, price};
-use super::trace::Trace;
+use super::load::{Interruption, Load, Queue};
+use super::report::{paid, price, share};
+use super::telling::Telling;
+use super::trace::{Length, Trace};
 use super::world::Settings;
 use crate::model::fleet::FleetName;
 use crate::model::ledger::{Change, EventKind, Ledger};
 use crate::model::plan;
+use crate::model::reading::Depth;
 use crate::model::roster::{Phase, Server};
 use crate::model::time::{self, Timestamp};
 use crate::policy::{Billing, FleetPolicy, Policy};
@@ -31,8 +33,9 @@ pub struct Setting {
     /// From launch to in service.
     pub boot: Duration,
     pub jobs_at_once: usize,
-    /// Whether the queue tells more than its length.
-    pub tells: bool,
+    /// What the queue tells besides its length.
+    pub tells: Telling,
+    pub interruption: Interruption,
     /// The wait that jobs are held against.
     pub goal: Duration,
 }
@@ -101,14 +104,20 @@ impl Waiting {
     }
 }
 
+/// Jobs, each counted once, and their waits from the first arrival to the start of the last run.
 #[derive(Debug, Clone)]
 pub struct Jobs {
     pub started: u64,
+    /// Neither done nor lost at the end.
     pub unfinished: u64,
+    /// Runs that the end of a server interrupted.
     pub interrupted: u64,
+    /// Jobs that were interrupted and never run again; not among `started`.
+    pub lost: u64,
     pub mean: Duration,
-    /// Sorted.
+    /// Of the started jobs, sorted.
     pub waits: Vec<Duration>,
+    /// Started jobs that waited longer than the goal, and lost ones.
     pub over_goal: u64,
 }
 
@@ -132,6 +141,11 @@ const REVERSED_WITHIN: Duration = Duration::from_mins(30);
 const TICK: Duration = Duration::from_mins(1);
 
 impl Jobs {
+    /// Returns the share of the jobs that waited longer than the goal or are lost.
+    pub fn share_over(&self) -> f64 {
+        share(self.over_goal, self.started + self.lost)
+    }
+
     /// The wait that so many of 100 jobs did not exceed.
     pub fn wait(&self, percent: usize) -> Duration {
         let nth = (self.waits.len() * percent).div_ceil(100).saturating_sub(1);
@@ -181,8 +195,10 @@ impl Backtest<'_> {
         let mut watch = Watch::new(from, last, &policy.zone);
         loop {
             let now = simulation.now();
-            while let Some((_, waiting)) = lengths.next_if(|(at, _)| *at <= now) {
-                simulation.front.state().pin(fleet.clone(), waiting);
+            while let Some(length) = lengths.next_if(|length| length.at <= now) {
+                let Length { waiting, oldest, .. } = length;
+                let depth = Depth { oldest, ..Depth::of(waiting) };
+                simulation.front.state().pin_depth(fleet.clone(), depth);
             }
             let record = simulation.tick().await?;
             let view = record.survey.roster.fleets.get(fleet).map(Box::as_ref);
@@ -198,7 +214,7 @@ impl Backtest<'_> {
             }
             let full = view.is_some_and(|view| view.capacity() >= max);
             let next = look(&simulation, fleet, &record);
-            let next = lengths.peek().map_or(next, |(at, _)| (*at).min(next));
+            let next = lengths.peek().map_or(next, |length| length.at.min(next));
             if full {
                 at_max += time::since(next, now);
             }
@@ -242,12 +258,14 @@ impl Backtest<'_> {
             start: from,
             job_takes: Duration::from_mins(1),
             jobs_at_once: setting.jobs_at_once,
+            interruption: setting.interruption,
         };
         let loads = BTreeMap::from([(fleet.clone(), none)]);
         let simulation = Simulation::new(policy, world, loads, store, from)?;
+        simulation.front.state().assume(fleet.clone(), setting.tells);
         if let Trace::Jobs(jobs) = trace {
-            let queue =
-                Queue::given(jobs.iter().copied(), setting.jobs_at_once, setting.tells, from);
+            let Setting { jobs_at_once, interruption, .. } = *setting;
+            let queue = Queue::given(jobs.iter().copied(), jobs_at_once, interruption, from);
             simulation.front.state().queues.insert(fleet.clone(), queue);
         }
         Ok(simulation)
@@ -307,7 +325,7 @@ fn is_over(simulation: &Simulation, fleet: &FleetName) -> bool {
     simulation.front.state().queues.get(fleet).is_none_or(Queue::is_over)
 }
 
-fn lengths(trace: &Trace) -> std::iter::Peekable<std::vec::IntoIter<(Timestamp, u64)>> {
+fn lengths(trace: &Trace) -> std::iter::Peekable<std::vec::IntoIter<Length>> {
     let lengths = match trace {
         Trace::Lengths(lengths) => lengths.clone(),
         Trace::Jobs(_) => Vec::new(),
@@ -356,7 +374,7 @@ fn sum_up(
     outcome.reversals = reversals(&mut begun, &mut ended);
     if let Some(queue) = state.queues.get(fleet).filter(|queue| queue.arrived > 0) {
         outcome.idle = queue.idle;
-        let longest = queue.started.iter().max_by_key(|job| job.waited);
+        let longest = queue.started().max_by_key(|job| job.waited);
         outcome.worst = longest.map(|job| Worst {
             arrived: job.arrived,
             waited: job.waited,
@@ -368,17 +386,18 @@ fn sum_up(
 }
 
 fn jobs(queue: &Queue, goal: Duration) -> Jobs {
-    let mut waits: Vec<Duration> = queue.started.iter().map(|job| job.waited).collect();
+    let mut waits: Vec<Duration> = queue.started().map(|job| job.waited).collect();
     waits.sort_unstable();
     let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
     let all: Duration = waits.iter().sum();
     let mean = all.checked_div(u32::try_from(waits.len()).unwrap_or(u32::MAX)).unwrap_or_default();
     Jobs {
         started: count(waits.len()),
-        unfinished: queue.arrived.saturating_sub(queue.done),
+        unfinished: queue.arrived.saturating_sub(queue.done + queue.lost),
         interrupted: queue.interrupted,
+        lost: queue.lost,
         mean,
-        over_goal: count(waits.iter().filter(|wait| **wait > goal).count()),
+        over_goal: count(waits.iter().filter(|wait| **wait > goal).count()) + queue.lost,
         waits,
     }
 }

@@ -40,7 +40,8 @@ async fn looking_when_something_happens_misses_nothing() {
         seed: 1,
         boot: Duration::from_secs(250),
         jobs_at_once: 2,
-        tells: true,
+        tells: Telling::ALL,
+        interruption: Interruption::default(),
         goal: Duration::from_mins(15),
     };
     let rules = [
@@ -77,7 +78,7 @@ fn adds_up(outcome: &Outcome) {
     assert!(bins.len() <= series::BINS_AT_MOST);
     let jobs = outcome.jobs.as_ref().unwrap();
     let count = |of: fn(&series::Bin) -> u64| bins.iter().map(of).sum::<u64>();
-    assert_eq!(count(|bin| bin.came), jobs.started);
+    assert_eq!(count(|bin| bin.came), jobs.started + jobs.lost);
     assert_eq!(count(|bin| bin.late), jobs.over_goal);
     assert_eq!(bins.iter().filter_map(|bin| bin.longest).max(), jobs.waits.last().copied());
     let near = |is: f64, should: f64| assert!((is - should).abs() < 0.01, "{is} for {should}");
@@ -120,7 +121,8 @@ async fn mornings_like_those_before_are_met_with_servers() {
         seed: 1,
         boot: Duration::from_mins(4),
         jobs_at_once: 2,
-        tells: true,
+        tells: Telling::ALL,
+        interruption: Interruption::default(),
         goal: Duration::from_mins(5),
     };
     let mut weeks = Vec::new();
@@ -157,7 +159,8 @@ async fn under_a_steady_load_nobody_comes_and_goes() {
         seed: 1,
         boot: Duration::from_mins(5),
         jobs_at_once: 2,
-        tells: true,
+        tells: Telling::ALL,
+        interruption: Interruption::default(),
         goal: Duration::from_mins(15),
     };
     for billing in ["billing: hour", "billing: second"] {
@@ -175,13 +178,17 @@ async fn under_a_steady_load_nobody_comes_and_goes() {
 
 #[test]
 fn a_year_of_dense_readings_is_refused() {
-    let year = [(start(), 1), (time::after(start(), Duration::from_hours(365 * 24)), 0)];
-    let trace = Trace::Lengths(year.to_vec());
+    let length = |hours, waiting| {
+        let at = time::after(start(), Duration::from_hours(hours));
+        Length { at, waiting, oldest: None }
+    };
+    let trace = Trace::Lengths(vec![length(0, 1), length(365 * 24, 0)]);
     let setting = Setting {
         seed: 1,
         boot: Duration::from_mins(5),
         jobs_at_once: 2,
-        tells: true,
+        tells: Telling::ALL,
+        interruption: Interruption::default(),
         goal: Duration::from_mins(15),
     };
     let fleet = FleetName::new("job").unwrap();
@@ -195,4 +202,45 @@ fn a_year_of_dense_readings_is_refused() {
     assert_eq!((too_long("5m"), too_long("1m")), (None, None));
     let why = too_long("5s").unwrap();
     assert!(why.contains("6307200 readings") && why.contains("cut the trace"), "{why}");
+}
+
+/// The first server is interrupted with its jobs where the queue does not tell who is busy.
+async fn interrupted(json: bool, interruption: Interruption) -> Jobs {
+    let jobs = [0, 5, 10, 15, 20, 25].map(|minute| Job {
+        arrives: time::after(start(), Duration::from_mins(minute)),
+        takes: Duration::from_hours(3),
+    });
+    let trace = Trace::Jobs(jobs.to_vec());
+    let rule = "start_within: 15m, job_takes: 1m, jobs_at_once: 2";
+    let text = POLICY.replace("RULE", rule).replace("BILLING", "billing: second");
+    let text = if json { text } else { text.replace(", json: /waiting", "") };
+    let policy = load("test.yaml", &text, start()).policy.expect("the policy is valid");
+    let fleet = FleetName::new("job").unwrap();
+    let source = &policy.fleets[&fleet].queue.as_ref().unwrap().source;
+    let setting = Setting {
+        seed: 1,
+        boot: Duration::from_mins(4),
+        jobs_at_once: 2,
+        tells: Telling::of(source),
+        interruption,
+        goal: Duration::from_mins(15),
+    };
+    let backtest = Backtest { policy: &policy, fleet: &fleet, trace: &trace, setting: &setting };
+    let outcome = backtest.run(&mut |_| ()).await.unwrap();
+    adds_up(&outcome);
+    outcome.jobs.unwrap()
+}
+
+#[tokio::test]
+async fn plain_number_protects_no_busy_server() {
+    let told = interrupted(true, Interruption::Lost).await;
+    assert_eq!((told.interrupted, told.started), (0, 6), "who is busy is told");
+    let plain = interrupted(false, Interruption::Lost).await;
+    assert!(plain.interrupted > 0, "{plain:?}");
+    assert_eq!(plain.lost, plain.interrupted, "each is lost at its first interruption");
+    assert_eq!(plain.started + plain.lost, 6, "each job counts once");
+    assert!(plain.over_goal >= plain.lost && plain.share_over() > 0.0, "a lost job is late");
+    let back = interrupted(false, Interruption::default()).await;
+    assert!(back.lost == 0 && back.over_goal > 0 && back.started <= 6, "{back:?}");
+    assert!(back.waits.last() >= Some(&Duration::from_hours(4)), "{back:?}");
 }

@@ -6,7 +6,8 @@
 //! |---|---|
 //! | `POST /` | the three APIs, told apart by the request's `Version` |
 //! | `GET /{instance}` | an instance's page |
-//! | `GET /queue/{fleet}`, `GET /queue/{fleet}.json` | a queue's depth |
+//! | `GET /queue/{fleet}` | a queue's length, a plain number |
+//! | `GET /queue/{fleet}.json?at=/pointer` | the same as JSON, with what else the queue tells |
 //! | `/_world/…` | the levers |
 
 mod ec2;

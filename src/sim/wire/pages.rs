@@ -6,17 +6,20 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::WireWorld;
+use super::form::Form;
 use crate::model::fleet::FleetName;
 use crate::model::instance::InstanceId;
+use crate::model::reading::Depth;
+use crate::sim::telling::Telling;
 
 /// How often it is looked who serves.
 const LOOK: Duration = Duration::from_millis(200);
@@ -33,42 +36,61 @@ pub(super) async fn page(State(wire): State<WireWorld>, Path(id): Path<String>) 
 }
 
 /// `GET /queue/{fleet}`: the depth as a number; with `.json` behind the name as
-/// `{"waiting":N,"oldest_seconds":S,…}`, with what else the queue tells.
-pub(super) async fn queue(State(wire): State<WireWorld>, Path(name): Path<String>) -> Response {
+/// `{"waiting":N,"oldest_seconds":S,…}`, with what else the queue tells. `?at=/pointer` puts the
+/// number where that JSON pointer leads.
+pub(super) async fn queue(
+    State(wire): State<WireWorld>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Response {
     let (name, as_json) = match name.strip_suffix(".json") {
         Some(name) => (name, true),
         None => (name.as_str(), false),
     };
+    let source = if as_json { Telling::ALL } else { Telling::NONE };
     let depth = match FleetName::new(name) {
-        Some(fleet) => wire.state().queue(&fleet),
+        Some(fleet) => wire.state().queue(&fleet, source),
         None => Err("HTTP 404".to_owned()),
     };
     match depth {
         Ok(depth) if as_json => {
-            let mut told = json!({
-                "waiting": depth.waiting,
-                "oldest_seconds": depth.oldest.map(|age| age.as_secs()),
-            });
-            let work = depth.work;
-            let totals = [
-                ("running", work.running),
-                ("arrived", work.arrived),
-                ("completed", work.completed),
-            ];
-            for (key, count) in totals {
-                if let Some(count) = count {
-                    told[key] = count.into();
-                }
-            }
-            for (id, jobs) in work.busy.into_iter().flatten() {
-                told["busy"][id.as_str()] = jobs.into();
-            }
-            Json(told).into_response()
+            let form = Form::parse(query.unwrap_or_default().as_bytes());
+            Json(document(depth, form.get("at").unwrap_or("/waiting"))).into_response()
         }
         Ok(depth) => format!("{}\n", depth.waiting).into_response(),
         Err(why) if why == "HTTP 404" => (StatusCode::NOT_FOUND, "no such queue\n").into_response(),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
     }
+}
+
+/// Returns the JSON of a queue, with the number where `pointer` leads and the rest at the top.
+fn document(depth: Depth, pointer: &str) -> Value {
+    let mut told = json!({});
+    if let Some(oldest) = depth.oldest {
+        told["oldest_seconds"] = oldest.as_secs().into();
+    }
+    let work = depth.work;
+    let totals =
+        [("running", work.running), ("arrived", work.arrived), ("completed", work.completed)];
+    for (key, count) in totals {
+        if let Some(count) = count {
+            told[key] = count.into();
+        }
+    }
+    if let Some(busy) = work.busy {
+        let busy = busy.into_iter().map(|(id, jobs)| (id.as_str().to_owned(), jobs.into()));
+        told["busy"] = Value::Object(busy.collect());
+    }
+    // A pointer finds the entry "0" of an object too, so no list is needed.
+    let mut place = &mut told;
+    for key in pointer.split('/').skip(1) {
+        if !place.is_object() {
+            *place = json!({});
+        }
+        place = &mut place[key.replace("~1", "/").replace("~0", "~")];
+    }
+    *place = depth.waiting.into();
+    told
 }
 
 /// Keeps one listener open for every instance that serves, at `port` of its own address.

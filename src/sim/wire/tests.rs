@@ -12,7 +12,9 @@ use tokio::net::TcpStream;
 use super::*;
 use crate::model::balancer::Balancer;
 use crate::model::fleet::FleetName;
+use crate::model::reading::Depth;
 use crate::sim::faults::{Trouble, Troubles};
+use crate::sim::telling::Telling;
 use crate::sim::world::{Settings, World};
 
 /// A served world whose clock stands until it is moved.
@@ -291,8 +293,10 @@ async fn levers_pages_and_queues() {
     assert!(stage.get("/queue/jobs").await.ends_with("\r\n\r\n25\n"));
     let json = stage.get("/queue/jobs.json").await;
     assert!(json.ends_with(r#"{"oldest_seconds":7,"waiting":25}"#), "{json}");
-    let depth = stage.front.state().queue(&FleetName::new("jobs").unwrap()).unwrap();
-    assert_eq!(depth.waiting, 25);
+    let depth = stage.front.state().queue(&FleetName::new("jobs").unwrap(), Telling::NONE).unwrap();
+    assert_eq!(depth, Depth::of(25));
+    let nested = stage.get("/queue/jobs.json?at=/queues/0/a~1b").await;
+    assert!(nested.ends_with(r#"{"oldest_seconds":7,"queues":{"0":{"a/b":25}}}"#), "{nested}");
     assert!(stage.get("/_world/calls").await.contains("{}"), "levers are no calls");
 }
 

@@ -11,7 +11,7 @@ use tidegate::model::launch::{Image, LaunchRequest, Token};
 use tidegate::model::time::Timestamp;
 use tidegate::sim::faults::Troubles;
 use tidegate::sim::front::Front;
-use tidegate::sim::load::{Job, Load, Queue};
+use tidegate::sim::load::{Interruption, Job, Load, Queue};
 use tidegate::sim::machine::Machine;
 use tidegate::sim::wire::{self, WireWorld};
 use tidegate::sim::world::{Settings, World};
@@ -48,6 +48,7 @@ impl Cloud {
             start: now,
             job_takes: Duration::from_mins(1),
             jobs_at_once: 1,
+            interruption: Interruption::default(),
         };
         let queues: BTreeMap<_, _> = [(name("job"), Queue::new(load, 1, "job"))].into();
         let front = Front::new(world, queues);
@@ -119,7 +120,7 @@ fleets:
     pub(crate) fn fill(&self, jobs: usize, takes: Duration) {
         let now = Timestamp::now();
         let job = Job { arrives: now + Duration::from_secs(1), takes };
-        let queue = Queue::given(vec![job; jobs], 2, true, now);
+        let queue = Queue::given(vec![job; jobs], 2, Interruption::default(), now);
         self.front.state().queues.insert(name("job"), queue);
     }
 

@@ -42,7 +42,7 @@ NIGHT
     max: 5
     minimum_uptime: 10m
     billing: BILLING
-    queue: { read: { http: "http://q.example/" }, every: POLL, start_within: 15m, jobs_at_once: 2 }
+    queue: { read: { http: "http://q.example/", json: /waiting }, every: POLL, start_within: 15m, jobs_at_once: 2 }
 "#;
 
 /// Lines that fire in hours which a change of clock skips or repeats around.

@@ -10,9 +10,10 @@ use crate::model::fleet::FleetName;
 use crate::model::time::{self, Timestamp};
 use crate::policy::Billing;
 use crate::sim::front::State;
+use crate::sim::load::{Queue, Started};
 use crate::sim::machine::Machine;
 use crate::sim::report::{paid, price};
-use crate::sim::trace::Trace;
+use crate::sim::trace::{Length, Trace};
 
 /// More cannot be told apart on a screen.
 pub const BINS_AT_MOST: usize = 600;
@@ -40,9 +41,9 @@ pub struct Series {
 pub struct Bin {
     /// The most jobs that waited at once.
     pub waiting: u64,
-    /// Jobs that came, and were started some time.
+    /// Jobs that arrived and have started or are lost.
     pub came: u64,
-    /// Those of them that waited longer than the goal.
+    /// Those of them that waited longer than the goal or are lost.
     pub late: u64,
     /// Their longest wait; `None`: nobody came.
     pub longest: Option<Duration>,
@@ -136,14 +137,14 @@ impl Series {
         }
     }
 
-    fn lengths(&mut self, lengths: &[(Timestamp, u64)]) {
+    fn lengths(&mut self, lengths: &[Length]) {
         let mut next = lengths.iter().peekable();
         let mut stands = 0;
         for nth in 0..self.bins.len() {
             let ends = self.begins(nth + 1);
             let mut most = stands;
-            while let Some((_, waiting)) = next.next_if(|(at, _)| *at < ends) {
-                stands = *waiting;
+            while let Some(length) = next.next_if(|length| length.at < ends) {
+                stands = length.waiting;
                 most = most.max(stands);
             }
             if let Some(bin) = self.bins.get_mut(nth) {
@@ -152,9 +153,9 @@ impl Series {
         }
     }
 
-    fn waits(&mut self, jobs: impl Iterator<Item = (Timestamp, Duration)>, goal: Duration) {
+    fn waits(&mut self, queue: &Queue, goal: Duration) {
         let mut waits: Vec<Vec<Duration>> = vec![Vec::new(); self.bins.len()];
-        for (arrived, waited) in jobs {
+        for Started { arrived, waited } in queue.started() {
             if let Some(of_bin) = waits.get_mut(self.nth(arrived)) {
                 of_bin.push(waited);
             }
@@ -167,6 +168,13 @@ impl Series {
             bin.longest = waits.last().copied();
             let nth = (waits.len() * 95).div_ceil(100).saturating_sub(1);
             bin.most_of_them = waits.get(nth).copied();
+        }
+        for arrived in queue.lost_arrivals() {
+            let nth = self.nth(arrived);
+            if let Some(bin) = self.bins.get_mut(nth) {
+                bin.came += 1;
+                bin.late += 1;
+            }
         }
     }
 
@@ -316,15 +324,12 @@ impl Watch {
         if let Trace::Lengths(lengths) = trace {
             series.lengths(lengths);
         } else if let Some(queue) = state.queues.get(fleet) {
-            let started = || queue.started.iter().map(|job| (job.arrived, job.waited));
-            series.waits(started(), goal);
-            let waited = started().filter(|(_, waited)| !waited.is_zero());
-            let mut waiting: Vec<(Timestamp, bool)> = waited
-                .flat_map(|(arrived, waited)| {
-                    [(arrived, true), (time::after(arrived, waited), false)]
-                })
+            series.waits(queue, goal);
+            let waits = queue.waits().filter(|(from, to)| *to != Some(*from));
+            let waiting = waits
+                .flat_map(|(from, to)| [Some((from, true)), to.map(|to| (to, false))])
+                .flatten()
                 .collect();
-            waiting.extend(queue.unstarted().map(|arrived| (arrived, true)));
             series.heights(waiting, |bin, most| bin.waiting = most);
         }
         series

@@ -69,7 +69,8 @@ fn the_highest_sum_of_each_bin_is_kept() {
         let sums = here.map(|at| spans.iter().filter(|(from, to)| from <= at && at < to).count());
         assert_eq!(usize::try_from(bin.waiting).unwrap(), sums.max().unwrap(), "bin {nth}");
     }
-    let lengths = [(at(5), 3), (at(12), 9), (at(14), 1), (at(45), 0)];
+    let lengths = [(5, 3), (12, 9), (14, 1), (45, 0)];
+    let lengths = lengths.map(|(n, waiting)| Length { at: at(n), waiting, oldest: None });
     series.lengths(&lengths);
     let most: Vec<u64> = series.bins.iter().take(6).map(|bin| bin.waiting).collect();
     assert_eq!(most, [3, 9, 1, 1, 1, 0]);

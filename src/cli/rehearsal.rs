@@ -1,0 +1,319 @@
+//! What the rehearsals of a policy share: what they assume of its queues, and how they report.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::model::fleet::FleetName;
+use crate::model::reading::QueueSource;
+use crate::model::time;
+use crate::policy::Policy;
+use crate::sim::load::Interruption;
+use crate::sim::report::FleetReport;
+use crate::sim::telling::Telling;
+
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(super) struct Rehearsal {
+    /// What the queue tells besides its length: oldest, running, totals and busy with commas, or
+    /// all, or none [default: all where the policy reads JSON, none where it reads a number]
+    #[arg(long, value_name = "FIELDS", value_parser = fields)]
+    pub assume: Option<Telling>,
+    /// What becomes of a job whose server ends: lost, at-once, or back when its lock times out, so
+    /// long after its start
+    #[arg(long, value_name = "lost|at-once|SPAN", default_value_t)]
+    pub interrupted: Interruption,
+}
+
+fn fields(text: &str) -> Result<Telling, String> {
+    let mut telling = Telling::NONE;
+    for name in text.split(',').map(str::trim) {
+        match name {
+            "oldest" => telling.oldest = true,
+            "running" => telling.running = true,
+            "totals" => telling.totals = true,
+            "busy" => telling.busy = true,
+            "all" => telling = Telling::ALL,
+            "none" if text.trim() == "none" => {}
+            _ => {
+                let known = "write `oldest`, `running`, `totals` and `busy` with commas, or `all`, or `none`";
+                return Err(known.to_owned());
+            }
+        }
+    }
+    Ok(telling)
+}
+
+/// What a queue tells without an option, and how that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    /// By the policy's own `read`.
+    Policy(Telling),
+    /// A daemon recorded it.
+    Recorded(Telling),
+    /// The load is the queue's length over time.
+    Length,
+}
+
+impl Known {
+    pub(super) fn of(source: &QueueSource) -> Self {
+        Self::Policy(Telling::of(source))
+    }
+
+    fn telling(self) -> Telling {
+        match self {
+            Self::Policy(telling) | Self::Recorded(telling) => telling,
+            Self::Length => Telling::NONE,
+        }
+    }
+}
+
+impl Rehearsal {
+    /// Returns what the queue tells the policy.
+    pub(super) fn telling(&self, known: Known) -> Telling {
+        self.assume.unwrap_or(known.telling())
+    }
+
+    /// Returns the lines that an output begins with: what is assumed of each named queue, once where
+    /// it is the same of all, and of interrupted jobs where `jobs` are simulated.
+    pub(super) fn lines(&self, queues: &[(String, Known)], jobs: bool) -> Vec<String> {
+        let Some((_, first)) = queues.first() else { return Vec::new() };
+        let mut lines = Vec::new();
+        if queues.iter().all(|(_, known)| known == first) {
+            lines.push(self.queue(*first, ""));
+        } else {
+            lines.extend(queues.iter().map(|(name, known)| self.queue(*known, name)));
+        }
+        if jobs {
+            lines.push(self.interruption());
+        }
+        lines
+    }
+
+    fn queue(&self, known: Known, name: &str) -> String {
+        let (own, of) = (known.telling(), if name.is_empty() { "" } else { " of " });
+        let Some(assumed) = self.assume.filter(|assumed| *assumed != own) else {
+            return match known {
+                Known::Policy(Telling::NONE) => format!(
+                    "Assumed of the queue{of}{name}: it answers a plain number, its length alone."
+                ),
+                Known::Policy(_) => {
+                    format!("Assumed of the queue{of}{name}: it answers JSON with {}.", listed(own))
+                }
+                Known::Recorded(_) => {
+                    format!("As recorded, the queue{of}{name} tells {}.", beside(own))
+                }
+                Known::Length => {
+                    format!(
+                        "The load is a length over time: the queue{of}{name} tells nothing else."
+                    )
+                }
+            };
+        };
+        let side = if assumed.and(own) == assumed { "short of" } else { "beyond" };
+        let what = match known {
+            Known::Policy(_) => "the policy",
+            Known::Recorded(_) | Known::Length => "the recording",
+        };
+        format!("Assumed {side} {what}: the queue{of}{name} tells {}.", beside(assumed))
+    }
+
+    fn interruption(&self) -> String {
+        let what = match self.interrupted {
+            Interruption::Lost => "it is lost, and counts as late".to_owned(),
+            Interruption::BackAfter(lock) => format!(
+                "its lock times out {} after its start, and it waits again",
+                time::text(lock)
+            ),
+            Interruption::AtOnce => "it waits again at once".to_owned(),
+        };
+        format!("Assumed of a job whose server ends: {what}.")
+    }
+
+    /// Returns the assumptions for `--json`.
+    pub(super) fn json(&self, known: Known) -> Value {
+        let from = match (self.assume, known) {
+            (Some(_), _) => "option",
+            (None, Known::Policy(_)) => "policy",
+            (None, Known::Recorded(_)) => "recording",
+            (None, Known::Length) => "length",
+        };
+        let telling = self.telling(known);
+        json!({
+            "queue_tells": telling.fields(),
+            "queue_tells_by": from,
+            "beyond_policy": telling.and(known.telling()) != telling,
+            "interrupted_jobs": self.interrupted.to_string(),
+        })
+    }
+}
+
+/// Returns the queues of a policy and what is known of each.
+pub(super) fn queues(policy: &Policy) -> Vec<(String, Known)> {
+    let fleets = policy.fleets.values();
+    fleets
+        .filter_map(|fleet| {
+            Some((fleet.name.to_string(), Known::of(&fleet.queue.as_ref()?.source)))
+        })
+        .collect()
+}
+
+fn beside(telling: Telling) -> String {
+    match telling {
+        Telling::NONE => "its length alone".to_owned(),
+        _ => format!("its length with {}", listed(telling)),
+    }
+}
+
+fn listed(telling: Telling) -> String {
+    match telling.fields().as_slice() {
+        [] => "its length alone".to_owned(),
+        [one] => (*one).to_owned(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+/// Returns where a rehearsal over HTTP reads the queue of a fleet: with the policy's own pointer, and
+/// as a plain number where the policy reads one, unless `assumed` has more than that can tell.
+#[cfg(any(test, feature = "aws"))]
+pub(super) fn simulated(
+    source: &QueueSource,
+    (fleet, port): (&FleetName, u16),
+    assumed: Option<Telling>,
+) -> QueueSource {
+    let url = format!("http://127.0.0.1:{port}/queue/{fleet}");
+    let more = assumed.is_some_and(|assumed| assumed != Telling::NONE);
+    let json = source.json.clone().or_else(|| more.then(|| "/waiting".to_owned()));
+    let url = match &json {
+        None => url,
+        Some(pointer) => {
+            let mut query = form_urlencoded::Serializer::new(String::new());
+            format!("{url}.json?{}", query.append_pair("at", pointer).finish())
+        }
+    };
+    QueueSource { url, json, header: None }
+}
+
+/// Returns what became of each fleet's servers and jobs, for people. `period` says how long `hours`
+/// are: `all day`.
+pub(super) fn summary(
+    fleets: &BTreeMap<FleetName, FleetReport>,
+    policy: &Policy,
+    (period, hours): (&str, f64),
+) -> Vec<String> {
+    let line = |(name, fleet): (&FleetName, &FleetReport)| {
+        let served = fleet.server_time.as_secs_f64() / 3600.0;
+        let max = policy.fleets.get(name).map_or(0, |fleet| fleet.bounds.max());
+        let mut line = format!(
+            "  {name:<5} {} launched, {} terminated, {served:.1} server-hours, ${:.2} ({max} servers {period}: {:.0} server-hours)",
+            fleet.launches,
+            fleet.terminations,
+            fleet.cost,
+            f64::from(max) * hours,
+        );
+        if let Some(jobs) = &fleet.jobs {
+            line.push_str(&format!(
+                "\n        {} jobs done, {} interrupted, {} lost; they waited {} (half of them), {} (95 of 100), {} at most; {:.1} % late (over {}, or lost)",
+                jobs.done,
+                jobs.interrupted,
+                jobs.lost,
+                time::text(jobs.wait(50)),
+                time::text(jobs.wait(95)),
+                time::text(jobs.wait(100)),
+                jobs.share_late() * 100.0,
+                time::text(jobs.goal),
+            ));
+        }
+        line
+    };
+    let mut lines: Vec<String> = fleets.iter().map(line).collect();
+    let total: f64 = fleets.values().map(|fleet| fleet.cost).sum();
+    lines.push(format!("  in all, ${total:.2} at the list prices of us-east-1."));
+    lines
+}
+
+/// Returns the same for `--json`, an object for each fleet.
+pub(super) fn summary_json(
+    fleets: &BTreeMap<FleetName, FleetReport>,
+    policy: &Policy,
+    rehearsal: &Rehearsal,
+) -> Vec<Value> {
+    let row = |(name, fleet): (&FleetName, &FleetReport)| {
+        let queue = policy.fleets.get(name).and_then(|fleet| fleet.queue.as_ref());
+        json!({
+            "fleet": name.as_str(),
+            "launches": fleet.launches,
+            "terminations": fleet.terminations,
+            "server_seconds": fleet.server_time.as_secs(),
+            "cost_dollars": (fleet.cost * 100.0).round() / 100.0,
+            "assumed": queue.map(|queue| rehearsal.json(Known::of(&queue.source))),
+            "jobs": fleet.jobs.as_ref().map(|jobs| json!({
+                "done": jobs.done,
+                "waiting": jobs.waiting,
+                "interrupted": jobs.interrupted,
+                "lost": jobs.lost,
+                "wait_p50_seconds": jobs.wait(50).as_secs(),
+                "wait_p95_seconds": jobs.wait(95).as_secs(),
+                "wait_max_seconds": jobs.wait(100).as_secs(),
+                "late_share": jobs.share_late(),
+                "goal_seconds": jobs.goal.as_secs(),
+            })),
+        })
+    };
+    fleets.iter().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(json: Option<&str>) -> QueueSource {
+        QueueSource {
+            url: "http://q.example/".to_owned(),
+            json: json.map(str::to_owned),
+            header: None,
+        }
+    }
+
+    #[test]
+    fn drill_reads_a_queue_as_the_policy_does() {
+        let job = FleetName::new("job").unwrap();
+        let told = |json, assumed| {
+            let read = simulated(&source(json), (&job, 80), assumed);
+            (read.url.replace("http://127.0.0.1:80/queue/", ""), read.json)
+        };
+        assert_eq!(told(None, None), ("job".to_owned(), None));
+        assert_eq!(told(None, Some(Telling::NONE)), ("job".to_owned(), None));
+        let nested = ("job.json?at=%2Fq%2Fn".to_owned(), Some("/q/n".to_owned()));
+        assert_eq!(told(Some("/q/n"), None), nested);
+        assert_eq!(told(Some("/q/n"), Some(Telling::NONE)), nested);
+        let more = ("job.json?at=%2Fwaiting".to_owned(), Some("/waiting".to_owned()));
+        assert_eq!(told(None, Some(Telling::ALL)), more);
+    }
+
+    #[test]
+    fn assumptions_are_named() {
+        let (plain, json) = (Known::of(&source(None)), Known::of(&source(Some("/n"))));
+        let said = |assume: Option<&str>, known| {
+            let assume = assume.map(|text| fields(text).unwrap());
+            let rehearsal = Rehearsal { assume, ..Rehearsal::default() };
+            rehearsal.lines(&[("job".to_owned(), known)], true).remove(0)
+        };
+        assert!(said(None, plain).contains("a plain number"));
+        assert!(said(None, json).ends_with(
+            "it answers JSON with oldest_seconds, running, arrived, completed and busy."
+        ));
+        assert_eq!(said(Some("all"), json), said(None, json));
+        assert_eq!(
+            said(Some("running,busy"), plain),
+            "Assumed beyond the policy: the queue tells its length with running and busy."
+        );
+        assert_eq!(
+            said(Some("none"), json),
+            "Assumed short of the policy: the queue tells its length alone."
+        );
+        for bad in ["", "none,busy", "age", "busy,"] {
+            assert!(fields(bad).is_err(), "{bad}");
+        }
+    }
+}

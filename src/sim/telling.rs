@@ -1,0 +1,71 @@
+//! What the queue endpoint of a fleet tells besides the queue's length.
+
+use crate::model::reading::{Depth, QueueSource, Reading, Work};
+
+/// The fields that a queue endpoint answers beside the number of waiting jobs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each field that a queue may tell")]
+pub struct Telling {
+    /// `oldest_seconds`.
+    pub oldest: bool,
+    pub running: bool,
+    /// `arrived` and `completed`.
+    pub totals: bool,
+    pub busy: bool,
+}
+
+impl Telling {
+    pub const NONE: Self = Self { oldest: false, running: false, totals: false, busy: false };
+    pub const ALL: Self = Self { oldest: true, running: true, totals: true, busy: true };
+
+    /// Returns what the queue behind `source` may tell. A plain number tells the length alone; JSON
+    /// is taken to have every field.
+    pub fn of(source: &QueueSource) -> Self {
+        if source.json.is_some() { Self::ALL } else { Self::NONE }
+    }
+
+    /// Returns the fields that any of these readings has.
+    pub fn recorded(readings: &[Reading]) -> Self {
+        let depths = || readings.iter().flat_map(|reading| &reading.depth);
+        Self {
+            oldest: depths().any(|depth| depth.oldest.is_some()),
+            running: depths().any(|depth| depth.work.running.is_some()),
+            totals: depths().any(|depth| depth.work.arrived.is_some()),
+            busy: depths().any(|depth| depth.work.busy.is_some()),
+        }
+    }
+
+    /// Returns the fields that both tell.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            oldest: self.oldest && other.oldest,
+            running: self.running && other.running,
+            totals: self.totals && other.totals,
+            busy: self.busy && other.busy,
+        }
+    }
+
+    /// Returns what the endpoint answers where `truth` is the queue's state.
+    pub fn limit(self, truth: Depth) -> Depth {
+        let Depth { waiting, oldest, work } = truth;
+        let work = Work {
+            running: work.running.filter(|_| self.running),
+            arrived: work.arrived.filter(|_| self.totals),
+            completed: work.completed.filter(|_| self.totals),
+            busy: work.busy.filter(|_| self.busy),
+        };
+        Depth { waiting, oldest: oldest.filter(|_| self.oldest), work }
+    }
+
+    /// Returns the names of the fields, as the JSON of a queue has them.
+    pub fn fields(self) -> Vec<&'static str> {
+        let fields = [
+            (self.oldest, "oldest_seconds"),
+            (self.running, "running"),
+            (self.totals, "arrived"),
+            (self.totals, "completed"),
+            (self.busy, "busy"),
+        ];
+        fields.into_iter().filter(|(told, _)| *told).map(|(_, name)| name).collect()
+    }
+}
