@@ -213,7 +213,7 @@ pub(super) fn summary(
         );
         if let Some(jobs) = &fleet.jobs {
             line.push_str(&format!(
-                "\n        {} jobs done, {} interrupted, {} lost; they waited {} (half of them), {} (95 of 100), {} at most; {:.1} % late (over {}, or lost)",
+                "\n        {} jobs done, {} interrupted, {} lost; they waited {} (half of them), {} (95 of 100), {} at most; {:.1} % over {} or lost",
                 jobs.done,
                 jobs.interrupted,
                 jobs.lost,

@@ -269,10 +269,15 @@ impl Queue {
         })
     }
 
-    /// Returns when the lost jobs arrived.
-    pub fn lost_arrivals(&self) -> impl Iterator<Item = Timestamp> {
-        let lost = self.records.iter().filter(|record| record.fate == Fate::Lost);
-        lost.map(|record| record.arrived)
+    /// Returns when the jobs arrived that are late without having started: those that are lost, and
+    /// those that have waited longer than `goal` and do so still.
+    pub fn missed(&self, goal: Duration) -> impl Iterator<Item = Timestamp> {
+        let missed = self.records.iter().filter(move |record| match record.fate {
+            Fate::Started(_) => false,
+            Fate::Unstarted => time::since(self.now, record.arrived) > goal,
+            Fate::Lost => true,
+        });
+        missed.map(|record| record.arrived)
     }
 
     /// Returns the spans in which a job was visible as waiting; one without an end still waits.

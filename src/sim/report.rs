@@ -53,16 +53,18 @@ pub struct JobReport {
     pub lost: u64,
     /// The wait that jobs are held against.
     pub goal: Duration,
+    /// Jobs that are lost, or still wait for longer than the goal.
+    pub missed: u64,
     /// Waits of the started jobs, from the first arrival to the start of the last run, sorted.
     pub waits: Vec<Duration>,
 }
 
 impl JobReport {
-    /// Returns the share of the started and lost jobs that waited longer than the goal or are lost.
+    /// Returns the share of the jobs that waited longer than the goal or are lost.
     pub fn share_late(&self) -> f64 {
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         let late = self.waits.iter().filter(|wait| **wait > self.goal).count();
-        share(count(late) + self.lost, count(self.waits.len()) + self.lost)
+        share(count(late) + self.missed, count(self.waits.len()) + self.missed)
     }
 
     /// The wait that `percent` of 100 jobs did not exceed.
@@ -109,12 +111,14 @@ pub fn report(policy: &Policy, state: &State) -> BTreeMap<FleetName, FleetReport
         let mut waits: Vec<Duration> = queue.started().map(|job| job.waited).collect();
         waits.sort_unstable();
         let goal = policy.fleets.get(name).and_then(|fleet| fleet.goal());
+        let goal = goal.map_or(GOAL_USUAL, |(_, goal)| goal.start_within);
         fleets.entry(name.clone()).or_default().jobs = Some(JobReport {
             done: queue.done,
             waiting: queue.depth().waiting,
             interrupted: queue.interrupted,
             lost: queue.lost,
-            goal: goal.map_or(GOAL_USUAL, |(_, goal)| goal.start_within),
+            goal,
+            missed: u64::try_from(queue.missed(goal).count()).unwrap_or(u64::MAX),
             waits,
         });
     }

@@ -38,6 +38,8 @@ fn interrupted_job_returns_when_its_lock_times_out() {
     queue.advance(at(4 * HOUR), [server.clone()].iter());
     assert_eq!(queue.started().collect::<Vec<_>>(), [started(2, 19)]);
     assert!(!queue.is_over());
+    let missed = |goal| queue.missed(Duration::from_mins(goal)).collect::<Vec<_>>();
+    assert_eq!((missed(15), missed(4 * HOUR)), (vec![at(1)], vec![]), "it is late already");
     // The lock was taken at minute 1.
     queue.advance(at(4 * HOUR + 1), [].iter());
     let oldest = queue.depth().oldest;
@@ -73,7 +75,7 @@ fn lost_job_never_runs_again() {
     assert_eq!((queue.depth().waiting, queue.depth().work.running), (1, Some(0)));
     queue.advance(at(9 * HOUR), [server].iter());
     assert_eq!(queue.started().collect::<Vec<_>>(), [started(2, 19)]);
-    assert_eq!(queue.lost_arrivals().collect::<Vec<_>>(), [at(1)]);
+    assert_eq!(queue.missed(Duration::MAX).collect::<Vec<_>>(), [at(1)]);
     assert_eq!((queue.arrived, queue.done, queue.lost), (2, 1, 1));
     assert!(queue.is_over());
 }

@@ -150,7 +150,7 @@ fn the_filter_answers_line_by_line() {
     assert_eq!(output_of(child).status.code(), Some(0));
 }
 
-const GOAL: &str = "version: 1\nfleets:\n  job:\n    launch: { template: job, types: [t3.small] }\n    max: 10\n    billing: second\n    queue: { read: { http: 'http://127.0.0.1:9/' }, start_within: 15m, job_takes: 2m, jobs_at_once: 2 }\n";
+const GOAL: &str = "version: 1\nfleets:\n  job:\n    launch: { template: job, types: [t3.small] }\n    max: 10\n    billing: second\n    queue: { read: { http: 'http://127.0.0.1:9/', json: /waiting }, start_within: 15m, job_takes: 2m, jobs_at_once: 2 }\n";
 
 /// Two hundred jobs of two minutes within an hour.
 fn trace(daemon: &Daemon) -> String {
@@ -172,7 +172,10 @@ fn a_backtest_says_what_it_cost_and_who_waited() {
     let row = &said["policies"][0];
     assert_eq!(row["jobs"]["started"], 200, "{row}");
     assert_eq!(row["jobs"]["unfinished"], 0);
-    assert_eq!(row["jobs"]["interrupted"], 0, "none is cut off that is known to run");
+    assert_eq!(row["jobs"]["interrupted"], 0, "none is interrupted that is known to run");
+    assert_eq!(row["jobs"]["lost"], 0);
+    assert_eq!(row["assumed"]["queue_tells_by"], "policy");
+    assert_eq!(row["assumed"]["interrupted_jobs"], "4h");
     assert!(row["jobs"]["waited_over"].as_f64().unwrap() <= 0.05, "{row}");
     // The work itself: two hundred times two minutes, two at once.
     let server_seconds = row["server_seconds"].as_u64().unwrap();
@@ -183,6 +186,42 @@ fn a_backtest_says_what_it_cost_and_who_waited() {
     assert!(row["cost_by_hour_dollars"].as_f64().unwrap() >= dollars);
     assert!(row["worst"]["decision"].as_str().unwrap().contains("waiting"), "{row}");
     assert_eq!(daemon.order(&["--json", "backtest", "--trace", &trace]), told, "the same again");
+}
+
+#[test]
+fn backtest_names_its_assumptions_first() {
+    let daemon = Daemon::new(NOWHERE, GOAL);
+    let trace = trace(&daemon);
+    let plain = daemon.folder.path().join("plain.yaml").display().to_string();
+    std::fs::write(&plain, GOAL.replace(", json: /waiting", "")).unwrap();
+    let own = daemon.policy().display().to_string();
+    let first = |policy: &str, more: &[&str]| {
+        let args = [&["backtest", "--trace", &trace, "--policy", policy], more].concat();
+        let said = daemon.order(&args);
+        said.lines().take(2).collect::<Vec<_>>().join("\n")
+    };
+    let json = "it answers JSON with oldest_seconds, running, arrived, completed and busy.\n";
+    assert!(first(&own, &[]).contains(json));
+    let back =
+        "a job whose server ends: its lock times out 4h after its start, and it waits again.";
+    assert!(first(&plain, &[]).ends_with(back));
+    assert!(first(&plain, &[]).contains("a plain number, its length alone."));
+    let busy = first(&plain, &["--assume", "busy", "--interrupted", "lost"]);
+    assert!(busy.starts_with("Assumed beyond the policy: the queue tells its length with busy."));
+    assert!(busy.ends_with("it is lost, and counts as late."), "{busy}");
+    let short = "Assumed short of the policy: the queue tells its length alone.";
+    for none in [&["--length-only"][..], &["--assume", "none"]] {
+        assert!(first(&own, none).starts_with(short));
+    }
+    let args = ["--json", "backtest", "--trace", &trace, "--policy", &plain];
+    let told = |more: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&daemon.order(&[&args, more].concat())).unwrap()
+    };
+    let assumed = |said: serde_json::Value| said["policies"][0]["assumed"].clone();
+    assert_eq!(assumed(told(&[]))["queue_tells"], serde_json::json!([]));
+    let beyond = assumed(told(&["--assume", "running"]));
+    assert_eq!(beyond["queue_tells"], serde_json::json!(["running"]));
+    assert_eq!(beyond["beyond_policy"], true);
 }
 
 #[test]

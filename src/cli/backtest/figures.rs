@@ -111,7 +111,7 @@ fn waits<'a>(nth: usize, column: &Column, scales: &'a Scales) -> Chart<'a> {
     let limit = time::text(column.goal);
     let within = format!("longest wait, up to {limit}");
     let over = format!("longest wait, over {limit}");
-    let counted = column.outcome.jobs.as_ref().map_or(0, |jobs| jobs.started + jobs.lost);
+    let counted = column.outcome.jobs.as_ref().map_or(0, |jobs| jobs.started + jobs.missed);
     let lost = column.outcome.jobs.as_ref().map_or(0, |jobs| jobs.lost);
     let unfinished = column.outcome.jobs.as_ref().map_or(0, |jobs| jobs.unfinished);
     let mut tells = format!(

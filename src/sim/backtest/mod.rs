@@ -115,9 +115,11 @@ pub struct Jobs {
     /// Jobs that were interrupted and never run again; not among `started`.
     pub lost: u64,
     pub mean: Duration,
+    /// Lost, or still waiting at the end for longer than the goal; not among `started`.
+    pub missed: u64,
     /// Of the started jobs, sorted.
     pub waits: Vec<Duration>,
-    /// Started jobs that waited longer than the goal, and lost ones.
+    /// Started jobs that waited longer than the goal, and `missed`.
     pub over_goal: u64,
 }
 
@@ -143,7 +145,7 @@ const TICK: Duration = Duration::from_mins(1);
 impl Jobs {
     /// Returns the share of the jobs that waited longer than the goal or are lost.
     pub fn share_over(&self) -> f64 {
-        share(self.over_goal, self.started + self.lost)
+        share(self.over_goal, self.started + self.missed)
     }
 
     /// The wait that so many of 100 jobs did not exceed.
@@ -389,6 +391,7 @@ fn jobs(queue: &Queue, goal: Duration) -> Jobs {
     let mut waits: Vec<Duration> = queue.started().map(|job| job.waited).collect();
     waits.sort_unstable();
     let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    let missed = count(queue.missed(goal).count());
     let all: Duration = waits.iter().sum();
     let mean = all.checked_div(u32::try_from(waits.len()).unwrap_or(u32::MAX)).unwrap_or_default();
     Jobs {
@@ -396,8 +399,9 @@ fn jobs(queue: &Queue, goal: Duration) -> Jobs {
         unfinished: queue.arrived.saturating_sub(queue.done + queue.lost),
         interrupted: queue.interrupted,
         lost: queue.lost,
+        missed,
         mean,
-        over_goal: count(waits.iter().filter(|wait| **wait > goal).count()) + queue.lost,
+        over_goal: count(waits.iter().filter(|wait| **wait > goal).count()) + missed,
         waits,
     }
 }

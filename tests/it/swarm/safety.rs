@@ -17,6 +17,7 @@ use tidegate::record::What;
 use tidegate::sim::faults::Trouble;
 use tidegate::sim::front::State;
 use tidegate::sim::machine::Machine;
+use tidegate::sim::telling::Telling;
 use tidegate::tick::TickRecord;
 
 use super::options::{INSTANCES_AT_MOST, LAUNCHES, RETIREMENTS};
@@ -177,7 +178,9 @@ impl Run {
         let (launched_at, jobs, lie) = {
             let state = self.simulation.front.state();
             let machine = state.world.machine(&InstanceId::new(label)).unwrap();
-            let busy = state.queues.get(fleet).and_then(|queue| queue.depth().work.busy);
+            let told = policy.queue.as_ref().is_some_and(|queue| Telling::of(&queue.source).busy);
+            let queue = state.queues.get(fleet).filter(|_| told);
+            let busy = queue.and_then(|queue| queue.depth().work.busy);
             let jobs = busy.and_then(|busy| busy.get(&machine.id).copied());
             (machine.launch_time(), jobs, state.lie(fleet))
         };

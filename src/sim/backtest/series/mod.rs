@@ -41,9 +41,9 @@ pub struct Series {
 pub struct Bin {
     /// The most jobs that waited at once.
     pub waiting: u64,
-    /// Jobs that arrived and have started or are lost.
+    /// Jobs that arrived and have started, or are late without a start.
     pub came: u64,
-    /// Those of them that waited longer than the goal or are lost.
+    /// Those of them that waited longer than the goal or never started.
     pub late: u64,
     /// Their longest wait; `None`: nobody came.
     pub longest: Option<Duration>,
@@ -169,7 +169,7 @@ impl Series {
             let nth = (waits.len() * 95).div_ceil(100).saturating_sub(1);
             bin.most_of_them = waits.get(nth).copied();
         }
-        for arrived in queue.lost_arrivals() {
+        for arrived in queue.missed(goal) {
             let nth = self.nth(arrived);
             if let Some(bin) = self.bins.get_mut(nth) {
                 bin.came += 1;
