@@ -11,7 +11,7 @@ use tidegate::model::fleet::FleetName;
 use tidegate::model::time::{self, Timestamp};
 use tidegate::policy;
 use tidegate::sim::Simulation;
-use tidegate::sim::load::{Interruption, Load};
+use tidegate::sim::load::{Interruption, Load, Queue};
 use tidegate::sim::world::Settings;
 use tidegate::store::{self, StateDir};
 
@@ -106,7 +106,7 @@ fn main() {
 /// What the world itself remembers for its reports, in bytes: that is no daemon's.
 fn imagined(world: &Simulation) -> u64 {
     let state = world.front.state();
-    let jobs: usize = state.queues.values().map(|queue| queue.memory()).sum();
+    let jobs: usize = state.queues.values().map(Queue::memory).sum();
     let machines = state.world.machines().count();
     // A machine has a request of half a dozen strings and tags.
     u64::try_from(jobs + machines * 1500).unwrap()

@@ -109,7 +109,7 @@ impl Herald for Silence {
 async fn drilled(
     drill: &Drill,
     settings: &Settings,
-    mut policy: Policy,
+    policy: Policy,
     folder: &TempDir,
     json: bool,
 ) -> Result<(), Failure> {
@@ -123,8 +123,8 @@ async fn drilled(
     let listener = TcpListener::bind("127.0.0.1:0").await.context("failed to open a port")?;
     let address = listener.local_addr().context("failed to open a port")?;
     let front = imagine(drill, &policy, clock.now());
-    let named = policy.clone();
-    for line in stage(&mut policy, address.port(), drill.rehearsal) {
+    let mut acting = policy.clone();
+    for line in stage(&mut acting, address.port(), drill.rehearsal) {
         eprintln!("{line}");
     }
     let wire_clock = clock.clone();
@@ -143,7 +143,7 @@ async fn drilled(
         clock: clock.clone(),
     };
     let mut journal = Journal::open(database, clock.now()).map_err(anyhow::Error::new)?;
-    journal.in_force(&policy, clock.now()).map_err(anyhow::Error::new)?;
+    journal.in_force(&acting, clock.now()).map_err(anyhow::Error::new)?;
     let (handle, orders) = Handle::new();
     let meter = open(drill, folder, &clock, &handle).await?;
     let socket = settings.socket_named.clone();
@@ -156,7 +156,7 @@ async fn drilled(
     let daemon = Daemon {
         ports,
         journal,
-        policy,
+        policy: acting,
         handle: handle.clone(),
         reception,
         wake,
@@ -177,7 +177,7 @@ async fn drilled(
         ended = server => Err(anyhow!("the imagined cloud ended: {ended:?}")),
     };
     ended.map_err(|error| Failure::Error(FAILED, error))?;
-    sum_up(drill, &named, &front, json)
+    sum_up(drill, &policy, &front, json)
 }
 
 /// Waits for the drill's end, or for somebody who has seen enough.
@@ -241,7 +241,9 @@ fn imagine(drill: &Drill, policy: &Policy, now: Timestamp) -> Front {
     let front = Front::new(world, queues);
     if let Some(telling) = drill.rehearsal.assume {
         let mut state = front.state();
-        names.into_iter().for_each(|name| state.assume(name, telling));
+        for name in names {
+            state.assume(name, telling);
+        }
     }
     front
 }

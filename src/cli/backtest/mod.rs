@@ -71,7 +71,7 @@ pub(crate) struct Backtest {
     length_only: bool,
     #[command(flatten)]
     rehearsal: Rehearsal,
-    /// Exit with 3 if more jobs than this wait longer than the goal or are lost: \"waited_over > 5%\"
+    /// Exit with 3 if more jobs than this wait longer than the goal or are lost: "waited_over > 5%"
     #[arg(long, value_name = "RULE", value_parser = rule)]
     fail_if: Option<f64>,
     /// The same seed gives the same run
@@ -302,7 +302,7 @@ impl Asked<'_> {
             (None, Trace::Jobs(_)) => Known::Policy(own),
             (Some(past), _) => {
                 let recorded = Telling::recorded(&past.history.readings);
-                let ran = std::ptr::eq(policy, &past.policy);
+                let ran = std::ptr::eq(policy, &raw const past.policy);
                 Known::Recorded(if ran { recorded } else { recorded.and(own) })
             }
         }

@@ -111,7 +111,9 @@ pub(crate) fn run(
     if let Some(telling) = demo.rehearsal.assume {
         let mut state = simulation.front.state();
         let names: Vec<_> = state.queues.keys().cloned().collect();
-        names.into_iter().for_each(|name| state.assume(name, telling));
+        for name in names {
+            state.assume(name, telling);
+        }
     }
     let terminal = std::io::stdout().is_terminal() && !json && !settings.dumb;
     let speed = demo.speed.or(terminal.then_some(1440));
