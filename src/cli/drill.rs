@@ -325,3 +325,42 @@ fn sum_up(drill: &Drill, policy: &Policy, front: &Front, as_json: bool) -> Resul
     }
     if carrying == 0 { Ok(()) } else { Err(Failure::Told(FAILED)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::load;
+    use crate::sim::telling::Telling;
+
+    const POLICY: &str = r#"
+version: 1
+fleets:
+  job:
+    launch: { template: job }
+    max: 5
+    queue: { read: { http: "http://q.example/"JSON }, start_within: 15m, jobs_at_once: 2 }
+"#;
+
+    #[test]
+    fn stage_keeps_how_the_policy_reads_its_queue() {
+        let staged = |json: &str, assume| {
+            let now = Timestamp::UNIX_EPOCH;
+            let mut policy = load("test.yaml", &POLICY.replace("JSON", json), now).policy.unwrap();
+            let said = stage(&mut policy, 80, Rehearsal { assume, ..Rehearsal::default() });
+            let fleet = policy.fleets.into_values().next().unwrap();
+            let source = fleet.queue.unwrap().source;
+            (source.url.clone(), source.json.clone(), said.first().cloned().unwrap())
+        };
+        let (url, json, first) = staged("", None);
+        assert_eq!((url.as_str(), json), ("http://127.0.0.1:80/queue/job", None));
+        assert!(first.contains("a plain number"), "{first}");
+        let (url, json, first) = staged(", json: /q/n", None);
+        assert_eq!(url, "http://127.0.0.1:80/queue/job.json?at=%2Fq%2Fn");
+        assert_eq!(json.as_deref(), Some("/q/n"));
+        assert!(first.contains("it answers JSON"), "{first}");
+        let (url, json, first) = staged("", Some(Telling::ALL));
+        assert_eq!(url, "http://127.0.0.1:80/queue/job.json");
+        assert_eq!(json.as_deref(), Some("/waiting"));
+        assert!(first.starts_with("Assumed beyond the policy"), "{first}");
+    }
+}

@@ -186,6 +186,7 @@ pub(super) fn simulated(
     let json = source.json.clone().or_else(|| more.then(|| "/waiting".to_owned()));
     let url = match &json {
         None => url,
+        Some(pointer) if pointer == "/waiting" => format!("{url}.json"),
         Some(pointer) => {
             let mut query = form_urlencoded::Serializer::new(String::new());
             format!("{url}.json?{}", query.append_pair("at", pointer).finish())
@@ -287,7 +288,7 @@ mod tests {
         let nested = ("job.json?at=%2Fq%2Fn".to_owned(), Some("/q/n".to_owned()));
         assert_eq!(told(Some("/q/n"), None), nested);
         assert_eq!(told(Some("/q/n"), Some(Telling::NONE)), nested);
-        let more = ("job.json?at=%2Fwaiting".to_owned(), Some("/waiting".to_owned()));
+        let more = ("job.json".to_owned(), Some("/waiting".to_owned()));
         assert_eq!(told(None, Some(Telling::ALL)), more);
     }
 
