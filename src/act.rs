@@ -9,7 +9,9 @@ use futures_util::stream;
 use tracing::field::{Empty, display};
 use tracing::{Instrument as _, Span, info_span};
 
+use crate::model::drain::{DrainPost, tag_value};
 use crate::model::fault::{Fault, FaultKind};
+use crate::model::instance::InstanceId;
 use crate::model::plan::Outcome;
 use crate::model::time::{self, Timestamp};
 use crate::ports::Ports;
@@ -115,7 +117,7 @@ async fn once(ports: &Ports, call: &Call) -> Outcome {
             span.record("otel.status_code", "ERROR");
             span.record("otel.status_description", display(fault));
         }
-        Outcome::Done(None) | Outcome::Skipped | Outcome::Halted => {}
+        Outcome::Done(None) | Outcome::Received { .. } | Outcome::Skipped | Outcome::Halted => {}
     }
     outcome
 }
@@ -126,6 +128,8 @@ fn span(call: &Call) -> Span {
         What::Launch { .. } => ("launch", None),
         What::Register { instance, .. } => ("register", Some(instance)),
         What::Deregister { instance, .. } => ("deregister", Some(instance)),
+        What::Drain { instance, .. } => ("drain", Some(instance)),
+        What::EndSignal { instance, .. } => ("end drain", Some(instance)),
         What::Terminate { instance, .. } => ("terminate", Some(instance)),
     };
     info_span!(
@@ -150,12 +154,55 @@ async fn ask(ports: &Ports, call: &Call) -> Outcome {
         What::Deregister { instance, balancer, .. } => {
             ports.balancers.deregister(balancer, instance).await.map(|()| None)
         }
+        What::Drain { instance, deadline, post, .. } => {
+            return signal(ports, instance, *deadline, post.as_deref()).await;
+        }
+        What::EndSignal { instance, post, undelivered, .. } => {
+            end_signal(ports, instance, post.as_deref(), *undelivered).await.map(|()| None)
+        }
         What::Terminate { instance, .. } => ports.cloud.terminate(instance).await.map(|()| None),
     };
     match result {
         Ok(answer) => Outcome::Done(answer),
         Err(fault) => Outcome::Failed(fault),
     }
+}
+
+/// The tag comes first: it is the record of the drain that outlives a lost journal.
+async fn signal(
+    ports: &Ports,
+    instance: &InstanceId,
+    deadline: Timestamp,
+    post: Option<&DrainPost>,
+) -> Outcome {
+    if let Err(fault) = ports.cloud.tag_drain(instance, &tag_value(deadline)).await {
+        return Outcome::Failed(fault);
+    }
+    let Some(post) = post else { return Outcome::Received { running: None } };
+    match ports.probe.drain(post).await {
+        Ok(running) => Outcome::Received { running },
+        Err(why) => Outcome::Failed(not_received(&why)),
+    }
+}
+
+/// The receiver is told first: a tag that is gone says that nothing is left to do.
+async fn end_signal(
+    ports: &Ports,
+    instance: &InstanceId,
+    post: Option<&DrainPost>,
+    undelivered: bool,
+) -> Result<(), Fault> {
+    if let Some(post) = post
+        && let Err(why) = ports.probe.drain(post).await
+        && !undelivered
+    {
+        return Err(not_received(&why));
+    }
+    ports.cloud.untag_drain(instance).await
+}
+
+fn not_received(why: &str) -> Fault {
+    Fault::new(FaultKind::Ambiguous, "NotReceived", why)
 }
 
 #[cfg(test)]
@@ -167,7 +214,7 @@ mod tests {
 
     use super::*;
     use crate::model::account::Account;
-    use crate::model::instance::{Instance, InstanceId};
+    use crate::model::instance::Instance;
     use crate::model::launch::LaunchRequest;
     use crate::model::server::LaunchState;
     use crate::model::volume::Volume;
@@ -216,6 +263,14 @@ mod tests {
 
         async fn warnings(&self) -> Result<Vec<Warning>, Fault> {
             self.front.warnings().await
+        }
+
+        async fn tag_drain(&self, id: &InstanceId, value: &str) -> Result<(), Fault> {
+            self.front.tag_drain(id, value).await
+        }
+
+        async fn untag_drain(&self, id: &InstanceId) -> Result<(), Fault> {
+            self.front.untag_drain(id).await
         }
 
         async fn terminate(&self, id: &InstanceId) -> Result<(), Fault> {

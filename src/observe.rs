@@ -15,6 +15,7 @@ use crate::model::fleet::FleetName;
 use crate::model::instance::{Instance, InstanceId, Lifecycle};
 use crate::model::ledger::Ledger;
 use crate::model::observation::{Gap, Observation};
+use crate::model::placeholder::fill;
 use crate::model::reading::{Health, Reading};
 use crate::model::server::ServerRecord;
 use crate::model::time::Timestamp;
@@ -205,7 +206,7 @@ async fn health(
 ) -> BTreeMap<InstanceId, Health> {
     let queries: Vec<HealthQuery> = ours
         .iter()
-        .filter(|record| record.retirement.is_none())
+        .filter(|record| record.retirement.as_ref().is_none_or(|r| r.resuming().is_some()))
         .filter_map(|record| {
             let check = policy.fleets.get(&record.fleet)?.health.as_ref()?;
             let instance = listed.get(record.instance()?)?;
@@ -219,22 +220,17 @@ async fn health(
 /// The check of one instance; `None` while an address that the URL needs is not known.
 fn query(check: &HealthPolicy, record: &ServerRecord, instance: &Instance) -> Option<HealthQuery> {
     let private_ip = instance.private_ip.as_deref().or(record.private_ip.as_deref());
-    let mut url = String::with_capacity(check.url.len().saturating_add(32));
-    let mut rest = check.url.as_str();
-    while let Some((before, from)) = rest.split_once('{') {
-        url.push_str(before);
-        let (value, after) = match from.split_once('}') {
-            Some(("private_ip", after)) => (private_ip?, after),
-            Some(("public_ip", after)) => (instance.public_ip.as_deref()?, after),
-            Some(("private_dns", after)) => (instance.private_dns.as_deref()?, after),
-            Some(("instance_id", after)) => (instance.id.as_str(), after),
-            // A brace of the URL's own.
-            Some(_) | None => ("{", from),
+    let value = |name: &str| {
+        let known = match name {
+            "private_ip" => private_ip,
+            "public_ip" => instance.public_ip.as_deref(),
+            "private_dns" => instance.private_dns.as_deref(),
+            "instance_id" => Some(instance.id.as_str()),
+            _ => return None,
         };
-        url.push_str(value);
-        rest = after;
-    }
-    url.push_str(rest);
+        Some(known.ok_or(()))
+    };
+    let url = fill(&check.url, value).ok()?;
     Some(HealthQuery {
         instance: instance.id.clone(),
         url,

@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 
 use crate::model::account::Account;
 use crate::model::balancer::{Balancer, Membership};
+use crate::model::drain::DrainPost;
 use crate::model::fault::Fault;
 use crate::model::fleet::FleetName;
 use crate::model::history::InForce;
@@ -57,6 +58,12 @@ pub trait Cloud: Send + Sync {
     /// What EC2 says of the instances of this account that run, beside their state: those of which
     /// there is anything to say.
     async fn warnings(&self) -> Result<Vec<Warning>, Fault>;
+
+    /// CreateTags: sets `tidegate:drain` of one instance. Setting it again to the same is fine.
+    async fn tag_drain(&self, id: &InstanceId, value: &str) -> Result<(), Fault>;
+
+    /// DeleteTags: takes `tidegate:drain` off one instance. An instance without it is fine.
+    async fn untag_drain(&self, id: &InstanceId) -> Result<(), Fault>;
 
     /// TerminateInstances of one id, once.
     async fn terminate(&self, id: &InstanceId) -> Result<(), Fault>;
@@ -115,6 +122,10 @@ pub trait Probe: Send + Sync {
     /// that had passed and keeps the next check waiting: unknown, not well.
     async fn health(&self, queries: &[HealthQuery], now: Timestamp)
     -> BTreeMap<InstanceId, Health>;
+
+    /// Posts a drain to its receiver, or takes it back, within a bounded time. Returns how many jobs
+    /// run, where a 2xx answer says so; `Err`: why it was not received.
+    async fn drain(&self, post: &DrainPost) -> Result<Option<u64>, String>;
 }
 
 /// The store could not be read or written. Nothing may be done in the world until it can.

@@ -44,17 +44,13 @@ pub enum Entry {
         owner: String,
         reason: String,
         lasts: Duration,
+        /// Whether a termination is to be without a drain.
+        at_once: bool,
     },
     /// Ends what was ordered for a fleet.
-    Resume {
-        fleet: FleetName,
-        owner: String,
-    },
+    Resume { fleet: FleetName, owner: String },
     /// Ends the keep of an instance.
-    Unkeep {
-        instance: InstanceId,
-        owner: String,
-    },
+    Unkeep { instance: InstanceId, owner: String },
 }
 
 /// Instances that run already, to be handed over to a fleet.
@@ -123,6 +119,9 @@ pub struct OrderView {
     pub owner: String,
     #[serde(default)]
     pub reason: String,
+    /// `terminate` without a drain: jobs on the server are lost.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub now: bool,
 }
 
 impl OrderView {
@@ -138,6 +137,10 @@ impl OrderView {
             return Err(format!(
                 "{capacity} servers are more than the {CAPACITY_AT_MOST} one may ask for"
             ));
+        }
+        let at_once = self.now;
+        if at_once && self.order != "terminate" {
+            return Err("only `terminate` can be told to do without a drain".to_owned());
         }
         let (key, ends) = match self.order.as_str() {
             "adopt" => return self.adopt(owner, reason),
@@ -162,7 +165,7 @@ impl OrderView {
             return Err(NO_REASON.to_owned());
         }
         let lasts = if ends { lasts } else { CARRIED_OUT_WITHIN };
-        Ok(Order::Entry(Entry::Begin { key, capacity, owner, reason, lasts }))
+        Ok(Order::Entry(Entry::Begin { key, capacity, owner, reason, lasts, at_once }))
     }
 
     fn adopt(&self, owner: String, reason: String) -> Result<Order, String> {
@@ -211,7 +214,26 @@ mod tests {
             for_seconds: 3600,
             owner: "ann".to_owned(),
             reason: "launch day".to_owned(),
+            now: false,
         }
+    }
+
+    #[test]
+    fn only_a_termination_can_be_without_a_drain() {
+        for now in [false, true] {
+            let terminate = OrderView { now, ..order("terminate", "i-0123456789abcdef0") };
+            let lowered = terminate.lower().unwrap();
+            let Order::Entry(Entry::Begin { at_once, .. }) = lowered else { panic!("{lowered:?}") };
+            assert_eq!(at_once, now);
+        }
+        for other in ["hold", "pause", "resume", "retire"] {
+            let refused = OrderView { now: true, ..order(other, "app") };
+            assert!(refused.lower().is_err(), "{other}");
+        }
+        // What an earlier version sends, and what it understands.
+        let text = serde_json::to_string(&order("hold", "app")).unwrap();
+        assert!(!text.contains("now"), "{text}");
+        assert!(!serde_json::from_str::<OrderView>(&text).unwrap().now);
     }
 
     #[test]

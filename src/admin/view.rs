@@ -6,11 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::capacity::Capacity;
 use crate::model::decision::Reason;
+use crate::model::drain::Delivery;
 use crate::model::fault::printable;
 use crate::model::ledger::Ledger;
 use crate::model::plan::{Plan, Step};
-use crate::model::reading::Reading;
+use crate::model::reading::{Reading, jobs};
 use crate::model::roster::{FleetView, Server};
+use crate::model::time;
 use crate::policy::{FleetPolicy, Mode, Policy};
 use crate::tick::Survey;
 
@@ -94,6 +96,9 @@ pub struct InstanceView {
     pub ailing: Option<String>,
     /// Why scale-in may not take it now; absent: it may.
     pub blocked: Option<String>,
+    /// How far its drain has come; absent: it does not drain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -209,8 +214,27 @@ impl InstanceView {
             balancer: server.membership.as_ref().map(|m| printable(&m.to_string(), 200)),
             ailing: server.ailing.clone(),
             blocked: server.release.as_ref().err().map(|block| block.text(zone)),
+            drain: drain(server, zone),
         }
     }
+}
+
+/// How far the drain of a server has come, in words.
+fn drain(server: &Server, zone: &TimeZone) -> Option<String> {
+    let retirement = server.record.retirement.as_ref()?;
+    if retirement.resuming().is_some() {
+        return Some("cancelled, and it has yet to work again".to_owned());
+    }
+    let drain = retirement.draining()?;
+    let until = time::local(drain.deadline, zone);
+    let with = server.busy.map_or_else(String::new, |n| format!(", {}", jobs(u64::from(n))));
+    Some(match (drain.end, &drain.delivery) {
+        (Some(_), _) => "ended".to_owned(),
+        (None, Delivery::Received { .. }) => format!("finishes its jobs until {until}{with}"),
+        (None, Delivery::Pending { .. } | Delivery::Refused { .. }) => {
+            format!("is told to finish its jobs until {until}{with}")
+        }
+    })
 }
 
 /// `tidegate plan --json`.

@@ -123,6 +123,14 @@ impl Cloud for Aws {
         Ok(found)
     }
 
+    async fn tag_drain(&self, id: &InstanceId, value: &str) -> Result<(), Fault> {
+        self.set_drain_tag(id, value).await
+    }
+
+    async fn untag_drain(&self, id: &InstanceId) -> Result<(), Fault> {
+        self.remove_drain_tag(id).await
+    }
+
     async fn terminate(&self, id: &InstanceId) -> Result<(), Fault> {
         self.ec2
             .terminate_instances()
@@ -233,12 +241,7 @@ impl Aws {
             .set_subnet_id(request.pool.subnet.as_deref().map(str::to_owned))
             .set_key_name(request.key_pair.clone())
             .instance_initiated_shutdown_behavior(types::ShutdownBehavior::Terminate)
-            .metadata_options(
-                types::InstanceMetadataOptionsRequest::builder()
-                    .http_tokens(types::HttpTokensState::Required)
-                    .http_endpoint(types::InstanceMetadataEndpointState::Enabled)
-                    .build(),
-            );
+            .metadata_options(metadata_options(request));
         call = match &request.image {
             Image::Id(id) => call.image_id(id),
             Image::Template { name, version } => call.launch_template(template(name, version)),
@@ -278,6 +281,16 @@ impl Aws {
     }
 }
 
+fn metadata_options(request: &LaunchRequest) -> types::InstanceMetadataOptionsRequest {
+    let options = types::InstanceMetadataOptionsRequest::builder()
+        .http_tokens(types::HttpTokensState::Required)
+        .http_endpoint(types::InstanceMetadataEndpointState::Enabled);
+    // Left out otherwise, so that a launch template's own setting stays, and so do the bytes of a
+    // request that an earlier version has frozen.
+    let shown = request.drains.then_some(types::InstanceMetadataTagsState::Enabled);
+    options.set_instance_metadata_tags(shown).build()
+}
+
 fn template(name: &str, version: &str) -> types::LaunchTemplateSpecification {
     let builder = types::LaunchTemplateSpecification::builder().version(version);
     if name.starts_with("lt-") {
@@ -312,6 +325,7 @@ fn instance(row: &types::Instance) -> Option<Instance> {
             install: tagged(tag::INSTALL).map(Arc::from),
             fleet: tagged(tag::FLEET).and_then(FleetName::new),
             keep: tagged(tag::KEEP).is_some(),
+            drain: tagged(tag::DRAIN).map(|value| printable(value, 255).into()),
             auto_scaling_group: tagged("aws:autoscaling:groupName").is_some(),
         },
         state_reason: row
@@ -320,6 +334,9 @@ fn instance(row: &types::Instance) -> Option<Instance> {
             .filter(|reason| !reason.is_empty())
             .map(|reason| printable(reason, 300).into()),
         attached: attached(row),
+        metadata_tags: row.metadata_options().map(|options| {
+            options.instance_metadata_tags() == Some(&types::InstanceMetadataTagsState::Enabled)
+        }),
     })
 }
 
@@ -327,8 +344,13 @@ fn instance(row: &types::Instance) -> Option<Instance> {
 fn size(row: &Instance) -> usize {
     let Instance { subnet, private_ip, public_ip, private_dns, token, tags, state_reason, .. } =
         row;
-    let texts = [subnet, private_ip, public_ip, private_dns, token, &tags.install, state_reason];
-    let texts = texts.into_iter().flatten().map(|text| text.len()).sum::<usize>();
+    let texts = [subnet, private_ip, public_ip, private_dns, token, state_reason];
+    let texts = texts
+        .into_iter()
+        .chain([&tags.install, &tags.drain])
+        .flatten()
+        .map(|text| text.len())
+        .sum::<usize>();
     size_of::<Instance>()
         .saturating_add(texts)
         .saturating_add(row.id.as_str().len())
@@ -390,6 +412,27 @@ mod tests {
 
     fn minute(minute: i64) -> DateTime {
         DateTime::from_secs(minute * 60)
+    }
+
+    #[test]
+    fn drain_tag_and_metadata_tags_are_read() {
+        let described = |options: Option<types::InstanceMetadataOptionsResponse>| {
+            let drain = types::Tag::builder().key(tag::DRAIN).value("2026-03-02T08:30:00Z");
+            let row = types::Instance::builder().instance_id("i-1").tags(drain.build());
+            instance(&row.set_metadata_options(options).build()).unwrap()
+        };
+        let row = described(None);
+        assert_eq!(row.tags.drain.as_deref(), Some("2026-03-02T08:30:00Z"));
+        assert_eq!(row.metadata_tags, None);
+        let options = types::InstanceMetadataOptionsResponse::builder;
+        assert_eq!(described(Some(options().build())).metadata_tags, Some(false));
+        for (state, shown) in [
+            (types::InstanceMetadataTagsState::Enabled, true),
+            (types::InstanceMetadataTagsState::Disabled, false),
+        ] {
+            let options = options().instance_metadata_tags(state).build();
+            assert_eq!(described(Some(options)).metadata_tags, Some(shown));
+        }
     }
 
     #[test]

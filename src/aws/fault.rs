@@ -26,6 +26,7 @@ const CODES: &[(FaultKind, &[&str])] = &[
             "SlowDown",
             "PriorRequestNotComplete",
             "BandwidthLimitExceeded",
+            "ConcurrentTagAccess",
         ],
     ),
     (
@@ -106,13 +107,22 @@ const CODES: &[(FaultKind, &[&str])] = &[
     (FaultKind::TokenSpent, &["IdempotentInstanceTerminated"]),
     (
         FaultKind::InstanceNotFound,
-        &["InvalidInstanceID.NotFound", "InvalidInstance", "InvalidInstanceID.Malformed"],
+        &[
+            "InvalidInstanceID.NotFound",
+            "InvalidInstance",
+            "InvalidInstanceID.Malformed",
+            // CreateTags and DeleteTags of an id that no resource has.
+            "InvalidID",
+        ],
     ),
     (
         FaultKind::BalancerNotFound,
         &["AccessPointNotFound", "LoadBalancerNotFound", "TargetGroupNotFound"],
     ),
-    (FaultKind::Refused, &["OperationNotPermitted", "IncorrectInstanceState", "IncorrectState"]),
+    (
+        FaultKind::Refused,
+        &["OperationNotPermitted", "IncorrectInstanceState", "IncorrectState", "TagLimitExceeded"],
+    ),
 ];
 
 /// What a code means; a code that is not in the table is judged by the status: an unknown refusal of
@@ -207,5 +217,20 @@ mod tests {
         assert_eq!(kind("SomethingNew", 503), FaultKind::Ambiguous);
         // Documented among the server's errors, and an answer all the same.
         assert_eq!(kind("InsufficientInstanceCapacity", 500), FaultKind::NoCapacity);
+    }
+
+    #[test]
+    fn tagging_refusals_are_told_apart() {
+        for (code, means) in [
+            ("UnauthorizedOperation", FaultKind::Permission),
+            ("TagPolicyViolation", FaultKind::Permission),
+            ("TagLimitExceeded", FaultKind::Refused),
+            ("ConcurrentTagAccess", FaultKind::Throttled),
+            ("InvalidInstanceID.NotFound", FaultKind::InstanceNotFound),
+            ("InvalidID", FaultKind::InstanceNotFound),
+            ("InvalidParameterValue", FaultKind::Config),
+        ] {
+            assert_eq!(kind(code, 400), means, "{code}");
+        }
     }
 }

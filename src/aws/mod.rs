@@ -3,6 +3,7 @@
 mod bounded;
 mod clock;
 mod count;
+mod drain;
 mod ec2;
 mod elb;
 mod elbv2;

@@ -8,9 +8,12 @@ use aws_sdk_ec2::error::ProvideErrorMetadata as _;
 use super::Aws;
 use super::fault::fault;
 use crate::model::balancer::Balancer;
+use crate::model::drain::tag_value;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::fleet::FleetName;
-use crate::model::launch::{Image, LaunchRequest};
+use crate::model::instance::{Instance, Lifecycle};
+use crate::model::launch::{Image, LaunchRequest, tag};
+use crate::model::time::Timestamp;
 use crate::ports::{Balancers as _, Cloud as _};
 
 /// What to ask about one fleet.
@@ -59,6 +62,9 @@ pub async fn preflight(aws: &Aws, asked: &[Asked]) -> Vec<Finding> {
         for request in &fleet.requests {
             found.push(dry_run(aws, &fleet.fleet, request).await);
         }
+        if let Some(request) = fleet.requests.first().filter(|request| request.drains) {
+            found.extend(drain_tag(aws, &fleet.fleet, request).await);
+        }
         if let Some(balancer) = &fleet.balancer {
             let members = aws.members(balancer).await.map(|members| members.len());
             let text = format!("{}: {balancer}", fleet.fleet);
@@ -74,6 +80,34 @@ pub async fn preflight(aws: &Aws, asked: &[Asked]) -> Vec<Finding> {
         found.push(judged(&format!("{fleet}: {subnet}"), zone));
     }
     found
+}
+
+/// Asks whether a server of the fleet may be given the tag of a drain. `None` while it has none that
+/// runs: the right is bound to the tags of an instance, so that it cannot be asked without one.
+async fn drain_tag(aws: &Aws, fleet: &FleetName, request: &LaunchRequest) -> Option<Finding> {
+    let install = request.tags.get(tag::INSTALL)?;
+    let what = format!("{fleet}: setting {}", tag::DRAIN);
+    let servers = match aws.instances(install).await {
+        Ok(servers) => servers,
+        Err(fault) => return Some(answered(&what, &fault)),
+    };
+    let runs = |server: &&Instance| {
+        server.lifecycle == Lifecycle::Running && server.tags.fleet.as_ref() == Some(fleet)
+    };
+    let server = servers.iter().find(runs)?;
+    let what = format!("{what} on {}", server.id);
+    Some(match aws.may_tag_drain(&server.id, &tag_value(Timestamp::UNIX_EPOCH)).await {
+        Ok(()) => Finding { verdict: Verdict::Good, text: format!("{what} is allowed (dry run)") },
+        Err(fault) => answered(&what, &fault),
+    })
+}
+
+/// The finding of a question that was answered with a fault.
+fn answered(what: &str, fault: &Fault) -> Finding {
+    let unsaid =
+        matches!(fault.kind, FaultKind::Ambiguous | FaultKind::Throttled | FaultKind::Credentials);
+    let verdict = if unsaid { Verdict::Unknown } else { Verdict::Problem };
+    Finding { verdict, text: format!("{what}: {fault}") }
 }
 
 fn judged(what: &str, answer: Result<String, Fault>) -> Finding {
@@ -119,15 +153,7 @@ async fn dry_run(aws: &Aws, fleet: &FleetName, request: &LaunchRequest) -> Findi
         Err(error) if error.code() == Some("DryRunOperation") => {
             Finding { verdict: Verdict::Good, text: format!("{what} is allowed (dry run)") }
         }
-        Err(error) => {
-            let fault = fault(&error);
-            let unsaid = matches!(
-                fault.kind,
-                FaultKind::Ambiguous | FaultKind::Throttled | FaultKind::Credentials
-            );
-            let verdict = if unsaid { Verdict::Unknown } else { Verdict::Problem };
-            Finding { verdict, text: format!("{what}: {fault}") }
-        }
+        Err(error) => answered(&what, &fault(&error)),
         Ok(_) => {
             let text = format!("{what}: the endpoint ignored the dry run and may have launched");
             Finding { verdict: Verdict::Problem, text }

@@ -10,6 +10,10 @@ use serde_json::json;
 use super::out::{counted, raw, say};
 use super::{FAILED, Failure, POLICY_INVALID};
 use crate::custody::{self, Accept};
+use crate::model::drain::Carrier;
+use crate::model::fleet::FleetName;
+use crate::model::launch::Image;
+use crate::model::reading::SecretHeader;
 use crate::model::time::Timestamp;
 use crate::notices;
 use crate::policy::notify::Route;
@@ -39,8 +43,9 @@ pub(crate) struct Read {
 }
 
 impl Read {
+    /// Returns how many problems `check` fails for.
     pub(crate) fn errors(&self) -> usize {
-        self.count(Severity::Error)
+        self.count(Severity::Error) + self.count(Severity::Risk)
     }
 
     fn count(&self, severity: Severity) -> usize {
@@ -49,6 +54,13 @@ impl Read {
 
     pub(crate) fn rendered(&self, color: bool) -> String {
         policy::render(&self.loaded.problems, &self.path, &self.text, color)
+    }
+
+    /// Returns the risks alone, of a file that is used all the same.
+    fn risks(&self, color: bool) -> String {
+        let risk = |problem: &&Problem| problem.severity == Severity::Risk;
+        let risks: Vec<Problem> = self.loaded.problems.iter().filter(risk).cloned().collect();
+        policy::render(&risks, &self.path, &self.text, color)
     }
 }
 
@@ -67,17 +79,31 @@ pub(crate) fn usable(path: &Path, settings: &Settings) -> Result<Policy, Failure
     usable_from(path, Accept::RegularFilesAndPipes, settings)
 }
 
-/// Loads the policy from a file of an accepted kind, or prints every error of the file on stderr.
+/// As [`usable`], from a file of an accepted kind. The risks of a file that is used are printed too.
 pub(crate) fn usable_from(
     path: &Path,
     accept: Accept,
     settings: &Settings,
 ) -> Result<Policy, Failure> {
+    loaded(path, accept, settings, Read::risks)
+}
+
+/// As [`usable`], for the daemon: it opens a problem of its own for each risk.
+#[cfg(feature = "aws")]
+pub(crate) fn usable_in_daemon(path: &Path, settings: &Settings) -> Result<Policy, Failure> {
+    loaded(path, Accept::RegularFiles, settings, |_, _| String::new())
+}
+
+fn loaded(
+    path: &Path,
+    accept: Accept,
+    settings: &Settings,
+    remarks: fn(&Read, bool) -> String,
+) -> Result<Policy, Failure> {
     let read = read(path, accept, now()).map_err(|error| Failure::Error(POLICY_INVALID, error))?;
-    if read.loaded.policy.is_none() {
-        let color = std::io::stderr().is_terminal() && !settings.plain;
-        eprint!("{}", read.rendered(color));
-    }
+    let color = std::io::stderr().is_terminal() && !settings.plain;
+    let usable = read.loaded.policy.is_some();
+    eprint!("{}", if usable { remarks(&read, color) } else { read.rendered(color) });
     read.loaded.policy.ok_or(Failure::Told(POLICY_INVALID))
 }
 
@@ -91,50 +117,18 @@ pub(crate) fn run(check: &Check, settings: &Settings, json: bool) -> Result<(), 
     let read = read(path, Accept::RegularFilesAndPipes, now())?;
     let writers = custody::writers(path);
     let (errors, warnings) = (read.errors(), read.count(Severity::Warning) + writers.len());
-    let aws = match &read.loaded.policy {
-        Some(policy) if !check.offline => preflight(policy)?,
-        Some(_) | None => Vec::new(),
+    let groups = match &read.loaded.policy {
+        Some(policy) => groups(policy, check.offline, settings)?,
+        None => GROUPS.map(|_| Vec::new()),
     };
-    let routes = match &read.loaded.policy {
-        // Secrets are on the host that the daemon runs on, and nowhere else.
-        Some(policy) if !check.offline => routes(policy, settings),
-        Some(_) | None => Vec::new(),
-    };
-    let queues = match &read.loaded.policy {
-        Some(policy) if !check.offline => queues(policy, settings),
-        Some(_) | None => Vec::new(),
-    };
-    let found = || aws.iter().chain(&routes).chain(&queues);
+    let found = || groups.iter().flatten();
     let failed = errors + found().filter(|finding| finding.verdict == "problem").count();
     if json {
-        let found = [("aws", &aws), ("notify", &routes), ("queues", &queues)];
-        print_json(&read, &writers, &found)?;
+        print_json(&read, &writers, &groups)?;
     } else {
         let color = std::io::stdout().is_terminal() && !settings.plain;
         raw(&read.rendered(color))?;
-        if let Some(policy) = &read.loaded.policy {
-            let worst: u64 =
-                policy.fleets.values().map(|fleet| u64::from(fleet.bounds.max())).sum();
-            say!(
-                "policy   ok       {} ({}), {}, {} at most",
-                read.path,
-                policy.digest,
-                counted(policy.fleets.len(), "fleet"),
-                counted(worst, "server"),
-            )?;
-        }
-        for way in &writers {
-            say!("file     warning  {way}: chown it to root, and chmod go-w")?;
-        }
-        for finding in &aws {
-            say!("aws      {:<8} {}", finding.verdict, finding.text)?;
-        }
-        for finding in &routes {
-            say!("notify   {:<8} {}", finding.verdict, finding.text)?;
-        }
-        for finding in &queues {
-            say!("queue    {:<8} {}", finding.verdict, finding.text)?;
-        }
+        print(&read, &writers, &groups)?;
         if errors + warnings > 0 {
             say!("{}, {}", counted(errors, "error"), counted(warnings, "warning"))?;
         }
@@ -145,6 +139,47 @@ pub(crate) fn run(check: &Check, settings: &Settings, json: bool) -> Result<(), 
         (0, _) => Ok(()),
         (_, _) => Err(Failure::Told(FAILED)),
     }
+}
+
+/// What findings are about: the word of the terminal, and the key of the JSON.
+const GROUPS: [(&str, &str); 4] =
+    [("aws", "aws"), ("notify", "notify"), ("queue", "queues"), ("drain", "drains")];
+
+/// Returns the findings of each group.
+fn groups(
+    policy: &Policy,
+    offline: bool,
+    settings: &Settings,
+) -> Result<[Vec<Finding>; GROUPS.len()], Failure> {
+    if offline {
+        return Ok([Vec::new(), Vec::new(), Vec::new(), drains(policy)]);
+    }
+    // Secrets are on the host that the daemon runs on, and nowhere else.
+    let mut drains = drains(policy);
+    drains.extend(receivers(policy, settings));
+    Ok([preflight(policy)?, routes(policy, settings), queues(policy, settings), drains])
+}
+
+fn print(read: &Read, writers: &[String], groups: &[Vec<Finding>]) -> Result<(), Failure> {
+    if let Some(policy) = &read.loaded.policy {
+        let worst: u64 = policy.fleets.values().map(|fleet| u64::from(fleet.bounds.max())).sum();
+        say!(
+            "policy   ok       {} ({}), {}, {} at most",
+            read.path,
+            policy.digest,
+            counted(policy.fleets.len(), "fleet"),
+            counted(worst, "server"),
+        )?;
+    }
+    for way in writers {
+        say!("file     warning  {way}: chown it to root, and chmod go-w")?;
+    }
+    for ((word, _), findings) in GROUPS.iter().zip(groups) {
+        for finding in findings {
+            say!("{word:<8} {:<8} {}", finding.verdict, finding.text)?;
+        }
+    }
+    Ok(())
 }
 
 /// What was found of one thing that the policy names.
@@ -186,21 +221,45 @@ fn routes(policy: &Policy, settings: &Settings) -> Vec<Finding> {
 /// Whether the secret of each queue's header is there, for nobody else to read.
 fn queues(policy: &Policy, settings: &Settings) -> Vec<Finding> {
     let inspect = |fleet: &FleetPolicy| {
-        let header = fleet.queue.as_ref()?.source.header.as_ref()?;
-        let name = &fleet.name;
-        Some(match custody::secret(&settings.secret_dirs, &header.secret) {
-            Ok(_) => Finding { verdict: "ok", text: format!("{name}: header {}", header.name) },
-            Err(why) => Finding { verdict: "problem", text: format!("{name}: {why}") },
-        })
+        Some(header(&fleet.name, fleet.queue.as_ref()?.source.header.as_ref()?, settings))
     };
     policy.fleets.values().filter_map(inspect).collect()
 }
 
-fn print_json(
-    read: &Read,
-    writers: &[String],
-    found: &[(&str, &Vec<Finding>)],
-) -> Result<(), Failure> {
+/// What each drain asks of the launches of its fleet.
+fn drains(policy: &Policy) -> Vec<Finding> {
+    let inspect = |fleet: &FleetPolicy| {
+        fleet.drain_terms()?;
+        let template = match &fleet.launch.image {
+            Image::Template { .. } => ", whatever the launch template says",
+            Image::Id(_) => "",
+        };
+        let text = format!(
+            "{}: launches ask for InstanceMetadataTags=enabled and InstanceInitiatedShutdownBehavior=terminate{template}",
+            fleet.name
+        );
+        Some(Finding { verdict: "ok", text })
+    };
+    policy.fleets.values().filter_map(inspect).collect()
+}
+
+/// Whether the secret of each drain's header is there, for nobody else to read.
+fn receivers(policy: &Policy, settings: &Settings) -> Vec<Finding> {
+    let inspect = |fleet: &FleetPolicy| match &fleet.drain_terms()?.carrier {
+        Carrier::Http(receiver) => Some(header(&fleet.name, receiver.header.as_ref()?, settings)),
+        Carrier::Tag => None,
+    };
+    policy.fleets.values().filter_map(inspect).collect()
+}
+
+fn header(fleet: &FleetName, header: &SecretHeader, settings: &Settings) -> Finding {
+    match custody::secret(&settings.secret_dirs, &header.secret) {
+        Ok(_) => Finding { verdict: "ok", text: format!("{fleet}: header {}", header.name) },
+        Err(why) => Finding { verdict: "problem", text: format!("{fleet}: {why}") },
+    }
+}
+
+fn print_json(read: &Read, writers: &[String], groups: &[Vec<Finding>]) -> Result<(), Failure> {
     let problems: Vec<_> = read.loaded.problems.iter().map(problem_json).collect();
     let mut document = json!({
         "format_version": 1,
@@ -210,7 +269,7 @@ fn print_json(
         "problems": problems,
         "writable": writers,
     });
-    for (key, findings) in found {
+    for ((_, key), findings) in GROUPS.iter().zip(groups) {
         let findings = findings.iter();
         let findings =
             findings.map(|found| json!({ "verdict": found.verdict, "text": found.text }));
@@ -223,7 +282,7 @@ fn print_json(
 
 fn problem_json(problem: &Problem) -> serde_json::Value {
     json!({
-        "severity": match problem.severity { Severity::Error => "error", Severity::Warning => "warning" },
+        "severity": problem.severity.as_str(),
         "message": problem.message,
         "file": problem.file,
         "line": problem.at.line,

@@ -25,9 +25,10 @@ use crate::custody::{self, Accept};
 use crate::daemon::patrol::Patrol;
 use crate::daemon::{Daemon, Herald, Loader, Reception, Telling, Wake};
 use crate::metrics::Meter;
+use crate::model::drain::{Carrier, DrainTerms, Receiver};
 use crate::model::fleet::FleetName;
 use crate::model::time::{self, Timestamp};
-use crate::policy::{Mode, Policy};
+use crate::policy::{DrainPolicy, Mode, Policy};
 use crate::ports::{Clock, Ports};
 use crate::probe::HttpProbe;
 use crate::record::Journal;
@@ -48,7 +49,8 @@ pub(crate) struct Drill {
     /// never-healthy, die-young, console-kill, blind-spots,
     /// partial-list, all-sick, late-listing, slow-end, wrong-clock,
     /// stale-credentials, kept-volumes, scarce-pools, quota, zone-outage, spot-reclaim,
-    /// console-stop, console-tag, console-deregister, dead-balancer, lying-queue
+    /// console-stop, console-tag, console-deregister, dead-balancer, lying-queue, zone-unlisted, old-list,
+    /// odd-receivers, late-tags, refused-tags
     #[arg(long, value_delimiter = ',', value_name = "FAULT")]
     faults: Vec<Trouble>,
     /// How long, in imagined time
@@ -221,7 +223,7 @@ fn imagine(drill: &Drill, policy: &Policy, now: Timestamp) -> Front {
     let settings = WorldSettings { seed: drill.seed, troubles, ..WorldSettings::default() };
     let mut world = World::new(settings, now);
     for entry in policy.fleets.values().filter_map(|fleet| fleet.balancer.as_ref()) {
-        world.add_balancer(entry.balancer.clone(), entry.drain);
+        world.add_balancer(entry.balancer.clone(), entry.deregistration_delay);
     }
     let load = Load {
         per_hour: vec![f64::from(drill.jobs)],
@@ -283,8 +285,20 @@ fn stage(policy: &mut Policy, port: u16, rehearsal: Rehearsal) -> Vec<String> {
                 fleet.name, queue.source.url
             ));
         }
+        if let Some(terms) = received_at(&fleet.drain, port) {
+            said.push(format!("drill: drains of {} are posted to port {port}", fleet.name));
+            fleet.drain = DrainPolicy::Terms(Arc::new(terms));
+        }
     }
     said
+}
+
+/// Returns the terms of a drain with its HTTP receiver in the simulated world.
+fn received_at(drain: &DrainPolicy, port: u16) -> Option<DrainTerms> {
+    let DrainPolicy::Terms(terms) = drain else { return None };
+    let Carrier::Http(_) = &terms.carrier else { return None };
+    let url = format!("http://127.0.0.1:{port}/drain/{{instance_id}}");
+    Some(DrainTerms { carrier: Carrier::Http(Receiver { url, header: None }), ..(**terms).clone() })
 }
 
 /// Prints what the drill came to; `policy` is the file's, before it was staged.

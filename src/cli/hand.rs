@@ -28,6 +28,9 @@ pub(crate) enum Hand {
     /// Drain and terminate one server; it is replaced if it is still wanted
     Terminate {
         instance: String,
+        /// Do not wait for its jobs: they are lost
+        #[arg(long)]
+        now: bool,
         #[command(flatten)]
         why: Why,
     },
@@ -136,6 +139,7 @@ fn order(hand: &Hand, user: &str) -> Option<OrderView> {
         for_seconds: 0,
         owner: owner.map_or_else(|| user.to_owned(), Clone::clone),
         reason: String::new(),
+        now: false,
     };
     Some(match hand {
         Hand::Launch { fleet, count, why, lasts } => OrderView {
@@ -144,7 +148,8 @@ fn order(hand: &Hand, user: &str) -> Option<OrderView> {
             reason: why.reason.clone(),
             ..view("launch", fleet, why.owner.as_ref())
         },
-        Hand::Terminate { instance, why } => OrderView {
+        Hand::Terminate { instance, now, why } => OrderView {
+            now: *now,
             reason: why.reason.clone(),
             ..view("terminate", instance, why.owner.as_ref())
         },

@@ -28,7 +28,8 @@ For IAM to bind to the role of the host that the daemon runs on:
     tidegate iam-policy --account 123456789012 > tidegate-policy.json
     aws iam create-policy --policy-name tidegate --policy-document file://tidegate-policy.json
 
-Print it again when the policy file names other images, subnets, load balancers or profiles.")]
+Print it again when the policy file names other images, subnets, load balancers or profiles, or
+begins to drain.")]
 pub(crate) struct IamPolicy {
     /// The number of the AWS account [default: any, which is all that the role can reach]
     #[arg(long, value_name = "NUMBER", value_parser = account)]
@@ -94,6 +95,7 @@ fn least(
     let roles = roles(&launches, args, &mut remarks);
     let (classic, groups) = balancers(policy, place);
     let topics = topics(policy);
+    let drains = policy.fleets.values().any(|fleet| fleet.drain_terms().is_some());
     let Some(statements) = document["Statement"].as_array_mut() else {
         return Err(anyhow!("the policy this is made of has no statements"));
     };
@@ -105,6 +107,7 @@ fn least(
         Some("ClassicLoadBalancers") => !classic.is_empty(),
         Some("TargetGroups") => !groups.is_empty(),
         Some("GiveServersTheirRole") => !roles.is_empty(),
+        Some("TagOnlyDrainOfOwn") => drains,
         _ => true,
     });
     for statement in statements.iter_mut() {
@@ -272,6 +275,7 @@ fn parameters(launches: &[&LaunchPolicy], place: &Place<'_>) -> BTreeSet<String>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::launch::tag;
     use crate::model::time::Timestamp;
 
     const FILE: &str = "\
@@ -329,6 +333,29 @@ fleets:
             assert!(!text.contains(placeholder), "{placeholder}: {text}");
         }
         assert_eq!(remarks.len(), 1, "{remarks:?}");
+    }
+
+    #[test]
+    fn drain_needs_one_tag_of_own_instances() {
+        let draining = format!("{FILE}    drain: {{ via: tag, deadline: 30m }}\n");
+        let (document, _) = made(&draining, &with(Some("123456789012")));
+        let tags = statement(&document, "TagOnlyDrainOfOwn").unwrap();
+        assert_eq!(tags["Action"], json!(["ec2:CreateTags", "ec2:DeleteTags"]));
+        assert_eq!(tags["Resource"], json!("arn:aws:ec2:eu-west-1:123456789012:instance/*"));
+        let condition = json!({
+            "StringEquals": { "aws:ResourceTag/tidegate:install": "blue" },
+            "ForAllValues:StringEquals": { "aws:TagKeys": [tag::DRAIN] },
+            "Null": { "aws:TagKeys": "false" },
+        });
+        assert_eq!(tags["Condition"], condition);
+        let observing = IamPolicy { observe: true, ..with(None) };
+        for (text, args) in [(FILE, &with(None)), (&*draining, &observing)] {
+            let (document, _) = made(text, args);
+            assert_eq!(statement(&document, "TagOnlyDrainOfOwn"), None);
+        }
+        // The right to tag a launch stays bound to the launch.
+        let launch = statement(&document, "TagOnlyAtLaunch").unwrap()["Condition"].to_string();
+        assert!(launch.contains(r#""ec2:CreateAction":"RunInstances""#), "{launch}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod orders;
 pub mod patrol;
 mod reception;
+mod stake;
 mod telling;
 
 use std::future::Future;

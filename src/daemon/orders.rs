@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Telling;
+use super::stake::stake;
 use crate::admin::order::{Adoption, Entry};
 use crate::model::capacity::count;
 use crate::model::fleet::FleetName;
@@ -30,11 +31,17 @@ impl Orders<'_> {
         let known = instance.as_ref().and_then(|id| self.journal.ledger().servers.of_instance(id));
         let fleet = fleet.or_else(|| known.map(|record| record.fleet.clone()));
         let (changes, text) = match order {
-            Entry::Begin { key, capacity, owner, reason, lasts } => {
+            Entry::Begin { key, capacity, owner, reason, lasts, at_once } => {
                 let until = time::after(self.now, lasts);
-                let entry = Override { key, capacity, owner, reason, since: self.now, until };
+                let since = self.now;
+                let entry = Override { key, capacity, owner, reason, since, until, at_once };
                 self.sensible(&entry)?;
-                let text = self.told(&entry);
+                let mut text = self.told(&entry);
+                let stake = stake(self.policy, self.journal.ledger(), &entry, self.now);
+                if let Some(stake) = stake {
+                    text.push_str("; ");
+                    text.push_str(&stake);
+                }
                 (vec![Change::Override(entry)], text)
             }
             Entry::Resume { fleet, owner } => {
@@ -194,7 +201,8 @@ impl Orders<'_> {
                     )
                 });
                 format!(
-                    "{id} will be drained and terminated{}, asked by {owner}: {reason}",
+                    "{id} will be {}terminated{}, asked by {owner}: {reason}",
+                    if entry.at_once { "" } else { "drained and " },
                     once.unwrap_or_default()
                 )
             }

@@ -8,6 +8,7 @@
 
 mod demand;
 mod goal;
+mod jobs;
 mod queue;
 mod settle;
 
@@ -131,7 +132,7 @@ pub fn decide(
     await_approval(fleet, view, &mut proposal);
     await_rename(fleet, view, &mut proposal);
     let wanted = proposal.capacity;
-    settle::settle(view, &mut proposal);
+    settle::settle(fleet, view, &mut proposal, now);
     conclude(fleet, view, proposal, wanted)
 }
 

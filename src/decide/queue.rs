@@ -1,6 +1,7 @@
 //! What a queue asks for: its thresholds or its goal, one answer per reading; and what holds while
 //! it cannot be read.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{Proposal, goal};
@@ -14,7 +15,7 @@ use crate::policy::{FleetPolicy, Goal, IfUnreadable, QueuePolicy, QueueRule, Sca
 
 /// A reading older than this many polls is no reading: the polls since have not come through.
 /// Two and a half, so that one late poll is not yet a gap.
-fn stale_after(queue: &QueuePolicy) -> Duration {
+pub(super) fn stale_after(queue: &QueuePolicy) -> Duration {
     let half = queue.every.checked_div(2).unwrap_or_default();
     queue.every.saturating_mul(2).saturating_add(half)
 }
@@ -132,7 +133,8 @@ impl Ask<'_> {
 
     fn scale_in(&self, reading: &Reading, waiting: u64, rule: ScaleIn) -> Proposal {
         let below = Reason::QueueBelow { waiting, below: rule.below, remove: rule.remove };
-        let under_since = self.under_since(reading.at, rule.below);
+        let readings = &self.view.memory.readings;
+        let under_since = under_since(self.queue, readings, reading.at, rule.below);
         let until = time::after(under_since, rule.after);
         if until > self.now {
             let under_for = time::since(self.now, under_since);
@@ -160,20 +162,25 @@ impl Ask<'_> {
         proposal.steps_on = Some(reading.at);
         proposal
     }
+}
 
-    /// Since when the readings, up to the one at `latest`, have been under the threshold without a
-    /// break. A gap is a break: nobody knows what the queue did meanwhile.
-    fn under_since(&self, latest: Timestamp, below: u64) -> Timestamp {
-        let stale = stale_after(self.queue);
-        let mut since = latest;
-        for reading in self.view.memory.readings.iter().rev() {
-            let under = reading.depth.as_ref().is_ok_and(|depth| depth.waiting < below);
-            // Nobody looked in between: that is a gap too, and so is a clock that was set back.
-            if !under || reading.at > since || time::since(since, reading.at) > stale {
-                break;
-            }
-            since = reading.at;
+/// Returns since when the readings, up to the one at `latest`, have been under the threshold without
+/// a break. A gap is a break: the queue may have done anything meanwhile.
+pub(super) fn under_since(
+    queue: &QueuePolicy,
+    readings: &VecDeque<Reading>,
+    latest: Timestamp,
+    below: u64,
+) -> Timestamp {
+    let stale = stale_after(queue);
+    let mut since = latest;
+    for reading in readings.iter().rev() {
+        let under = reading.depth.as_ref().is_ok_and(|depth| depth.waiting < below);
+        // So is a time without readings, and a clock that was set back.
+        if !under || reading.at > since || time::since(since, reading.at) > stale {
+            break;
         }
-        since
+        since = reading.at;
     }
+    since
 }

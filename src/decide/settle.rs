@@ -1,13 +1,19 @@
 //! Scaling in only as far as servers may go now, and when to look again.
 
-use super::Proposal;
+use super::{Proposal, jobs};
 use crate::model::capacity::count;
 use crate::model::decision::Reason;
 use crate::model::roster::{Block, Failing, FleetView, Phase};
 use crate::model::time::Timestamp;
+use crate::policy::FleetPolicy;
 
 /// Lowers the proposal no further than by the servers that scale-in may take.
-pub(super) fn settle(view: &FleetView, proposal: &mut Proposal) {
+pub(super) fn settle(
+    fleet: &FleetPolicy,
+    view: &FleetView,
+    proposal: &mut Proposal,
+    now: Timestamp,
+) {
     let capacity = view.capacity().saturating_add(count(&proposal.cancel));
     if proposal.capacity >= capacity {
         return;
@@ -39,9 +45,20 @@ pub(super) fn settle(view: &FleetView, proposal: &mut Proposal) {
         proposal.look_at(until);
         proposal.because.push(Reason::LaunchesFail { why, until });
     }
-    let free = if proposal.may_release { may_go.min(others.saturating_add(spare)) } else { 0 };
+    let mut free = if proposal.may_release { may_go.min(others.saturating_add(spare)) } else { 0 };
     if proposal.may_release && free < may_go {
         proposal.because.push(Reason::AwaitsService { serving, stay });
+    }
+    if let Some(held) = jobs::held(fleet, view, now).filter(|held| held.at_most < free) {
+        free = held.at_most;
+        proposal.because.push(Reason::Jobs(held.why));
+        if let Some(until) = held.until {
+            proposal.look_at(until);
+        }
+    }
+    if free == 0 && fleet.goal().is_none() {
+        // Nothing comes of the step, so the reading asks for it still.
+        proposal.steps_on = None;
     }
     let blocked: Vec<(String, &Block)> = view
         .servers

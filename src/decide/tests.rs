@@ -40,7 +40,7 @@ fn policy(lines: &str) -> Policy {
 }
 
 /// The article's job fleet; billing by the second unless said.
-const JOBS: &str = "    min: 0\n    max: 2\n    minimum_uptime: 45m\n    queue: { read: { http: 'http://q.example/' }, scale_out: { above: 20 }, scale_in: { below: 5 } }\n";
+const JOBS: &str = "    min: 0\n    max: 2\n    minimum_uptime: 45m\n    drain: { via: tag, deadline: 30m }\n    queue: { read: { http: 'http://q.example/' }, scale_out: { above: 20 }, scale_in: { below: 5 } }\n";
 
 fn fleet() -> FleetName {
     FleetName::new("f").unwrap()
@@ -112,10 +112,12 @@ impl Scene {
                 install: Some("main".into()),
                 fleet: Some(fleet()),
                 keep: false,
+                drain: None,
                 auto_scaling_group: false,
             },
             state_reason: None,
             attached: None,
+            metadata_tags: None,
         };
         self.seen.instances.as_mut().unwrap().insert(id, instance);
     }
@@ -152,6 +154,7 @@ impl Scene {
             reason: "launch day".to_owned(),
             since: self.seen.now,
             until: time::after(self.seen.now, MINUTE * 60),
+            at_once: false,
         };
         self.ledger.apply(&Change::Override(entry));
         self

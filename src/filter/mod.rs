@@ -5,7 +5,7 @@ mod replay;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use crate::decide::decide;
 use crate::model::boots::Boots;
 use crate::model::capacity::Capacity;
 use crate::model::decision::Decision;
+use crate::model::drain::{Drain, DrainRecord};
 use crate::model::instance::{Instance, InstanceId, Lifecycle, OurTags};
 use crate::model::launch::Token;
 use crate::model::ledger::{Change, FleetMemory, Ledger};
@@ -68,30 +69,34 @@ pub struct Answer {
 pub struct Filter {
     fleet: FleetPolicy,
     looks: Looks,
-    /// A daemon does not drain work: it lets only idle servers go, where it knows who is.
-    drains: bool,
     ledger: Ledger,
     /// Servers seen on their way, for the boot time; `None`: boot times are told.
     coming: Option<BTreeMap<InstanceId, Timestamp>>,
+    /// Servers that drained when they were last seen.
+    draining: BTreeSet<InstanceId>,
 }
 
 impl Filter {
     pub fn new(fleet: FleetPolicy) -> Self {
         let reading = fleet.queue.as_ref().map_or(Duration::ZERO, |queue| queue.every);
         let looks = Looks { tick: Duration::ZERO, reading };
-        Self {
-            fleet,
-            looks,
-            drains: true,
-            ledger: Ledger::default(),
-            coming: Some(BTreeMap::new()),
-        }
+        let mut ledger = Ledger::default();
+        // Whoever asks carries the drains out, and sees to it that they are heeded.
+        let terms = fleet.drain_terms().cloned();
+        let drains = Arc::new(DrainRecord { terms, heeded: true, ..DrainRecord::default() });
+        let memory = FleetMemory { drains, ..FleetMemory::default() };
+        ledger.fleets.insert(fleet.name.clone(), memory);
+        let (coming, draining) = (Some(BTreeMap::new()), BTreeSet::new());
+        Self { fleet, looks, ledger, coming, draining }
     }
 
     /// One that releases servers when a daemon with this `tick` would, and is told boot times.
     fn of_daemon(fleet: FleetPolicy, tick: Duration) -> Self {
         let looks = Looks::of(Some(&fleet), tick);
-        Self { looks, drains: false, ..Self::told_boots(fleet) }
+        let mut filter = Self { looks, ..Self::told_boots(fleet) };
+        // A daemon drains one server at a time until one has ended.
+        Arc::make_mut(&mut filter.memory().drains).heeded = false;
+        filter
     }
 
     /// One that is told how long boots take, instead of measuring them.
@@ -133,7 +138,16 @@ impl Filter {
         let name = self.fleet.name.clone();
         let serving = |server: &&SightedServer| server.state == SightedState::InService;
         let at_work = seen.servers.iter().filter(serving).count();
+        let drains = |server: &&SightedServer| server.state == SightedState::Draining;
+        let draining = seen.servers.iter().filter(drains).map(|server| server.id.clone());
+        let draining: BTreeSet<InstanceId> = draining.collect();
+        let there = |id: &InstanceId| seen.servers.iter().any(|server| server.id == *id);
+        let ended = self.draining.iter().any(|id| !there(id));
+        self.draining = draining;
         let memory = self.ledger.fleets.entry(name.clone()).or_default();
+        if ended && !memory.drains.heeded {
+            Arc::make_mut(&mut memory.drains).heeded = true;
+        }
         if let Some(coming) = &mut self.coming {
             for took in measured(coming, seen) {
                 memory.boots.learn(took);
@@ -201,13 +215,14 @@ impl Filter {
             paid_until,
             busy,
             kept: None,
+            undrainable: None,
             ordered: None,
-            release: self.release(seen, busy.filter(|_| !self.drains), now),
+            release: self.release(seen, busy, now),
             phase,
         }
     }
 
-    /// Where whoever asks drains what is to go, a busy server may be named too.
+    /// A busy server may go where the fleet drains.
     fn release(
         &self,
         seen: &SightedServer,
@@ -218,8 +233,9 @@ impl Filter {
             SightedState::Draining => Err(Block::NotCapacity),
             SightedState::Booting if self.fleet.goal().is_some() => Err(Block::Coming),
             SightedState::Booting | SightedState::InService => {
-                by_time(&self.fleet, self.looks, seen.launched_at, now)?;
-                let busy = busy.filter(|jobs| *jobs > 0);
+                by_time(&self.fleet, self.looks, Duration::ZERO, seen.launched_at, now)?;
+                let drains = self.fleet.drain_terms().is_some();
+                let busy = busy.filter(|jobs| *jobs > 0 && !drains);
                 busy.map_or(Ok(()), |jobs| Err(Block::Busy { jobs }))
             }
         }
@@ -282,7 +298,10 @@ fn record(fleet: &FleetPolicy, seen: &SightedServer) -> ServerRecord {
             why: RetireReason::ScaleIn,
             begun_at: seen.launched_at,
             begun_at_ec2: None,
-            stage: Stage::Begun,
+            drain: fleet.drain_terms().cloned(),
+            stage: fleet.drain_terms().map_or(Stage::Begun, |terms| {
+                Stage::Draining(Drain::begin(None, terms, seen.launched_at))
+            }),
         }),
         cleared_at: None,
         gone: None,
@@ -303,5 +322,6 @@ fn instance(seen: &SightedServer) -> Instance {
         tags: OurTags::default(),
         state_reason: None,
         attached: None,
+        metadata_tags: None,
     }
 }

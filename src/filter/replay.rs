@@ -40,8 +40,8 @@ pub fn replay(fleet: &FleetPolicy, tick: Duration, past: &History) -> Replayed {
     let mut replayed = Replayed::default();
     for (nth, (reading, decision)) in answers(fleet, tick, past).enumerate() {
         let Some(then) = last(&past.decisions, |at| at <= reading.at) else { continue };
-        if then.rules.iter().any(|rule| rule == "frozen") {
-            // EC2 could not be asked then; what the replay sees, nobody saw.
+        if then.rules.iter().any(|rule| matches!(rule.as_str(), "frozen" | "in_doubt")) {
+            // EC2 could not be listed then; what the replay sees, the daemon did not see.
             continue;
         }
         replayed.looks = replayed.looks.saturating_add(1);

@@ -150,12 +150,16 @@ fn a_sudden_zero_ends_no_server_before_a_second_reading() {
 
 #[test]
 fn by_the_second_idle_servers_go_once_nobody_waits() {
-    let mut shop = Shop::new("second").server(30, 1).server(20, 0).server(10, 1);
-    shop.look(Some(0));
-    let answer = shop.next(2, 0);
-    // Two jobs fit on one server: the idle one goes, and the newest of the others.
-    assert_eq!(answer.terminate, [InstanceId::new("i-1"), InstanceId::new("i-2")]);
-    assert!(rules(&answer).contains(&"goal_spare"));
+    let drained = "second\n    drain: { via: tag, deadline: 30m }";
+    // Two jobs fit on one server: the idle one goes, and with a drain the newest of the others.
+    for (billing, go) in [("second", vec!["i-1"]), (drained, vec!["i-1", "i-2"])] {
+        let mut shop = Shop::new(billing).server(30, 1).server(20, 0).server(10, 1);
+        shop.look(Some(0));
+        let answer = shop.next(2, 0);
+        let gone: Vec<&str> = answer.terminate.iter().map(InstanceId::as_str).collect();
+        assert_eq!(gone, go);
+        assert!(rules(&answer).contains(&"goal_spare"));
+    }
     let mut shop = Shop::new("second").server(30, 1).server(20, 0);
     assert!(shop.look(Some(3)).terminate.is_empty(), "somebody waits");
 }
@@ -212,7 +216,7 @@ fn one_reading_is_answered_once() {
 /// A queue that tells its length alone: what is only reckoned to run must come to an end.
 #[test]
 fn an_idle_fleet_comes_down_though_the_queue_tells_only_its_length() {
-    let mut filter = filter("    billing: second");
+    let mut filter = filter("    billing: second\n    drain: { via: tag, deadline: 30m }");
     let server = |n: u64| SightedServer {
         id: InstanceId::new(&format!("i-{n}")),
         launched_at: start(),

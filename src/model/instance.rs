@@ -94,6 +94,8 @@ pub struct Instance {
     pub state_reason: Option<Arc<str>>,
     /// The last that was attached to it.
     pub attached: Option<Attachment>,
+    /// Whether its metadata service shows its tags; `None`: EC2 does not say.
+    pub metadata_tags: Option<bool>,
 }
 
 /// What our own tags on an instance say. Tags can be written by anybody who may create tags, so
@@ -104,6 +106,8 @@ pub struct OurTags {
     pub fleet: Option<FleetName>,
     /// `tidegate:keep` is present: a person asked that this instance is not terminated.
     pub keep: bool,
+    /// The value of `tidegate:drain`: the deadline of a drain that it was told.
+    pub drain: Option<Arc<str>>,
     /// `aws:autoscaling:groupName` is present: an Auto Scaling group owns it.
     pub auto_scaling_group: bool,
 }

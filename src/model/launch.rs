@@ -115,6 +115,9 @@ pub struct LaunchRequest {
     pub user_data: String,
     /// All tags, ours included.
     pub tags: Arc<BTreeMap<String, String>>,
+    /// Whether the server is to read its tags from its metadata service, and is gone for good once
+    /// it powers off: what a drain asks of a launch.
+    pub drains: bool,
 }
 
 /// The tags that every server of ours carries from its launch on.
@@ -125,6 +128,8 @@ pub mod tag {
     pub const VERSION: &str = "tidegate:version";
     /// Set by hand on an instance that must not be terminated.
     pub const KEEP: &str = "tidegate:keep";
+    /// Set on a server that is to finish its jobs and power off; its value is the deadline.
+    pub const DRAIN: &str = "tidegate:drain";
 }
 
 #[cfg(test)]

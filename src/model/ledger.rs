@@ -10,6 +10,7 @@ use super::account::Account;
 use super::balancer::Balancer;
 use super::boots::Boots;
 use super::capacity::Capacity;
+use super::drain::DrainRecord;
 use super::fleet::FleetName;
 use super::history::{Decided, InForce};
 use super::instance::InstanceId;
@@ -60,6 +61,8 @@ pub struct FleetMemory {
     pub acting: Option<bool>,
     /// What its queue's readings have taught; only for a fleet with a goal.
     pub work: Option<Arc<WorkMemory>>,
+    /// How its servers are drained, and how the last drains went.
+    pub drains: Arc<DrainRecord>,
 }
 
 /// The latest decision of a fleet, as it was told.
@@ -100,6 +103,8 @@ pub struct Override {
     pub reason: String,
     pub since: Timestamp,
     pub until: Timestamp,
+    /// Whether a termination is to be without a drain.
+    pub at_once: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::balancer::Balancer;
 use super::capacity::Capacity;
+use super::drain::{DrainEnd, DrainPost, DrainTerms};
 use super::fault::Fault;
 use super::fleet::FleetName;
 use super::instance::{Instance, InstanceId};
@@ -41,9 +42,20 @@ pub enum Act {
     /// Put a healthy server into its balancer.
     Register { instance: InstanceId, balancer: Balancer },
     /// Write a server off: it is on its way out from now on.
-    Retire { token: Token, label: String, why: RetireReason, ranking: Vec<Ranked> },
+    Retire {
+        token: Token,
+        label: String,
+        why: RetireReason,
+        /// The terms on which it finishes its jobs first.
+        drain: Option<Arc<DrainTerms>>,
+        ranking: Vec<Ranked>,
+    },
     /// Take a draining server back.
-    Reclaim { token: Token, label: String },
+    Reclaim { token: Token, label: String, undelivered: Option<String> },
+    /// Tell a server to finish its jobs.
+    Drain { instance: InstanceId, token: Token, deadline: Timestamp, post: Option<Box<DrainPost>> },
+    /// Tell a server whose drain is cancelled to go on.
+    EndSignal { instance: InstanceId, token: Token, post: Option<Box<DrainPost>> },
     /// Take a server out of its balancer.
     Deregister { instance: InstanceId, balancer: Balancer, token: Token },
     /// Terminate it: proven out of its balancer, or its drain time is over.
@@ -61,6 +73,8 @@ pub enum OutOfService {
     DrainTimeOver,
     /// The balancer itself does not exist any more.
     BalancerGone,
+    /// It was told to finish its jobs, and that has come to an end.
+    Drained(DrainEnd),
 }
 
 /// One line of the ranking by which a server was chosen.
@@ -149,7 +163,16 @@ impl Step {
             Act::Replay { attempt, .. } => format!("ask again for a launch (attempt {attempt})"),
             Act::Register { instance, balancer } => format!("register {instance} with {balancer}"),
             Act::Retire { label, why, .. } => format!("retire {label}: {}", why.text(zone)),
-            Act::Reclaim { label, .. } => format!("take back {label}, which was draining"),
+            Act::Reclaim { label, undelivered: None, .. } => {
+                format!("take back {label}, which was draining")
+            }
+            Act::Reclaim { label, undelivered: Some(why), .. } => {
+                format!("take back {label}, which was not told to drain: {why}")
+            }
+            Act::Drain { instance, deadline, .. } => {
+                format!("tell {instance} to finish its jobs by {}", time::local(*deadline, zone))
+            }
+            Act::EndSignal { instance, .. } => format!("tell {instance} to go on working"),
             Act::Deregister { instance, balancer, .. } => {
                 format!("deregister {instance} from {balancer}")
             }
@@ -182,6 +205,11 @@ impl fmt::Display for OutOfService {
             Self::NotMember => "out of its load balancer",
             Self::DrainTimeOver => "drain time is over",
             Self::BalancerGone => "its load balancer is gone",
+            Self::Drained(DrainEnd::PoweredOff) => "drained: it powered off",
+            Self::Drained(DrainEnd::NothingRuns) => "drained: no job runs on it",
+            Self::Drained(DrainEnd::NotBusy) => "drained: the queue shows no job on it",
+            Self::Drained(DrainEnd::Deadline) => "the deadline of its drain is over",
+            Self::Drained(DrainEnd::Operator) => "asked to be terminated without a drain",
         })
     }
 }
@@ -191,6 +219,10 @@ impl fmt::Display for OutOfService {
 pub enum Outcome {
     /// Done; a launch with the instance EC2 answered.
     Done(Option<Box<Instance>>),
+    /// A drain was received; with the number of jobs that run, where the receiver told it.
+    Received {
+        running: Option<u64>,
+    },
     Failed(Fault),
     /// Not tried: an earlier call of the tick was throttled, or the tick has taken long enough. The
     /// next one tries.

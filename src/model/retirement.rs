@@ -1,7 +1,9 @@
 //! A server's way out: why it goes, and how far its retirement has come.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::drain::{Delivery, Drain, DrainTerms, Resume};
 use super::time::{Clocks, Timestamp};
 
 /// The durable record of a retirement, written before its first call.
@@ -11,6 +13,8 @@ pub struct Retirement {
     pub begun_at: Timestamp,
     /// The same by EC2's clock. `None` where an earlier version wrote it.
     pub begun_at_ec2: Option<Timestamp>,
+    /// How the server is told to finish its jobs; `None`: it is terminated without a drain.
+    pub drain: Option<Arc<DrainTerms>>,
     pub stage: Stage,
 }
 
@@ -22,6 +26,10 @@ pub enum Stage {
     /// The load balancer accepted the deregistration; by EC2's clock, so that a step of the host's
     /// clock does not shorten the deregistration delay.
     Deregistered { at: Timestamp },
+    /// The server was told to finish its jobs, or is about to be.
+    Draining(Drain),
+    /// The drain was cancelled after its signal: the server takes up its work again.
+    Resuming(Resume),
     /// TerminateInstances was called, or is about to be.
     Terminating(Termination),
 }
@@ -40,29 +48,120 @@ pub struct Termination {
 }
 
 impl Retirement {
-    pub fn begin(why: RetireReason, clocks: Clocks) -> Self {
-        Self { why, begun_at: clocks.host, begun_at_ec2: Some(clocks.ec2), stage: Stage::Begun }
+    /// Begins a retirement. `drain`: the terms on which the server finishes its jobs first.
+    pub fn begin(why: RetireReason, drain: Option<Arc<DrainTerms>>, clocks: Clocks) -> Self {
+        let (begun_at, begun_at_ec2) = (clocks.host, Some(clocks.ec2));
+        Self { why, begun_at, begun_at_ec2, drain, stage: Stage::Begun }
     }
 
     /// Returns the calls of TerminateInstances, if there were any.
     pub fn termination(&self) -> Option<&Termination> {
         match &self.stage {
             Stage::Terminating(termination) => Some(termination),
-            Stage::Begun | Stage::Deregistered { .. } => None,
+            Stage::Begun | Stage::Deregistered { .. } | Stage::Draining(_) | Stage::Resuming(_) => {
+                None
+            }
         }
     }
 
-    /// Returns whether one of the calls of TerminateInstances may have had its effect.
+    /// Returns the drain under way, if the server has been signalled.
+    pub fn draining(&self) -> Option<&Drain> {
+        match &self.stage {
+            Stage::Draining(drain) => Some(drain),
+            Stage::Begun
+            | Stage::Deregistered { .. }
+            | Stage::Resuming(_)
+            | Stage::Terminating(_) => None,
+        }
+    }
+
+    /// Returns the cancelled drain from which the server comes back.
+    pub fn resuming(&self) -> Option<&Resume> {
+        match &self.stage {
+            Stage::Resuming(resume) => Some(resume),
+            Stage::Begun
+            | Stage::Deregistered { .. }
+            | Stage::Draining(_)
+            | Stage::Terminating(_) => None,
+        }
+    }
+
+    /// Returns whether the server can go on working: it has not been signalled, or takes a signal
+    /// back, and its drain has not ended.
+    pub fn can_be_cancelled(&self) -> bool {
+        match &self.stage {
+            Stage::Begun | Stage::Deregistered { .. } => true,
+            Stage::Draining(drain) => {
+                drain.end.is_none() && self.drain.as_ref().is_some_and(|terms| terms.cancel)
+            }
+            Stage::Resuming(_) | Stage::Terminating(_) => false,
+        }
+    }
+
+    /// Returns whether the server may have ended for this retirement: by a call of TerminateInstances,
+    /// or by itself since it was signalled.
     pub fn may_have_ended(&self) -> bool {
-        self.termination().is_some_and(|calls| calls.asks > calls.refusals)
+        let terminated = self.termination().is_some_and(|calls| calls.asks > calls.refusals);
+        terminated || self.draining().is_some_and(|drain| drain.may_be_tagged)
     }
 
     /// Returns when the load balancer accepted the deregistration.
     pub fn deregistered_at(&self) -> Option<Timestamp> {
         match &self.stage {
-            Stage::Begun => None,
+            Stage::Begun | Stage::Resuming(_) => None,
             Stage::Deregistered { at } => Some(*at),
+            Stage::Draining(drain) => drain.deregistered_at,
             Stage::Terminating(termination) => termination.deregistered_at,
+        }
+    }
+
+    /// Records a signal that is about to be sent, with the deadline that it names.
+    pub fn signal(&mut self, deadline: Timestamp, ec2_now: Timestamp) {
+        let deregistered_at = self.deregistered_at();
+        match &mut self.stage {
+            Stage::Draining(drain) => {
+                drain.signalled_at = ec2_now;
+                drain.deadline = deadline;
+                drain.may_be_tagged = true;
+            }
+            Stage::Begun | Stage::Deregistered { .. } => {
+                if let Some(terms) = &self.drain {
+                    self.stage = Stage::Draining(Drain::begin(deregistered_at, terms, ec2_now));
+                }
+            }
+            Stage::Resuming(_) | Stage::Terminating(_) => {}
+        }
+    }
+
+    /// Returns what remains of a drain that is cancelled now; `None`: nothing, since the server was
+    /// never signalled.
+    pub fn cancel(&self, undelivered: Option<String>, ec2_now: Timestamp) -> Option<Resume> {
+        let drain = self.draining()?;
+        Some(Resume {
+            deadline: drain.deadline,
+            cancelled_at: ec2_now,
+            asked_at: ec2_now,
+            done_at: (!drain.may_be_tagged).then_some(ec2_now),
+            undelivered,
+        })
+    }
+
+    /// Goes back from a cancelled drain to the drain: the server does not take up its work again, and
+    /// is not asked to once more.
+    pub fn drain_on(&mut self) {
+        if let Stage::Resuming(resume) = &self.stage {
+            if let Some(terms) = &mut self.drain {
+                Arc::make_mut(terms).cancel = false;
+            }
+            self.stage = Stage::Draining(Drain {
+                deregistered_at: None,
+                begun_at: resume.cancelled_at,
+                deadline: resume.deadline,
+                signalled_at: resume.cancelled_at,
+                delivery: Delivery::Received { at: resume.cancelled_at, nothing_runs: false },
+                may_be_tagged: true,
+                end: None,
+            });
         }
     }
 
@@ -70,7 +169,10 @@ impl Retirement {
     pub fn deregistered(&mut self, at: Timestamp) {
         match &mut self.stage {
             Stage::Begun => self.stage = Stage::Deregistered { at },
-            Stage::Deregistered { .. } => {}
+            Stage::Deregistered { .. } | Stage::Resuming(_) => {}
+            Stage::Draining(drain) => {
+                drain.deregistered_at.get_or_insert(at);
+            }
             Stage::Terminating(termination) => {
                 termination.deregistered_at.get_or_insert(at);
             }

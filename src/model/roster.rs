@@ -8,19 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use jiff::tz::TimeZone;
 
 use super::balancer::{Balancer, Membership};
 use super::capacity::{Capacity, count};
 use super::fault::Fault;
 use super::fleet::{FleetName, Pool};
-use super::instance::{Attachment, Instance, InstanceId, Lifecycle};
+use super::instance::{Instance, InstanceId, Lifecycle};
 use super::launch::Token;
 use super::ledger::{FleetMemory, Override};
+pub use super::phase::{Block, Phase};
 use super::reading::Recent;
+use super::retirement::Retirement;
 use super::server::ServerRecord;
 use super::sight::{Blind, Doubt};
-use super::time::{self, Clocks, Timestamp};
+use super::time::{Clocks, Timestamp};
 
 #[derive(Debug, Clone)]
 pub struct Roster {
@@ -201,122 +202,12 @@ pub struct Server {
     pub busy: Option<u32>,
     /// Who protects it, a person or a tag, whatever its phase.
     pub kept: Option<Block>,
+    /// Why it cannot be told to finish its jobs, where its fleet drains.
+    pub undrainable: Option<&'static str>,
     /// An operator's order to terminate it, not carried out yet.
     pub ordered: Option<Override>,
     /// Whether scale-in may take it now.
     pub release: Result<(), Block>,
-}
-
-/// Where a server is in its life.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Phase {
-    /// Asked of EC2, no certain answer yet.
-    Launching,
-    /// Pending or running, not yet passed its health check, within `grace`.
-    Booting,
-    /// Healthy, not yet in service by the balancer's word.
-    Registering,
-    InService,
-    /// Healthy by our check and out of service by the balancer's: reported, not replaced.
-    Disputed,
-    /// Should be in EC2's list and is not, or is in a state this version does not know.
-    Unclear,
-    /// Not healthy within `grace`, or stuck in `pending`.
-    Overdue,
-    /// Was healthy, and its checks have failed since then.
-    Sick {
-        since: Timestamp,
-    },
-    /// Being taken out of service; not capacity.
-    Draining,
-    /// Termination was asked, or is under way.
-    Terminating,
-    /// Stopped by somebody: costs its volumes, serves nothing.
-    Stopped,
-}
-
-impl Phase {
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Launching => "launching",
-            Self::Booting => "booting",
-            Self::Registering => "registering",
-            Self::InService => "in service",
-            Self::Disputed => "disputed",
-            Self::Unclear => "unclear",
-            Self::Overdue => "overdue",
-            Self::Sick { .. } => "sick",
-            Self::Draining => "draining",
-            Self::Terminating => "terminating",
-            Self::Stopped => "stopped",
-        }
-    }
-}
-
-/// Why scale-in may not take a server now, and when that may change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Block {
-    /// Not yet up for `minimum_uptime`.
-    MinimumUptime { uptime: Duration, minimum: Duration, until: Timestamp },
-    /// Its hour is paid, and the release window opens later.
-    PaidHour { paid_until: Timestamp, opens: Timestamp },
-    /// A person, or a tag, protects it.
-    Keep { by: String, until: Option<Timestamp> },
-    /// Somebody attached a volume or a network interface to it.
-    Attached(Attachment),
-    /// Its launch is not settled, or its uptime is not known.
-    Unsettled,
-    /// Its balancer cannot be asked, so draining could not be proven.
-    NoDrain,
-    /// It runs jobs.
-    Busy { jobs: u32 },
-    /// Whether it runs jobs is asked with the next reading of the queue.
-    Unasked,
-    /// It was launched for jobs that wait, and is on its way.
-    Coming,
-    /// It is not capacity: on its way out, sick or stopped.
-    NotCapacity,
-}
-
-impl Block {
-    pub fn until(&self) -> Option<Timestamp> {
-        match self {
-            Self::MinimumUptime { until, .. } => Some(*until),
-            Self::PaidHour { opens, .. } => Some(*opens),
-            Self::Keep { until, .. } => *until,
-            Self::Attached(_)
-            | Self::Unsettled
-            | Self::NoDrain
-            | Self::Busy { .. }
-            | Self::Unasked
-            | Self::Coming
-            | Self::NotCapacity => None,
-        }
-    }
-
-    /// The block in words, with times in `zone`.
-    pub fn text(&self, zone: &TimeZone) -> String {
-        match self {
-            Self::MinimumUptime { uptime, minimum, .. } => {
-                format!("up {} of minimum_uptime {}", time::text(*uptime), time::text(*minimum))
-            }
-            Self::PaidHour { paid_until, opens } => format!(
-                "paid until {}, released from {}",
-                time::local(*paid_until, zone),
-                time::local(*opens, zone)
-            ),
-            Self::Keep { by, .. } => format!("kept: {by}"),
-            Self::Attached(Attachment { id, after }) => {
-                format!("kept: {id} was attached to it {} after its launch", time::text(*after))
-            }
-            Self::Unsettled => "its launch is not settled".to_owned(),
-            Self::NoDrain => "its load balancer cannot be asked".to_owned(),
-            Self::Busy { jobs } => format!("runs {jobs} jobs"),
-            Self::Unasked => "whether it runs jobs is not known until the queue is read".to_owned(),
-            Self::Coming => "launched for jobs that wait".to_owned(),
-            Self::NotCapacity => "not capacity".to_owned(),
-        }
-    }
 }
 
 impl Server {
@@ -328,7 +219,8 @@ impl Server {
             | Phase::Registering
             | Phase::InService
             | Phase::Disputed
-            | Phase::Unclear => true,
+            | Phase::Unclear
+            | Phase::Resuming => true,
             Phase::Overdue
             | Phase::Sick { .. }
             | Phase::Draining
@@ -391,14 +283,18 @@ impl Server {
     pub fn may_be_reclaimed(&self) -> bool {
         let running = self.instance.as_ref().is_some_and(|i| i.lifecycle == Lifecycle::Running);
         let scale_in = self.record.retirement.as_ref().is_some_and(|r| r.why.may_be_reclaimed());
-        self.phase == Phase::Draining && running && scale_in && self.record.sick_since.is_none()
+        let open = self.record.retirement.as_ref().is_some_and(Retirement::can_be_cancelled);
+        let drains = self.phase == Phase::Draining && running && self.record.sick_since.is_none();
+        drains && scale_in && open
     }
 
     /// Returns whether an operator's order retires the server next. A kept server stays. So does a
-    /// server that EC2 does not show, because its tags are unknown.
+    /// server that EC2 does not show, because its tags are unknown, and one that cannot be drained.
     pub fn is_ordered_out(&self) -> bool {
         let stays = self.record.retirement.is_none() && self.phase != Phase::Terminating;
-        self.ordered.is_some() && stays && self.kept.is_none() && self.instance.is_some()
+        let drains = |order: &Override| order.at_once || self.undrainable.is_none();
+        let ordered = self.ordered.as_ref().is_some_and(drains);
+        ordered && stays && self.kept.is_none() && self.instance.is_some()
     }
 
     /// How it is named to people: its instance id, else its token.

@@ -337,6 +337,7 @@ mod tests {
             security_groups: Vec::new(),
             instance_profile: None,
             user_data: String::new(),
+            drains: false,
             tags: Arc::default(),
         };
         let fleet = FleetName::new(["app", "job"][usize::from(n.is_multiple_of(2))]).unwrap();
@@ -355,6 +356,7 @@ mod tests {
             why: RetireReason::ScaleIn,
             begun_at: at(minute),
             begun_at_ec2: None,
+            drain: None,
             stage: Stage::Begun,
         });
         record

@@ -83,8 +83,14 @@ fn blind(roster: &Roster) -> Option<String> {
 /// By a picture that may be old, or has gaps, nobody is taken out or ended.
 fn in_doubt(roster: &Roster, steps: &[&Step]) -> Option<String> {
     let ends = |step: &&Step| match step.act {
-        Act::Retire { .. } | Act::Deregister { .. } | Act::Terminate { .. } => true,
-        Act::Launch(_) | Act::Replay { .. } | Act::Register { .. } | Act::Reclaim { .. } => false,
+        Act::Retire { .. } | Act::Drain { .. } | Act::Deregister { .. } | Act::Terminate { .. } => {
+            true
+        }
+        Act::Launch(_)
+        | Act::Replay { .. }
+        | Act::Register { .. }
+        | Act::Reclaim { .. }
+        | Act::EndSignal { .. } => false,
     };
     let doubt = roster.doubt.as_ref().filter(|_| steps.iter().any(ends))?;
     Some(format!("nobody may be ended: {doubt}"))
@@ -115,11 +121,16 @@ fn known_servers(view: &FleetView, steps: &[&Step]) -> Option<String> {
             let right = server.is_some_and(|server| server.id() == Some(instance));
             (!right).then(|| format!("{instance} is not a server of this fleet"))
         }
+        Act::Drain { instance, token, .. } => {
+            let right = view.server(token).is_some_and(|server| server.id() == Some(instance));
+            (!right).then(|| format!("{instance} is not a server of this fleet"))
+        }
         Act::Launch(_)
         | Act::Replay { .. }
         | Act::Register { .. }
         | Act::Retire { .. }
         | Act::Reclaim { .. }
+        | Act::EndSignal { .. }
         | Act::Deregister { .. } => None,
     })
 }
@@ -129,6 +140,8 @@ fn one_voice(steps: &[&Step]) -> Option<String> {
     let mut calls = BTreeSet::new();
     steps.iter().find_map(|step| match &step.act {
         Act::Register { instance, .. }
+        | Act::Drain { instance, .. }
+        | Act::EndSignal { instance, .. }
         | Act::Deregister { instance, .. }
         | Act::Terminate { instance, .. } => {
             let first = calls.insert(instance);
@@ -148,6 +161,8 @@ fn retired<'a>(view: &'a FleetView, steps: &[&'a Step]) -> Vec<(&'a Server, &'a 
         | Act::Replay { .. }
         | Act::Register { .. }
         | Act::Reclaim { .. }
+        | Act::Drain { .. }
+        | Act::EndSignal { .. }
         | Act::Deregister { .. }
         | Act::Terminate { .. } => None,
     });
@@ -173,7 +188,10 @@ fn as_decided(view: &FleetView, steps: &[&Step], decision: Option<&Decision>) ->
         return Some(format!("{} goes, and the decision does not name it", server.label()));
     }
     steps.iter().find_map(|step| match &step.act {
-        Act::Reclaim { token, label } if !named(token, |of| &of.cancel_drains) => {
+        Act::Reclaim { token, label, undelivered: None }
+            if !named(token, |of| &of.cancel_drains)
+                && view.server(token).is_none_or(|server| server.kept.is_none()) =>
+        {
             Some(format!("the drain of {label} is cancelled, and the decision does not name it"))
         }
         Act::Launch(_)
@@ -181,6 +199,8 @@ fn as_decided(view: &FleetView, steps: &[&Step], decision: Option<&Decision>) ->
         | Act::Register { .. }
         | Act::Retire { .. }
         | Act::Reclaim { .. }
+        | Act::Drain { .. }
+        | Act::EndSignal { .. }
         | Act::Deregister { .. }
         | Act::Terminate { .. } => None,
     })
@@ -293,9 +313,25 @@ fn drained_first(view: &FleetView, steps: &[&Step]) -> Option<String> {
                 server.record.retirement.as_ref().is_some_and(|r| r.deregistered_at().is_some())
             }
             OutOfService::BalancerGone => matches!(view.balancer, BalancerView::Missing(..)),
+            OutOfService::Drained(end) => {
+                let drain = server.record.retirement.as_ref().and_then(|r| r.draining());
+                drain.is_some_and(|drain| drain.end == Some(*end))
+            }
         };
+        if first && leaves_jobs(server, steps, *proof) {
+            return Some(format!("{instance} has not been told to finish its jobs"));
+        }
         (!proven).then(|| format!("{instance} is not proven out of its load balancer"))
     })
+}
+
+/// Whether a server that is to finish its jobs first would be terminated without having been told.
+fn leaves_jobs(server: &Server, steps: &[&Step], proof: OutOfService) -> bool {
+    let retired_now = steps.iter().any(|step| {
+        matches!(&step.act, Act::Retire { token, drain: Some(_), .. } if *token == server.record.token)
+    });
+    let drains = server.record.retirement.as_ref().is_some_and(|r| r.drain.is_some());
+    (retired_now || drains) && !matches!(proof, OutOfService::Drained(_))
 }
 
 /// A launch never uses a token that exists.
@@ -310,6 +346,8 @@ fn fresh_tokens(view: &FleetView, steps: &[&Step]) -> Option<String> {
         | Act::Register { .. }
         | Act::Retire { .. }
         | Act::Reclaim { .. }
+        | Act::Drain { .. }
+        | Act::EndSignal { .. }
         | Act::Deregister { .. }
         | Act::Terminate { .. } => None,
     })

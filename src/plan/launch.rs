@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Draft;
 use super::budget::Budget;
-use super::retire::readable;
+use super::{Draft, drain};
 use crate::model::capacity::Capacity;
 use crate::model::decision::Decision;
 use crate::model::fault::FaultKind;
@@ -27,12 +26,7 @@ const REPLAY_AT_MOST: Duration = Duration::from_mins(5);
 pub(super) fn reclaim(draft: &mut Draft<'_>, decision: &Decision) {
     let view = draft.view;
     for server in decision.cancel_drains.iter().filter_map(|token| view.server(token)) {
-        let Some(id) = server.id() else { continue };
-        let token = server.record.token.clone();
-        draft.acts.push(Act::Reclaim { token, label: server.label() });
-        if let Some(balancer) = readable(draft.view) {
-            draft.acts.push(Act::Register { instance: id.clone(), balancer: balancer.clone() });
-        }
+        drain::cancel(draft, server, None);
     }
 }
 
@@ -255,5 +249,6 @@ pub fn frozen_request(
         instance_profile: launch.instance_profile.clone(),
         user_data: launch.user_data.clone(),
         tags: tags.into(),
+        drains: fleet.drain_terms().is_some(),
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod audit;
 mod budget;
+mod drain;
 mod launch;
 mod retire;
 
@@ -63,6 +64,7 @@ pub fn plan(policy: &Policy, roster: &Roster, decisions: &BTreeMap<FleetName, De
             launch::reclaim(&mut draft, decision);
             launch::replay(&mut draft, decision);
             launch::launch(&mut draft, budget, policy, decision);
+            draft.clear_stray_drains();
             draft
         });
         match drafted {
@@ -105,10 +107,58 @@ impl<'a> Draft<'a> {
     /// Goes on with every retirement that has begun, except those that are cancelled now.
     fn finish(&mut self, cancelled: &[Token]) {
         for server in &self.view.servers {
-            let stays = cancelled.contains(&server.record.token);
-            if server.record.retirement.is_some() && !stays {
+            let Some(retirement) = &server.record.retirement else { continue };
+            if cancelled.contains(&server.record.token) {
+                continue;
+            }
+            let draining = retirement.draining();
+            let kept = server.kept.is_some() && draining.is_some() && retirement.can_be_cancelled();
+            let undelivered = draining.and_then(drain::undelivered);
+            if kept || undelivered.is_some() {
+                drain::cancel(self, server, undelivered);
+            } else {
                 self.acts.extend(retire::advance(self.view, server, self.clocks));
             }
+        }
+    }
+
+    /// Takes the tag of a drain off servers that do not drain: an old copy of the journal may have been
+    /// put back.
+    fn clear_stray_drains(&mut self) {
+        let Some(terms) = self.view.memory.drains.terms.as_ref().filter(|terms| terms.cancel)
+        else {
+            return;
+        };
+        for server in self.view.servers.iter().filter(|server| server.record.retirement.is_none()) {
+            let tags = server.instance.as_ref().map(|instance| &instance.tags);
+            let tagged = tags.is_some_and(|tags| tags.drain.is_some());
+            let Some(id) = server.id().filter(|id| tagged && !self.calls(id)) else { continue };
+            let alive = server.instance.as_ref().is_some_and(|i| i.lifecycle.is_alive());
+            if alive {
+                let (instance, token) = (id.clone(), server.record.token.clone());
+                let post = drain::post_end(server, terms, self.clocks);
+                self.acts.push(Act::EndSignal { instance, token, post });
+            }
+        }
+    }
+
+    /// Whether this draft already has a call for the instance.
+    fn calls(&self, id: &InstanceId) -> bool {
+        self.acts.iter().any(|act| match act {
+            Act::Register { instance, .. }
+            | Act::Drain { instance, .. }
+            | Act::EndSignal { instance, .. }
+            | Act::Deregister { instance, .. }
+            | Act::Terminate { instance, .. } => instance == id,
+            Act::Retire { label, .. } | Act::Reclaim { label, .. } => label == id.as_str(),
+            Act::Launch(_) | Act::Replay { .. } => false,
+        })
+    }
+
+    /// Registers a server again that stays after all.
+    fn put_back(&mut self, server: &Server) {
+        if let (Some(id), BalancerView::Readable(balancer)) = (server.id(), &self.view.balancer) {
+            self.acts.push(Act::Register { instance: id.clone(), balancer: balancer.clone() });
         }
     }
 
@@ -186,6 +236,8 @@ impl<'a> Draft<'a> {
             | Act::Replay { .. }
             | Act::Register { .. }
             | Act::Reclaim { .. }
+            | Act::Drain { .. }
+            | Act::EndSignal { .. }
             | Act::Deregister { .. }
             | Act::Terminate { .. } => false,
         })

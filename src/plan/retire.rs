@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Draft;
 use super::budget::Budget;
-use crate::model::balancer::{Balancer, Membership};
+use super::{Draft, drain};
+use crate::model::balancer::Membership;
 use crate::model::capacity::Capacity;
 use crate::model::decision::Decision;
 use crate::model::plan::{Act, LeftOut, Limit, OutOfService, Ranked};
@@ -28,17 +28,39 @@ const ASK_AGAIN_AT_MOST: Duration = Duration::from_hours(1);
 /// After so many requests to terminate a sick server, the next sick one is not kept waiting for it.
 const PATIENT_ASKS: u32 = 3;
 
-/// The next call of a retirement, if one is due.
+/// Returns the next call of a retirement, if one is due.
 pub(super) fn advance(view: &FleetView, server: &Server, clocks: Clocks) -> Option<Act> {
     let retirement = server.record.retirement.as_ref()?;
-    let instance = server.id()?.clone();
-    if server.kept.is_some() {
-        return None;
-    }
     let ending = server.instance.as_ref().is_some_and(|i| i.lifecycle.is_ending());
-    if ending || !ask_due(retirement, clocks.host) {
+    if ending {
         return None;
     }
+    if retirement.resuming().is_some() {
+        return drain::go_on(server, retirement);
+    }
+    if server.kept.is_some() || !ask_due(retirement, clocks.host) {
+        return None;
+    }
+    if let Some(drain) = retirement.draining() {
+        return drain::advance(server, retirement, drain, clocks);
+    }
+    match (leave(view, server, retirement, clocks)?, &retirement.drain) {
+        // Out of its load balancer, it finishes its jobs.
+        (Act::Terminate { .. }, Some(terms)) if retirement.termination().is_none() => {
+            drain::begin(server, &retirement.why, terms, clocks)
+        }
+        (act, _) => Some(act),
+    }
+}
+
+/// Returns the call that takes the server out of its load balancer, or terminates it once it is out.
+fn leave(
+    view: &FleetView,
+    server: &Server,
+    retirement: &Retirement,
+    clocks: Clocks,
+) -> Option<Act> {
+    let instance = server.id()?.clone();
     let token = server.record.token.clone();
     let terminate =
         |proof| Some(Act::Terminate { instance: instance.clone(), token: token.clone(), proof });
@@ -92,6 +114,12 @@ pub(super) fn by_hand(draft: &mut Draft<'_>, budget: &mut Budget) {
             continue;
         }
         let why = RetireReason::Operator { who: order.owner.clone(), why: order.reason.clone() };
+        let later = draft.view.memory.drains.tried_again_at();
+        if drain::terms(draft.view, server, &why).is_some()
+            && later.is_some_and(|at| at > draft.clocks.ec2)
+        {
+            continue;
+        }
         if !retire(draft, budget, server, why, Vec::new()) {
             return;
         }
@@ -199,6 +227,7 @@ fn sick(
         | Phase::Overdue
         | Phase::Sick { .. }
         | Phase::Draining
+        | Phase::Resuming
         | Phase::Terminating
         | Phase::Stopped => None,
     });
@@ -244,22 +273,16 @@ fn retire(
         return false;
     }
     let mut begun = server.clone();
+    let drain = drain::terms(draft.view, server, &why);
     Arc::make_mut(&mut begun.record).retirement =
-        Some(Retirement::begin(why.clone(), draft.clocks));
+        Some(Retirement::begin(why.clone(), drain.clone(), draft.clocks));
     draft.acts.push(Act::Retire {
         token: server.record.token.clone(),
         label: server.label(),
         why,
+        drain,
         ranking,
     });
     draft.acts.extend(advance(draft.view, &begun, draft.clocks));
     true
-}
-
-/// The balancer of a view, where it can be asked.
-pub(super) fn readable(view: &FleetView) -> Option<&Balancer> {
-    match &view.balancer {
-        BalancerView::Readable(balancer) => Some(balancer),
-        BalancerView::None | BalancerView::Missing(..) | BalancerView::Unreadable(..) => None,
-    }
 }

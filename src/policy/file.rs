@@ -24,6 +24,7 @@ pub const FLEET_KEYS: &[&str] = &[
     "max",
     "schedule",
     "queue",
+    "drain",
     "minimum_uptime",
     "billing",
     "keep_attached",
@@ -40,7 +41,8 @@ pub const LAUNCH_KEYS: &[&str] = &[
     "tags",
     "role",
 ];
-pub const BALANCER_KEYS: &[&str] = &["classic", "target_group", "drain"];
+/// `drain` is the old spelling of `deregistration_delay`.
+pub const BALANCER_KEYS: &[&str] = &["classic", "target_group", "deregistration_delay", "drain"];
 pub const HEALTH_KEYS: &[&str] = &["http", "expect", "timeout", "every", "grace"];
 pub const SCHEDULE_KEYS: &[&str] = &["cron", "during", "dates", "capacity", "ready"];
 pub const QUEUE_KEYS: &[&str] = &[
@@ -55,11 +57,13 @@ pub const QUEUE_KEYS: &[&str] = &[
     "if_unreadable",
 ];
 /// Keys of a queue that belong to its goal, and to no thresholds.
-pub const GOAL_KEYS: &[&str] = &["start_within", "job_takes", "jobs_at_once", "boot_takes"];
+pub const GOAL_KEYS: &[&str] = &["start_within", "jobs_at_once", "boot_takes"];
 pub const READ_KEYS: &[&str] = &["http", "json", "header"];
 pub const HEADER_KEYS: &[&str] = &["name", "secret"];
 pub const SCALE_OUT_KEYS: &[&str] = &["above", "add"];
 pub const SCALE_IN_KEYS: &[&str] = &["below", "remove", "after"];
+pub const DRAIN_KEYS: &[&str] = &["via", "deadline", "cancel"];
+pub const DRAIN_VIA_KEYS: &[&str] = &["http", "header"];
 pub const NOTIFY_KEYS: &[&str] = &[
     "slack",
     "webhook",
@@ -91,6 +95,8 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
     ("queue.read.header", HEADER_KEYS),
     ("queue.scale_out", SCALE_OUT_KEYS),
     ("queue.scale_in", SCALE_IN_KEYS),
+    ("drain", DRAIN_KEYS),
+    ("drain.via", DRAIN_VIA_KEYS),
     ("notify", NOTIFY_KEYS),
 ];
 

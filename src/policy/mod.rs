@@ -11,6 +11,7 @@ mod lower;
 pub mod notify;
 mod problem;
 pub mod reference;
+mod risk;
 pub mod schema;
 pub mod span;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use jiff::tz::TimeZone;
 
 use crate::model::balancer::Balancer;
 use crate::model::capacity::{Bounds, Capacity};
+use crate::model::drain::DrainTerms;
 use crate::model::fleet::FleetName;
 use crate::model::launch::Image;
 use crate::model::reading::QueueSource;
@@ -36,6 +38,7 @@ pub use self::lines::Lines;
 pub use self::lower::{Loaded, load};
 pub use self::notify::Notify;
 pub use self::problem::{Place, Problem, Severity, render};
+pub use self::risk::JobsAtRisk;
 
 /// A whole policy file, valid.
 #[derive(Debug, Clone)]
@@ -94,6 +97,16 @@ pub enum Mode {
     Act,
 }
 
+/// What the file says of the jobs on a server that goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DrainPolicy {
+    /// Nothing.
+    Unsaid,
+    /// `drain: none`: servers are terminated once the queue has been empty for long enough.
+    Off,
+    Terms(Arc<DrainTerms>),
+}
+
 /// How EC2 charges for a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Billing {
@@ -120,6 +133,8 @@ pub struct FleetPolicy {
     pub billing: Billing,
     /// Whether what somebody attaches to a server keeps it.
     pub keep_attached: bool,
+    /// What becomes of the jobs on a server that goes.
+    pub drain: DrainPolicy,
     pub lines: Lines,
 }
 
@@ -128,6 +143,14 @@ impl FleetPolicy {
     pub fn goal(&self) -> Option<(&QueuePolicy, &Goal)> {
         let queue = self.queue.as_ref()?;
         Some((queue, queue.goal()?))
+    }
+
+    /// Returns the terms on which its servers are drained.
+    pub fn drain_terms(&self) -> Option<&Arc<DrainTerms>> {
+        match &self.drain {
+            DrainPolicy::Terms(terms) => Some(terms),
+            DrainPolicy::Unsaid | DrainPolicy::Off => None,
+        }
     }
 
     /// When its queue is to be read next, read last at `last`; `None` without a queue. At once when
@@ -164,7 +187,7 @@ pub struct LaunchPolicy {
 pub struct BalancerPolicy {
     pub balancer: Balancer,
     /// How long a server out of the balancer may take to finish its connections.
-    pub drain: Duration,
+    pub deregistration_delay: Duration,
 }
 
 #[derive(Debug, Clone)]
@@ -182,6 +205,8 @@ pub struct QueuePolicy {
     pub source: Arc<QueueSource>,
     pub every: Duration,
     pub rule: QueueRule,
+    /// How long a job may take, where the file says so; with a goal the goal's.
+    pub job_takes: Option<Duration>,
     pub if_unreadable: IfUnreadable,
 }
 

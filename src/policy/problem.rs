@@ -12,15 +12,21 @@ use crate::model::fault::{is_hidden, printable};
 pub enum Severity {
     /// The file is refused.
     Error,
+    /// The file is used, and `check` fails: jobs would be lost without the daemon's own safeguards.
+    Risk,
     /// The file is used as it stands, and probably does not do what was meant.
     Warning,
+    /// The file is right. The reader should know what it means.
+    Note,
 }
 
 impl Severity {
+    /// Returns the word for it in `check`. A risk is an error there, and nowhere else.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Error => "error",
+            Self::Error | Self::Risk => "error",
             Self::Warning => "warning",
+            Self::Note => "note",
         }
     }
 }
@@ -59,6 +65,14 @@ pub struct Problem {
 impl Problem {
     pub(super) fn error(at: Place, message: impl Into<String>, label: impl Into<String>) -> Self {
         Self::new(Severity::Error, at, message.into(), label.into())
+    }
+
+    pub(super) fn risk(at: Place, message: impl Into<String>, label: impl Into<String>) -> Self {
+        Self::new(Severity::Risk, at, message.into(), label.into())
+    }
+
+    pub(super) fn note(at: Place, message: impl Into<String>, label: impl Into<String>) -> Self {
+        Self::new(Severity::Note, at, message.into(), label.into())
     }
 
     pub(super) fn warning(at: Place, message: impl Into<String>, label: impl Into<String>) -> Self {
@@ -121,8 +135,9 @@ pub fn render(problems: &[Problem], path: &str, text: &str, color: bool) -> Stri
     let most = RENDERED_BYTES_MAX.checked_div(text.len()).map_or(100, |most| most.clamp(10, 100));
     for problem in problems.iter().take(most) {
         let level = match problem.severity {
-            Severity::Error => Level::ERROR,
+            Severity::Error | Severity::Risk => Level::ERROR,
             Severity::Warning => Level::WARNING,
+            Severity::Note => Level::NOTE,
         };
         let caret =
             AnnotationKind::Primary.span(range(problem.at, text)).label(problem.label.as_str());

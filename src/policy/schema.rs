@@ -86,6 +86,7 @@ const SHAPES: &[(&str, &[(&str, Shape)])] = &[
             ("max", Whole(0, 10_000)),
             ("schedule", List(&Section("schedule"))),
             ("queue", Section("queue")),
+            ("drain", Either(&[Words(&["none"]), Section("drain")])),
             ("minimum_uptime", Span),
             ("billing", Words(&["hour", "second"])),
             ("keep_attached", Flag),
@@ -106,7 +107,15 @@ const SHAPES: &[(&str, &[(&str, Shape)])] = &[
             ("role", Text),
         ],
     ),
-    ("load_balancer", &[("classic", Text), ("target_group", Text), ("drain", Span)]),
+    (
+        "load_balancer",
+        &[
+            ("classic", Text),
+            ("target_group", Text),
+            ("deregistration_delay", Span),
+            ("drain", Span),
+        ],
+    ),
     (
         "health",
         &[
@@ -156,6 +165,15 @@ const SHAPES: &[(&str, &[(&str, Shape)])] = &[
         &[("below", Whole(0, JOBS_MAX)), ("remove", Whole(1, 1_000)), ("after", Span)],
     ),
     (
+        "drain",
+        &[
+            ("via", Either(&[Words(&["tag"]), Section("drain.via")])),
+            ("deadline", Span),
+            ("cancel", Flag),
+        ],
+    ),
+    ("drain.via", &[("http", Formed(URL)), ("header", Section("queue.read.header"))]),
+    (
         "notify",
         &[
             ("slack", SECRET),
@@ -177,8 +195,11 @@ const SHAPES: &[(&str, &[(&str, Shape)])] = &[
 ];
 
 /// Of these a section has one, or its default does.
-const ONE_OF: &[(&str, [&str; 2])] =
-    &[("launch", ["image", "template"]), ("load_balancer", ["classic", "target_group"])];
+const ONE_OF: &[(&str, [&str; 2])] = &[
+    ("launch", ["image", "template"]),
+    ("load_balancer", ["classic", "target_group"]),
+    ("load_balancer", ["deregistration_delay", "drain"]),
+];
 
 /// A JSON object.
 type Object = Map<String, Value>;
@@ -211,8 +232,11 @@ fn of_section(section: &str, keys: &[Key]) -> Object {
     add(&mut out, "type", json!(["object", "null"]));
     add(&mut out, "additionalProperties", json!(false));
     add(&mut out, "properties", Value::Object(properties));
-    if let Some((_, pair)) = ONE_OF.iter().find(|(of, _)| *of == section) {
-        add(&mut out, "not", json!({ "type": "object", "required": pair }));
+    let pairs = ONE_OF.iter().filter(|(of, _)| *of == section);
+    let both: Vec<Value> =
+        pairs.map(|(_, pair)| json!({ "type": "object", "required": pair })).collect();
+    if !both.is_empty() {
+        add(&mut out, "not", json!({ "anyOf": both }));
     }
     if section == "schedule" {
         let kinds = ["cron", "during", "dates"].map(|kind| json!({ "required": [kind] }));

@@ -1,13 +1,16 @@
 //! Outcomes into the journal: what each answer proves, and what it leaves open.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Call, Intent, Journal, What, events_of};
+use crate::model::drain::Delivery;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ledger::{Change, Event, EventKind};
 use crate::model::plan::Outcome;
+use crate::model::retirement::{Retirement, Stage};
 use crate::model::server::{Asked, Gone, GoneHow, LaunchState, ServerRecord};
-use crate::model::time::{Clocks, Timestamp};
+use crate::model::time::{self, Clocks, Timestamp};
 use crate::ports::StoreFault;
 
 /// Writes down how the calls of an intent ended; gives back the events this made.
@@ -20,20 +23,27 @@ pub fn conclude(
     let mut changes = Vec::new();
     let mut failing = std::collections::BTreeMap::new();
     for (call, outcome) in intent.calls().iter().zip(outcomes) {
-        if let Outcome::Failed(fault) = outcome {
+        if let Outcome::Failed(fault) = outcome
+            && !is_repeat(call)
+        {
             failing.insert(name(call), (call.fleet.clone(), fault.clone()));
         }
         changes.extend(change(journal, call, outcome, clocks));
         // A failure is told once, when it begins; its problem says when it ends.
-        let told =
-            matches!(outcome, Outcome::Failed(_)) && journal.failing.contains_key(&name(call));
+        let known = || is_repeat(call) || journal.failing.contains_key(&name(call));
+        let told = matches!(outcome, Outcome::Failed(_)) && known();
         if !told {
-            changes.extend(event(call, outcome, clocks.host).map(Change::Event));
+            changes.extend(event(call, outcome, clocks).map(Change::Event));
         }
     }
     journal.failing = failing;
     journal.commit(&changes)?;
     Ok(events_of(changes))
+}
+
+/// Whether the call repeats a signal that was received: nothing depends on it.
+fn is_repeat(call: &Call) -> bool {
+    matches!(call.what, What::Drain { received: true, .. })
 }
 
 /// The call's name, the same at every repeat.
@@ -44,6 +54,8 @@ fn name(call: &Call) -> String {
         What::Deregister { instance, balancer, .. } => {
             format!("deregister {instance} from {balancer}")
         }
+        What::Drain { instance, .. } => format!("tell {instance} to finish its jobs"),
+        What::EndSignal { instance, .. } => format!("tell {instance} to go on working"),
         What::Terminate { instance, .. } => format!("terminate {instance}"),
     }
 }
@@ -70,6 +82,19 @@ fn change(journal: &Journal, call: &Call, outcome: &Outcome, clocks: Clocks) -> 
             }
             Some(record)
         }
+        (What::Drain { token, tagged, .. }, outcome) => {
+            let mut record = servers.get(token)?.clone();
+            signalled(&mut record, outcome, *tagged, clocks.ec2);
+            Some(record)
+        }
+        (What::EndSignal { token, .. }, Outcome::Done(_)) => {
+            let mut record = servers.get(token)?.clone();
+            if let Some(Retirement { stage: Stage::Resuming(resume), .. }) = &mut record.retirement
+            {
+                resume.done_at.get_or_insert(clocks.ec2);
+            }
+            Some(record)
+        }
         // The asking was written down before the call, which was not made.
         (What::Terminate { token, before, .. }, Outcome::Skipped | Outcome::Halted) => {
             let mut record = servers.get(token)?.clone();
@@ -84,9 +109,48 @@ fn change(journal: &Journal, call: &Call, outcome: &Outcome, clocks: Clocks) -> 
             Some(record)
         }
         // EC2's list tells the rest.
-        (What::Deregister { .. } | What::Register { .. } | What::Terminate { .. }, _) => None,
+        (
+            What::Deregister { .. }
+            | What::Register { .. }
+            | What::EndSignal { .. }
+            | What::Terminate { .. },
+            _,
+        ) => None,
     };
     record.map(|record| Change::Server(Arc::new(record)))
+}
+
+/// What an attempt to signal a drain proves. `tagged`: an earlier one may have set the tag.
+fn signalled(record: &mut ServerRecord, outcome: &Outcome, tagged: bool, ec2_now: Timestamp) {
+    let Some(Retirement { stage: Stage::Draining(drain), .. }) = &mut record.retirement else {
+        return;
+    };
+    match outcome {
+        Outcome::Received { running } => {
+            let at = drain.received_at().unwrap_or(ec2_now);
+            drain.delivery = Delivery::Received { at, nothing_runs: *running == Some(0) };
+        }
+        Outcome::Failed(fault) => {
+            let refused = is_refused(fault);
+            drain.may_be_tagged = tagged || !refused;
+            if drain.received_at().is_none() {
+                let why = fault.to_string();
+                let for_good = refused && !passes(fault);
+                drain.delivery = if for_good {
+                    Delivery::Refused { why }
+                } else {
+                    Delivery::Pending { last_fault: Some(why) }
+                };
+            }
+        }
+        Outcome::Skipped | Outcome::Halted => drain.may_be_tagged = tagged,
+        Outcome::Done(_) => {}
+    }
+}
+
+/// Whether a refusal says nothing of the request, so that a repeat may succeed.
+fn passes(fault: &Fault) -> bool {
+    matches!(fault.kind, FaultKind::Throttled | FaultKind::Credentials)
 }
 
 fn launched(record: &mut ServerRecord, outcome: &Outcome, in_doubt: bool, now: Timestamp) {
@@ -97,7 +161,7 @@ fn launched(record: &mut ServerRecord, outcome: &Outcome, in_doubt: bool, now: T
             record.private_ip.clone_from(&instance.private_ip);
         }
         // EC2 said yes and named no instance: it may show up.
-        Outcome::Done(None) => {}
+        Outcome::Done(None) | Outcome::Received { .. } => {}
         Outcome::Skipped | Outcome::Halted => {
             if let LaunchState::Asked(asked) = &mut record.launch {
                 asked.in_doubt = in_doubt;
@@ -178,9 +242,20 @@ fn is_refused(fault: &Fault) -> bool {
     }
 }
 
-fn event(call: &Call, outcome: &Outcome, now: Timestamp) -> Option<Event> {
+fn event(call: &Call, outcome: &Outcome, clocks: Clocks) -> Option<Event> {
     let (instance, text) = match (&call.what, outcome) {
-        (_, Outcome::Skipped | Outcome::Halted) => return None,
+        (What::Drain { instance, deadline, received: false, .. }, Outcome::Received { .. }) => {
+            // The answer took a moment of it.
+            let moment = Duration::from_millis(999);
+            let most = time::text(time::since(*deadline, clocks.ec2).saturating_add(moment));
+            (Some(instance.clone()), format!("told {instance} to finish its jobs, within {most}"))
+        }
+        // The repeats of a signal are no news.
+        (_, Outcome::Skipped | Outcome::Halted | Outcome::Received { .. })
+        | (What::Drain { .. }, Outcome::Done(_)) => return None,
+        (What::EndSignal { instance, .. }, Outcome::Done(_)) => {
+            (Some(instance.clone()), format!("told {instance} to go on working"))
+        }
         (What::Launch { request, .. }, Outcome::Done(answer)) => {
             let id = answer.as_ref().map(|instance| instance.id.clone());
             let named = id.as_ref().map_or_else(|| request.token.to_string(), ToString::to_string);
@@ -201,15 +276,19 @@ fn event(call: &Call, outcome: &Outcome, now: Timestamp) -> Option<Event> {
         (
             What::Register { instance, .. }
             | What::Deregister { instance, .. }
+            | What::Drain { instance, .. }
+            | What::EndSignal { instance, .. }
             | What::Terminate { instance, .. },
             Outcome::Failed(fault),
         ) => (Some(instance.clone()), format!("failed to {}: {fault}", name(call))),
     };
     Some(Event {
-        at: now,
+        at: clocks.host,
         kind: match outcome {
             Outcome::Failed(_) => EventKind::Failure,
-            Outcome::Done(_) | Outcome::Skipped | Outcome::Halted => EventKind::Action,
+            Outcome::Done(_) | Outcome::Received { .. } | Outcome::Skipped | Outcome::Halted => {
+                EventKind::Action
+            }
         },
         fleet: Some(call.fleet.clone()),
         instance,

@@ -3,6 +3,7 @@
 //! compile.
 
 mod conclude;
+mod drains;
 mod journal;
 mod problems;
 mod remember;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use crate::model::balancer::Balancer;
 use crate::model::decision::Decision;
+use crate::model::drain::DrainPost;
 use crate::model::fleet::FleetName;
 use crate::model::instance::InstanceId;
 use crate::model::launch::{LaunchRequest, Token};
@@ -69,6 +71,23 @@ pub enum What {
         instance: InstanceId,
         balancer: Balancer,
         token: Token,
+    },
+    Drain {
+        instance: InstanceId,
+        token: Token,
+        deadline: Timestamp,
+        post: Option<Box<DrainPost>>,
+        /// Whether an earlier attempt was received.
+        received: bool,
+        /// Whether an earlier attempt may have set the tag.
+        tagged: bool,
+    },
+    EndSignal {
+        instance: InstanceId,
+        token: Token,
+        post: Option<Box<DrainPost>>,
+        /// Whether the signal was never received, so that nobody need answer.
+        undelivered: bool,
     },
     Terminate {
         instance: InstanceId,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Journal;
+use super::drains::drains;
 use crate::model::balancer::Membership;
 use crate::model::decision::{Decision, Reason};
 use crate::model::fault::FaultKind;
@@ -57,6 +58,7 @@ pub fn concerns(
             "{n} servers run for fleet {name}, which is not in the policy; `tidegate retire {name}` ends them"
         );
         found.push(Concern::new(format!("unmanaged:{name}"), Some(name), text));
+        found.extend(drains(view, policy));
         for server in &view.servers {
             found.extend(attached_to(name, server));
             found.extend(told_to_go(journal, name, server, view.retire.as_ref(), policy));
@@ -66,6 +68,7 @@ pub fn concerns(
         found.extend(balancer(view));
         found.extend(balancer_changed(view, policy.fleets.get(name)));
         found.extend(breaker(view));
+        found.extend(drains(view, policy));
         found.extend(decisions.get(name).and_then(|decision| queue(name, decision)));
         found.extend(decisions.get(name).and_then(|decision| approval(name, decision, policy)));
         if roster.blind.is_none() {
@@ -303,6 +306,11 @@ fn told_to_go(
     let why = match &server.kept {
         Some(kept) => kept.text(&policy.zone),
         None if server.instance.is_none() => "EC2 does not show it".to_owned(),
+        None if !order.at_once
+            && let Some(why) = server.undrainable =>
+        {
+            format!("it cannot be told to finish its jobs, as {why}; `--now` does without")
+        }
         None => return None,
     };
     let until = time::local(order.until, &policy.zone);
@@ -410,6 +418,7 @@ fn ailing(name: &FleetName, server: &Server, policy: &Policy, now: Timestamp) ->
         | Phase::Disputed
         | Phase::Unclear
         | Phase::Overdue
+        | Phase::Resuming
         | Phase::Draining => return None,
     };
     Some(Concern::new(format!("{kind}:{label}"), Some(name), text))

@@ -120,8 +120,11 @@ fn withheld(plan: &Plan, name: &FleetName) -> String {
             Act::Register { .. } => "register",
             Act::Retire { .. } => "retire",
             Act::Reclaim { .. } => "take back",
-            // Part of a retirement, which is named already.
-            Act::Deregister { .. } | Act::Terminate { .. } => continue,
+            // Part of a retirement or of its end, which is named already.
+            Act::Drain { .. }
+            | Act::EndSignal { .. }
+            | Act::Deregister { .. }
+            | Act::Terminate { .. } => continue,
         };
         let n = counts.entry(what).or_default();
         *n = n.saturating_add(1);

@@ -7,13 +7,14 @@ use jiff::tz::TimeZone;
 
 use super::{Call, What};
 use crate::model::decision::Decision;
+use crate::model::drain::DrainPost;
 use crate::model::instance::InstanceId;
 use crate::model::launch::Token;
 use crate::model::ledger::{Change, Event, EventKind, Ledger, OverrideKey};
 use crate::model::plan::{Act, Step};
-use crate::model::retirement::{RetireReason, Retirement};
+use crate::model::retirement::{RetireReason, Retirement, Stage};
 use crate::model::server::{LaunchState, ServerRecord};
-use crate::model::time::Clocks;
+use crate::model::time::{Clocks, Timestamp};
 
 /// The steps of one plan, on their way into the journal.
 pub(super) struct Taking<'a> {
@@ -47,15 +48,25 @@ impl<'a> Taking<'a> {
                 Some(What::Launch { request: request.clone(), in_doubt: false })
             }
             Act::Replay { token, attempt, in_doubt } => self.replay(token, *attempt, *in_doubt),
-            Act::Retire { token, label, why, .. } => {
-                self.retire(token, label, why);
+            Act::Retire { token, label, why, drain, .. } => {
+                self.retire(
+                    token,
+                    label,
+                    Retirement::begin(why.clone(), drain.clone(), self.clocks),
+                );
                 self.tell(step, label, decision);
                 None
             }
-            Act::Reclaim { token, label } => {
-                self.edit(token, |record| record.retirement = None);
+            Act::Reclaim { token, label, undelivered } => {
+                self.cancel(token, undelivered.clone());
                 self.tell(step, label, decision);
                 None
+            }
+            Act::Drain { instance, token, deadline, post } => {
+                Some(self.drain(instance, token, *deadline, post.clone()))
+            }
+            Act::EndSignal { instance, token, post } => {
+                Some(self.end_signal(instance, token, post.clone()))
             }
             Act::Register { instance, balancer } => {
                 Some(What::Register { instance: instance.clone(), balancer: balancer.clone() })
@@ -105,8 +116,7 @@ impl<'a> Taking<'a> {
         Some(What::Launch { request, in_doubt })
     }
 
-    fn retire(&mut self, token: &Token, label: &str, why: &RetireReason) {
-        let begun = Retirement::begin(why.clone(), self.clocks);
+    fn retire(&mut self, token: &Token, label: &str, begun: Retirement) {
         self.edit(token, |record| record.retirement = Some(begun));
         let order = OverrideKey::Terminate(InstanceId::new(label));
         if self.ledger.overrides.contains_key(&order) {
@@ -114,15 +124,73 @@ impl<'a> Taking<'a> {
         }
     }
 
+    /// Ends a retirement, or the drain that a server was told of.
+    fn cancel(&mut self, token: &Token, undelivered: Option<String>) {
+        let now = self.clocks.ec2;
+        self.edit(token, |record| {
+            let resume = record.retirement.as_ref().and_then(|r| r.cancel(undelivered, now));
+            let deregistered = record.retirement.as_ref().and_then(Retirement::deregistered_at);
+            if resume.is_some() && deregistered.is_some() {
+                // Not an operator took it out of its load balancer.
+                record.cleared_at = Some(now);
+            }
+            match (resume, &mut record.retirement) {
+                (Some(resume), Some(retirement)) => retirement.stage = Stage::Resuming(resume),
+                (_, retirement) => *retirement = None,
+            }
+        });
+    }
+
+    fn drain(
+        &mut self,
+        instance: &InstanceId,
+        token: &Token,
+        deadline: Timestamp,
+        post: Option<Box<DrainPost>>,
+    ) -> What {
+        let now = self.clocks.ec2;
+        let (mut received, mut tagged) = (false, false);
+        self.edit(token, |record| {
+            let Some(retirement) = &mut record.retirement else { return };
+            if let Some(drain) = retirement.draining() {
+                (received, tagged) = (drain.received_at().is_some(), drain.may_be_tagged);
+            }
+            retirement.signal(deadline, now);
+        });
+        let (instance, token) = (instance.clone(), token.clone());
+        What::Drain { instance, token, deadline, post, received, tagged }
+    }
+
+    fn end_signal(
+        &mut self,
+        instance: &InstanceId,
+        token: &Token,
+        post: Option<Box<DrainPost>>,
+    ) -> What {
+        let now = self.clocks.ec2;
+        let mut undelivered = false;
+        self.edit(token, |record| {
+            if let Some(Retirement { stage: Stage::Resuming(resume), .. }) = &mut record.retirement
+            {
+                resume.asked_at = now;
+                undelivered = resume.undelivered.is_some();
+            }
+        });
+        let (instance, token) = (instance.clone(), token.clone());
+        What::EndSignal { instance, token, post, undelivered }
+    }
+
     fn tell(&mut self, step: &Step, label: &str, decision: Option<&Decision>) {
         let mut text = step.text(self.zone);
         // Other retirements say why themselves.
         let by_decision = match &step.act {
             Act::Retire { why, .. } => *why == RetireReason::ScaleIn,
-            Act::Reclaim { .. } => true,
+            Act::Reclaim { undelivered, .. } => undelivered.is_none(),
             Act::Launch(_)
             | Act::Replay { .. }
             | Act::Register { .. }
+            | Act::Drain { .. }
+            | Act::EndSignal { .. }
             | Act::Deregister { .. }
             | Act::Terminate { .. } => false,
         };

@@ -4,6 +4,7 @@
 
 mod adopt;
 mod breaker;
+mod drain;
 mod note;
 mod phase;
 mod release;
@@ -117,6 +118,7 @@ impl Desk<'_> {
         let fresh = memory.last_reading().is_some_and(|last| last.at == now && last.depth.is_ok());
         let standing = Standing {
             looks: Looks::of(fleet, self.policy.tick),
+            drains: &memory.drains,
             busy: busy(&memory),
             asked: fresh || !may_tell,
             fleet,

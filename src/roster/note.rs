@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::drain;
 use super::{
     Lesson, VANISHED_AFTER, balancer_of, blindness, has_our_tag, is_old_news, is_ours, is_settled,
     known_since, lacks_many, learn, wrong_clock,
@@ -60,6 +61,13 @@ pub fn note(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Change>
         });
         for (record, instance) in open.chain(note.back(&unclaimed)) {
             let noted = note.record(record, instance);
+            if record.retirement.is_some() {
+                let drains = memories.known(&noted.fleet).map(|memory| &*memory.drains);
+                let learned = drain::learn(drains, record, &noted, instance, seen.clocks().ec2);
+                if let Some(learned) = learned {
+                    memories.change(&noted.fleet).drains = Arc::new(learned);
+                }
+            }
             if noted.in_service_at.is_some() && record.in_service_at.is_none() {
                 let grace = policy.fleets.get(&noted.fleet).map(|fleet| fleet.grace);
                 note.boot(&noted, grace.unwrap_or_default(), &mut memories);
@@ -161,6 +169,7 @@ impl Note<'_> {
             (noted.healthy_at, noted.sick_since) = (None, None);
             noted.restarted_at = noted.launched_at;
         }
+        drain::note(&mut noted, instance, self.ledger, self.seen);
         noted.private_ip = instance.private_ip.clone().or_else(|| record.private_ip.clone());
         if instance.lifecycle == Lifecycle::Terminated {
             noted.gone = Some(Gone { at: now, how: how_it_ended(record, instance) });
@@ -319,7 +328,9 @@ impl Note<'_> {
                 text,
             }));
             let token = Token::from_stored(token);
-            let record = ServerRecord::running(token, fleet.clone(), instance, now);
+            let terms = self.policy.fleets.get(fleet).and_then(FleetPolicy::drain_terms);
+            let mut record = ServerRecord::running(token, fleet.clone(), instance, now);
+            record.retirement = drain::found(instance, terms, self.seen);
             changes.push(Change::Server(Arc::new(record)));
         }
         changes
@@ -398,11 +409,16 @@ fn fleets(policy: &Policy, in_use: &BTreeMap<FleetName, Balancer>, memories: &mu
     }
     for (name, fleet) in &policy.fleets {
         let entry = fleet.balancer.as_ref();
-        let asked = entry.map(|entry| (entry.balancer.clone(), entry.drain));
+        let asked = entry.map(|entry| (entry.balancer.clone(), entry.deregistration_delay));
         let known = memories.known(name).and_then(|memory| memory.balancer.as_ref());
         let follows = in_use.get(name) == entry.map(|entry| &entry.balancer);
         if follows && known != asked.as_ref() {
             memories.change(name).balancer = asked;
+        }
+        let terms = fleet.drain_terms();
+        if memories.known(name).and_then(|memory| memory.drains.terms.as_ref()) != terms {
+            let memory = memories.change(name);
+            Arc::make_mut(&mut memory.drains).adopt(terms);
         }
         let acting = Some(fleet.mode == Mode::Act);
         if memories.known(name).and_then(|memory| memory.acting) != acting {
@@ -451,6 +467,8 @@ fn story(before: &ServerRecord, after: &ServerRecord, now: Timestamp) -> Option<
                 format!("{name} fails its health check")
             } else if before.sick_since.is_some() && after.sick_since.is_none() {
                 format!("{name} is healthy again")
+            } else if let Some(text) = drain::story(&name, before, after) {
+                text
             } else if before.instance().is_none() && after.instance().is_some() {
                 format!("{name} is the answer to launch {}", after.token)
             } else {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::release::{self, Looks};
 use crate::model::balancer::Membership;
+use crate::model::drain::{Carrier, DrainRecord};
 use crate::model::instance::{Attachment, Instance, InstanceId, Lifecycle};
 use crate::model::ledger::{Ledger, Override, OverrideKey};
 use crate::model::observation::Observation;
@@ -24,6 +25,7 @@ const BOOTED_AFTER: Duration = Duration::from_mins(10);
 /// What a server's standing depends on besides its record.
 pub(super) struct Standing<'a> {
     pub looks: Looks,
+    pub drains: &'a DrainRecord,
     /// Jobs by server; one that is left out has none. `None`: not told.
     pub busy: Option<&'a BTreeMap<InstanceId, u32>>,
     /// Whether the queue has just been asked who is busy, if it may tell. What it told earlier is
@@ -72,8 +74,10 @@ impl Standing<'_> {
             paid_until,
             busy,
             kept,
+            undrainable: None,
             ordered,
         };
+        server.undrainable = self.undrainable(&server);
         if server.is_capacity() {
             server.release = self.release(&server);
         }
@@ -96,8 +100,12 @@ impl Standing<'_> {
         if asked || instance.is_some_and(|instance| instance.lifecycle.is_ending()) {
             return Phase::Terminating;
         }
-        if record.retirement.is_some() {
-            return Phase::Draining;
+        if let Some(retirement) = &record.retirement {
+            return match (retirement.resuming(), instance.map(|instance| instance.lifecycle)) {
+                (Some(_), Some(Lifecycle::Stopped | Lifecycle::Stopping)) => Phase::Stopped,
+                (Some(_), _) => Phase::Resuming,
+                (None, _) => Phase::Draining,
+            };
         }
         match &record.launch {
             LaunchState::Asked(_) | LaunchState::Refused(_) => return Phase::Launching,
@@ -196,6 +204,15 @@ impl Standing<'_> {
         instance.attached.clone().filter(|attached| keeps && attached.after >= grace)
     }
 
+    /// Returns why the signal of a drain cannot reach a server that works.
+    fn undrainable(&self, server: &Server) -> Option<&'static str> {
+        let terms = self.drains.terms.as_ref()?;
+        let instance = server.instance.as_ref()?;
+        let hidden = instance.metadata_tags == Some(false);
+        let works = instance.lifecycle == Lifecycle::Running;
+        (terms.carrier == Carrier::Tag && hidden && works).then_some(NO_METADATA_TAGS)
+    }
+
     fn release(&self, server: &Server) -> Result<(), Block> {
         let now = self.seen.now;
         if server.id().is_none() {
@@ -208,16 +225,20 @@ impl Standing<'_> {
             self.fleet,
             self.launched_at(&server.record),
             server.uptime,
-            server.phase != Phase::Unclear,
+            !matches!(server.phase, Phase::Unclear | Phase::Resuming),
         ) else {
             return Err(Block::Unsettled);
         };
         if matches!(self.balancer, BalancerView::Missing(..) | BalancerView::Unreadable(..)) {
             return Err(Block::NoDrain);
         }
-        release::by_time(fleet, self.looks, launched_at, now)?;
+        release::by_time(fleet, self.looks, self.drains.lead(), launched_at, now)?;
         if fleet.goal().is_some() && matches!(server.phase, Phase::Booting | Phase::Registering) {
             return Err(Block::Coming);
+        }
+        if fleet.drain_terms().is_some() {
+            // A busy server finishes its jobs first.
+            return server.undrainable.map_or(Ok(()), |why| Err(Block::Undrainable(why)));
         }
         match server.busy {
             Some(jobs) if jobs > 0 => Err(Block::Busy { jobs }),
@@ -226,3 +247,6 @@ impl Standing<'_> {
         }
     }
 }
+
+/// Why the tag of a drain does not reach a server.
+const NO_METADATA_TAGS: &str = "its metadata service does not show its tags";

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::model::roster::Block;
 use crate::model::time::{self, Timestamp};
-use crate::policy::{Billing, FleetPolicy};
+use crate::policy::{Billing, FleetPolicy, QueuePolicy};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -30,25 +30,34 @@ pub struct Looks {
 impl Looks {
     pub fn of(fleet: Option<&FleetPolicy>, tick: Duration) -> Self {
         let queue = fleet.and_then(|fleet| fleet.queue.as_ref());
-        let telling = queue.filter(|queue| queue.may_tell_who_is_busy());
+        let drains = fleet.is_some_and(|fleet| fleet.drain_terms().is_some());
+        // A goal answers readings alone. Who is busy is waited for only where no drain waits for jobs.
+        let waits = |queue: &&QueuePolicy| {
+            queue.goal().is_some() || (queue.may_tell_who_is_busy() && !drains)
+        };
+        let telling = queue.filter(waits);
         Self { tick, reading: telling.map_or(Duration::ZERO, |queue| queue.every) }
     }
 }
 
-/// The span at the end of each paid hour in which a retirement begins: early enough that drain and
-/// termination end within the hour, wide enough that three ticks fall into it, so that one that
+/// The span at the end of each paid hour in which a retirement begins: early enough that
+/// deregistration, drain and termination end within the hour, wide enough that three ticks fall into it, so that one that
 /// fails leaves two.
-fn window(fleet: &FleetPolicy, looks: Looks) -> (Duration, Duration) {
-    let drain = fleet.balancer.as_ref().map_or(Duration::ZERO, |entry| entry.drain);
-    let latest = drain.saturating_add(CALLS).saturating_add(looks.tick);
-    let opens = latest.saturating_add(looks.tick.saturating_mul(3).max(looks.reading));
-    (opens.min(HOUR), latest)
+fn window(fleet: &FleetPolicy, looks: Looks, drain_lead: Duration) -> (Duration, Duration) {
+    let delay = fleet.balancer.as_ref().map_or(Duration::ZERO, |entry| entry.deregistration_delay);
+    let ends = delay.saturating_add(drain_lead);
+    let wide = looks.tick.saturating_mul(3).max(looks.reading).min(HOUR);
+    let latest = ends.saturating_add(CALLS).saturating_add(looks.tick);
+    // However long it takes, the window is as wide.
+    let latest = latest.min(HOUR.saturating_sub(wide).max(looks.tick));
+    (latest.saturating_add(wide).min(HOUR), latest)
 }
 
-/// Whether time allows the server to go.
+/// Whether time allows the server to go. `drain_lead`: how much earlier than without a drain.
 pub fn by_time(
     fleet: &FleetPolicy,
     looks: Looks,
+    drain_lead: Duration,
     launched_at: Timestamp,
     now: Timestamp,
 ) -> Result<(), Block> {
@@ -62,7 +71,7 @@ pub fn by_time(
         Billing::Second => Ok(()),
         Billing::Hour => {
             let paid_until = paid_until(launched_at, now);
-            let (open, latest) = window(fleet, looks);
+            let (open, latest) = window(fleet, looks, drain_lead);
             let opens = time::before(paid_until, open);
             let closes = time::before(paid_until, latest);
             if now < opens {
@@ -73,6 +82,34 @@ pub fn by_time(
                 Err(Block::PaidHour { paid_until: time::after(paid_until, HOUR), opens: next })
             } else {
                 Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fleet::FleetName;
+    use crate::policy::load;
+
+    #[test]
+    fn every_paid_hour_has_a_window_however_long_drains_take() {
+        let text =
+            "version: 1\nfleets:\n  f: { launch: { template: web }, max: 2, billing: hour }\n";
+        let policy = load("t", text, Timestamp::UNIX_EPOCH).policy.unwrap();
+        let fleet = &policy.fleets[&FleetName::new("f").unwrap()];
+        let tick = Duration::from_secs(15);
+        for reading in [0, 300] {
+            let looks = Looks { tick, reading: Duration::from_secs(reading) };
+            for lead in (0..60).map(Duration::from_mins) {
+                let launched_at = Timestamp::UNIX_EPOCH;
+                let free = (3600..7200_u64).step_by(15).filter(|up| {
+                    let now = time::after(launched_at, Duration::from_secs(*up));
+                    by_time(fleet, looks, lead, launched_at, now).is_ok()
+                });
+                let free = u64::try_from(free.count()).unwrap() * 15;
+                assert!(free >= reading.max(45), "{free} s with drains of {lead:?}");
             }
         }
     }

@@ -19,6 +19,7 @@ fleets:
   job:
     min: MIN
     max: MAX
+    drain: { via: tag, deadline: 30m }
     queue: { read: { http: "http://q.example/" }, scale_out: { above: ABOVE, add: 1 }, scale_in: { below: 2, remove: 1 } }
 "#;
 

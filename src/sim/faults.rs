@@ -64,10 +64,17 @@ pub enum Trouble {
     ZoneUnlisted,
     /// For fifteen minutes of every two hours EC2's list is ten minutes old.
     OldList,
+    /// Half of the servers do not drain as they should: they take jobs for a while, never power off,
+    /// power off at once, reboot, or ignore the signal.
+    OddReceivers,
+    /// A changed tag shows on the server up to 40 s late.
+    LateTags,
+    /// For twenty minutes of every two hours tags may not be changed.
+    RefusedTags,
 }
 
 impl Trouble {
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 30] = [
         Self::SlowBoot,
         Self::NoCapacity,
         Self::DeadQueue,
@@ -95,6 +102,9 @@ impl Trouble {
         Self::LyingQueue,
         Self::ZoneUnlisted,
         Self::OldList,
+        Self::OddReceivers,
+        Self::LateTags,
+        Self::RefusedTags,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -126,6 +136,9 @@ impl Trouble {
             Self::LyingQueue => "lying-queue",
             Self::ZoneUnlisted => "zone-unlisted",
             Self::OldList => "old-list",
+            Self::OddReceivers => "odd-receivers",
+            Self::LateTags => "late-tags",
+            Self::RefusedTags => "refused-tags",
         }
     }
 }

@@ -15,10 +15,11 @@ use super::telling::Telling;
 use super::world::World;
 use crate::model::account::Account;
 use crate::model::balancer::{Balancer, Membership};
+use crate::model::drain::DrainPost;
 use crate::model::fault::Fault;
 use crate::model::fleet::FleetName;
 use crate::model::instance::{Instance, InstanceId};
-use crate::model::launch::LaunchRequest;
+use crate::model::launch::{LaunchRequest, tag};
 use crate::model::reading::{Depth, Health, Recent, Work};
 use crate::model::time::{self, Timestamp};
 use crate::model::volume::Volume;
@@ -40,6 +41,18 @@ pub struct State {
     checks: BTreeMap<InstanceId, Recent>,
     /// What a queue said when it began to say the same.
     frozen: BTreeMap<FleetName, Depth>,
+    /// Our terminations that interrupted jobs.
+    pub cuts: Vec<Cut>,
+}
+
+/// A termination of ours that interrupted jobs.
+#[derive(Debug, Clone)]
+pub struct Cut {
+    pub instance: InstanceId,
+    pub at: Timestamp,
+    pub jobs: u64,
+    /// The deadline by which it was told to finish them, if it was.
+    pub deadline: Option<Timestamp>,
 }
 
 /// What a queue endpoint answers whatever its queue holds.
@@ -84,8 +97,43 @@ impl State {
 
     fn work(&mut self, until: Timestamp) {
         for (fleet, queue) in &mut self.queues {
-            queue.advance(until, self.world.serving(fleet));
+            let world = &self.world;
+            let closed = |id: &InstanceId| {
+                world.machine(id).is_some_and(|machine| machine.receiver.is_closed(world.now()))
+            };
+            queue.advance(until, world.serving(fleet), closed);
         }
+        let queues = &self.queues;
+        let fleets = self.world.shown().filter(|machine| machine.receiver.closed_at.is_some());
+        let fleets: BTreeMap<InstanceId, Option<FleetName>> =
+            fleets.map(|machine| (machine.id.clone(), machine.fleet().cloned())).collect();
+        if !fleets.is_empty() {
+            self.world.power_off(until, |id| {
+                let queue = fleets.get(id)?.as_ref().and_then(|fleet| queues.get(fleet));
+                queue.map_or(Some(Timestamp::MIN), |queue| queue.free_since(id))
+            });
+        }
+    }
+
+    /// An HTTP receiver is told to drain an instance, or to go on with it. Returns how many jobs the
+    /// instance runs.
+    pub fn receive(&mut self, id: &InstanceId, drain: bool) -> Result<u64, String> {
+        if self.world.has(Trouble::DeadQueue) && self.is_dead() {
+            return Err("HTTP 503".to_owned());
+        }
+        self.world.receive(id, drain)?;
+        Ok(self.jobs_on(id))
+    }
+
+    /// Returns the number of jobs on an instance.
+    fn jobs_on(&self, id: &InstanceId) -> u64 {
+        let jobs: usize = self.queues.values().map(|queue| queue.jobs_on(id)).sum();
+        u64::try_from(jobs).unwrap_or(u64::MAX)
+    }
+
+    /// Whether [`Trouble::DeadQueue`] has one of its spells.
+    fn is_dead(&self) -> bool {
+        self.world.now().as_second().div_euclid(600) % 2 == 1
     }
 
     /// Returns what the queue endpoint of a fleet answers where its source can tell `source`.
@@ -96,8 +144,7 @@ impl State {
     }
 
     fn depth(&mut self, fleet: &FleetName) -> Result<Depth, String> {
-        let span = self.world.now().as_second().div_euclid(600);
-        if self.world.has(Trouble::DeadQueue) && span % 2 == 1 {
+        if self.world.has(Trouble::DeadQueue) && self.is_dead() {
             return Err("HTTP 503".to_owned());
         }
         match self.pinned.get(fleet) {
@@ -113,6 +160,22 @@ impl State {
         let truth =
             self.queues.get(fleet).map(Queue::depth).ok_or_else(|| "HTTP 404".to_owned())?;
         Ok(self.told(fleet, truth))
+    }
+
+    fn terminate(&mut self, id: &InstanceId) -> Result<(), Fault> {
+        let jobs = self.jobs_on(id);
+        self.world.terminate(id)?;
+        if jobs > 0 {
+            let machine = self.world.machine(id);
+            let told = machine.and_then(|machine| machine.tags().get(tag::DRAIN)?.parse().ok());
+            self.cuts.push(Cut {
+                instance: id.clone(),
+                at: self.world.now(),
+                jobs,
+                deadline: told,
+            });
+        }
+        Ok(())
     }
 
     /// The lie that a queue endpoint tells now, if it does.
@@ -180,6 +243,7 @@ impl Front {
             assumed: BTreeMap::new(),
             checks: BTreeMap::new(),
             frozen: BTreeMap::new(),
+            cuts: Vec::new(),
         })))
     }
 
@@ -235,8 +299,16 @@ impl Cloud for Front {
         Ok(state.world.warnings.clone())
     }
 
+    async fn tag_drain(&self, id: &InstanceId, value: &str) -> Result<(), Fault> {
+        self.state().world.tag_drain(id, value)
+    }
+
+    async fn untag_drain(&self, id: &InstanceId) -> Result<(), Fault> {
+        self.state().world.untag_drain(id)
+    }
+
     async fn terminate(&self, id: &InstanceId) -> Result<(), Fault> {
-        self.state().world.terminate(id)
+        self.state().terminate(id)
     }
 }
 
@@ -299,5 +371,9 @@ impl Probe for Front {
         }
         state.checks.retain(|id, _| found.contains_key(id));
         found
+    }
+
+    async fn drain(&self, post: &DrainPost) -> Result<Option<u64>, String> {
+        self.state().receive(&post.instance, post.drain).map(Some)
     }
 }

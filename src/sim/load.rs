@@ -54,6 +54,10 @@ struct Run {
 #[derive(Debug, Default)]
 struct Worker {
     runs: Vec<Run>,
+    /// Whether it finishes its jobs and takes no more.
+    closed: bool,
+    /// When its last job ended.
+    free_since: Option<Timestamp>,
 }
 
 /// A queue and what became of its jobs.
@@ -122,16 +126,20 @@ impl Queue {
         }
     }
 
-    /// Lets time pass with these servers at work. A server that is no longer named has ended, which
-    /// interrupts its jobs.
+    /// Lets time pass with these servers at work; `closed`: whether one takes no more jobs. A server
+    /// that is no longer named has ended, which interrupts its jobs.
     pub fn advance<'a>(
         &mut self,
         to: Timestamp,
         servers: impl Iterator<Item = &'a InstanceId> + Clone + 'a,
+        closed: impl Fn(&InstanceId) -> bool,
     ) {
         // The servers seldom change.
         if !self.running.keys().eq(servers.clone()) {
             self.change(servers.collect());
+        }
+        for (id, worker) in &mut self.running {
+            worker.closed = closed(id);
         }
         loop {
             self.assign();
@@ -180,6 +188,9 @@ impl Queue {
             let before = worker.runs.len();
             worker.runs.retain(|run| run.ends > self.now);
             self.done += count(before - worker.runs.len());
+            if worker.runs.len() < before {
+                worker.free_since = Some(self.now);
+            }
         }
     }
 
@@ -233,7 +244,7 @@ impl Queue {
 
     fn assign(&mut self) {
         let started = self.now;
-        for worker in self.running.values_mut() {
+        for worker in self.running.values_mut().filter(|worker| !worker.closed) {
             while worker.runs.len() < self.jobs_at_once {
                 let Some(ticket) = self.waiting.pop_front() else { return };
                 if let Some(record) = self.records.get_mut(ticket.index) {
@@ -243,6 +254,18 @@ impl Queue {
                 worker.runs.push(Run { ticket, started, ends });
             }
         }
+    }
+
+    /// Returns the number of jobs on a server.
+    pub fn jobs_on(&self, id: &InstanceId) -> usize {
+        self.running.get(id).map_or(0, |worker| worker.runs.len())
+    }
+
+    /// Returns since when a server runs no job; `None`: it runs some.
+    pub fn free_since(&self, id: &InstanceId) -> Option<Timestamp> {
+        let Some(worker) = self.running.get(id) else { return Some(Timestamp::MIN) };
+        let free_since = worker.free_since.unwrap_or(Timestamp::MIN);
+        worker.runs.is_empty().then_some(free_since)
     }
 
     /// Returns how many bytes the statistics of the jobs take.

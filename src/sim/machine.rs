@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::receiver::Receiver;
 use crate::model::fleet::FleetName;
 use crate::model::instance::{Attachment, Instance, InstanceId, Lifecycle, OurTags};
 use crate::model::launch::{LaunchRequest, tag};
@@ -37,6 +38,7 @@ pub struct Machine {
     /// Whether its second volume outlives it.
     pub keeps_volume: bool,
     pub private_ip: Arc<str>,
+    pub receiver: Receiver,
     /// As they are now: a person may have changed them since.
     pub(super) tags: Arc<BTreeMap<String, String>>,
     /// What of them EC2 tells this program, read off once.
@@ -49,6 +51,7 @@ pub(super) fn ours(tags: &BTreeMap<String, String>) -> OurTags {
         install: tags.get(tag::INSTALL).map(|install| install.as_str().into()),
         fleet: tags.get(tag::FLEET).and_then(|name| FleetName::new(name)),
         keep: tags.contains_key(tag::KEEP),
+        drain: tags.get(tag::DRAIN).map(|value| value.as_str().into()),
         auto_scaling_group: tags.contains_key("aws:autoscaling:groupName"),
     }
 }
@@ -152,6 +155,7 @@ impl Machine {
                 .as_ref()
                 .filter(|_| lifecycle.is_ending())
                 .map(|(_, why)| why.as_str().into()),
+            metadata_tags: Some(self.request.drains),
             attached: self.attached_at.map(|at| Attachment {
                 id: self.volume("vol-a").into(),
                 after: time::since(at, self.launched_at),

@@ -13,6 +13,7 @@ pub mod load;
 pub mod machine;
 mod members;
 mod people;
+pub mod receiver;
 pub mod recorded;
 pub mod report;
 pub mod rng;
@@ -63,7 +64,7 @@ impl Simulation {
         let seed = settings.seed;
         let mut world = World::new(settings, start);
         for entry in policy.fleets.values().filter_map(|fleet| fleet.balancer.as_ref()) {
-            world.add_balancer(entry.balancer.clone(), entry.drain);
+            world.add_balancer(entry.balancer.clone(), entry.deregistration_delay);
         }
         let queues = loads
             .into_iter()
@@ -72,7 +73,12 @@ impl Simulation {
                 (name, queue)
             })
             .collect();
-        let front = Front::new(world, queues);
+        Self::resume(policy, Front::new(world, queues), store)
+    }
+
+    /// Goes on with a world that is there already, from what `store` knows of it.
+    pub fn resume(policy: Policy, front: Front, store: Arc<dyn Store>) -> Result<Self, StoreFault> {
+        let start = front.state().world.now();
         let journal = Journal::open(store.clone(), start)?;
         let ports = Ports {
             cloud: Arc::new(front.clone()),

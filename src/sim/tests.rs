@@ -18,8 +18,8 @@ fn interrupted(interruption: Interruption) -> (Queue, InstanceId) {
     let job = |minute| Job { arrives: at(minute), takes: Duration::from_mins(30) };
     let mut queue = Queue::given([job(1), job(2)], 1, interruption, at(0));
     let (first, second) = (InstanceId::new("i-1"), InstanceId::new("i-2"));
-    queue.advance(at(11), [first].iter());
-    queue.advance(at(21), [].iter());
+    queue.advance(at(11), [first].iter(), |_| false);
+    queue.advance(at(21), [].iter(), |_| false);
     assert_eq!(queue.interrupted, 1);
     (queue, second)
 }
@@ -35,17 +35,17 @@ fn interrupted_job_returns_when_its_lock_times_out() {
     assert_eq!((depth.waiting, depth.oldest), (1, Some(Duration::from_mins(19))));
     assert_eq!(depth.work.running, Some(1), "a locked job counts as running");
     assert_eq!(depth.work.busy, Some([].into()), "and no server is busy with it");
-    queue.advance(at(4 * HOUR), [server.clone()].iter());
+    queue.advance(at(4 * HOUR), [server.clone()].iter(), |_| false);
     assert_eq!(queue.started().collect::<Vec<_>>(), [started(2, 19)]);
     assert!(!queue.is_over());
     let missed = |goal| queue.missed(Duration::from_mins(goal)).collect::<Vec<_>>();
     assert_eq!((missed(15), missed(4 * HOUR)), (vec![at(1)], vec![]), "it is late already");
     // The lock was taken at minute 1.
-    queue.advance(at(4 * HOUR + 1), [].iter());
+    queue.advance(at(4 * HOUR + 1), [].iter(), |_| false);
     let oldest = queue.depth().oldest;
     assert_eq!(oldest, Some(Duration::from_hours(4)), "it waits since its first arrival");
-    queue.advance(at(4 * HOUR + 11), [].iter());
-    queue.advance(at(6 * HOUR), [server].iter());
+    queue.advance(at(4 * HOUR + 11), [].iter(), |_| false);
+    queue.advance(at(6 * HOUR), [server].iter(), |_| false);
     let waits = [started(1, 4 * HOUR + 10), started(2, 19)];
     assert_eq!(queue.started().collect::<Vec<_>>(), waits);
     assert_eq!((queue.arrived, queue.done, queue.lost, queue.interrupted), (2, 2, 0, 1));
@@ -62,7 +62,7 @@ fn interrupted_job_waits_again_at_once() {
     let depth = queue.depth();
     assert_eq!((depth.waiting, depth.oldest), (2, Some(Duration::from_mins(20))));
     assert_eq!(depth.work.running, Some(0));
-    queue.advance(at(3 * HOUR), [server].iter());
+    queue.advance(at(3 * HOUR), [server].iter(), |_| false);
     // First come, first served.
     assert_eq!(queue.started().collect::<Vec<_>>(), [started(1, 20), started(2, 49)]);
     assert_eq!((queue.arrived, queue.done, queue.interrupted), (2, 2, 1));
@@ -73,7 +73,7 @@ fn interrupted_job_waits_again_at_once() {
 fn lost_job_never_runs_again() {
     let (mut queue, server) = interrupted(Interruption::Lost);
     assert_eq!((queue.depth().waiting, queue.depth().work.running), (1, Some(0)));
-    queue.advance(at(9 * HOUR), [server].iter());
+    queue.advance(at(9 * HOUR), [server].iter(), |_| false);
     assert_eq!(queue.started().collect::<Vec<_>>(), [started(2, 19)]);
     assert_eq!(queue.missed(Duration::MAX).collect::<Vec<_>>(), [at(1)]);
     assert_eq!((queue.arrived, queue.done, queue.lost), (2, 1, 1));

@@ -13,6 +13,7 @@ use super::faults::{Severity, Trouble, Troubles};
 use super::machine::{Machine, ours};
 use super::members::Members;
 use super::people::People;
+use super::receiver::Receiver;
 use super::rng::Rng;
 use crate::model::account::Account;
 use crate::model::balancer::Balancer;
@@ -71,6 +72,7 @@ pub struct World {
     calls: BTreeMap<&'static str, u64>,
     buckets: Buckets,
     boots: Rng,
+    receivers: Rng,
     pub(super) faults: Rng,
     next_console_kill: Timestamp,
     pub(super) people: People,
@@ -84,6 +86,8 @@ pub struct World {
     pub silent_subnet: Option<Arc<str>>,
     /// Until when EC2's lists lack single instances.
     pub(super) hidden: BTreeMap<InstanceId, Timestamp>,
+    /// Whether tags may not be changed, as [`Trouble::RefusedTags`] has it by spells.
+    pub refuses_tags: bool,
     /// How many launches to come lose their answer, as [`Trouble::LostReplies`] has it by chance.
     answers_to_lose: u32,
 }
@@ -92,6 +96,7 @@ impl World {
     pub fn new(settings: Settings, now: Timestamp) -> Self {
         let boots = Rng::new(settings.seed, "boots");
         let mut faults = Rng::new(settings.seed, "faults");
+        let receivers = Rng::new(settings.seed, "receivers");
         let next_console_kill = time::after(now, faults.exponential(Duration::from_hours(1)));
         let members = Members::new(settings.register);
         let people = People::new(settings.seed, now, |trouble| settings.severity.of(trouble));
@@ -106,6 +111,7 @@ impl World {
             calls: BTreeMap::new(),
             buckets: Buckets::default(),
             boots,
+            receivers,
             faults,
             next_console_kill,
             people,
@@ -115,6 +121,7 @@ impl World {
             weakest_subnet: None,
             silent_subnet: None,
             hidden: BTreeMap::new(),
+            refuses_tags: false,
             answers_to_lose: 0,
         }
     }
@@ -133,6 +140,7 @@ impl World {
                 time::after(at, self.faults.exponential(Duration::from_hours(1)));
         }
         self.visit(self.now);
+        self.hear(self.now);
         let now = self.now;
         self.forgotten.extend(self.machines.extract_if(.., |_, machine| !machine.is_shown(now)));
         let machines = &self.machines;
@@ -163,7 +171,8 @@ impl World {
         let events = self.machines.values().filter(asked).flat_map(|machine| {
             let ends = machine.ends.as_ref().map(|(at, _)| *at);
             let ended = ends.map(|at| time::after(at, machine.shuts_down));
-            [Some(machine.running_at), machine.serves_at, ends, ended]
+            let (hears, closes) = (machine.receiver.hears_at(), machine.receiver.closed_at);
+            [Some(machine.running_at), machine.serves_at, ends, ended, hears, closes]
         });
         events.flatten().filter(|at| *at > self.now).min()
     }
@@ -208,6 +217,7 @@ impl World {
     pub fn calm(&mut self) {
         self.settings.troubles.clear();
         self.hidden.clear();
+        self.refuses_tags = false;
         self.answers_to_lose = 0;
     }
 
@@ -328,6 +338,7 @@ impl World {
             shuts_down: if slow_end { SHUTTING_DOWN_SLOWLY } else { SHUTTING_DOWN },
             keeps_volume: self.has(Trouble::KeptVolumes),
             private_ip: address(self.ordinal).into(),
+            receiver: self.receiver(),
             id,
             ours: ours(&request.tags),
             tags: request.tags.clone(),
@@ -340,6 +351,12 @@ impl World {
             serves_at: (!broken).then(|| time::after(running_at, deploy)),
             ends: dies.then(|| (time::after(self.now, start / 2), why)),
         })
+    }
+
+    fn receiver(&mut self) -> Receiver {
+        let odd = self.strikes(Trouble::OddReceivers, 0.5);
+        let late = self.has(Trouble::LateTags);
+        Receiver::new(&mut self.receivers, odd, late)
     }
 
     /// Somebody else launches an instance: no call of ours, refused only for want of capacity.

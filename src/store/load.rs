@@ -79,7 +79,7 @@ pub(super) fn load(connection: &Connection, now: Timestamp) -> Result<Ledger, Lo
     load_readings(connection, &mut ledger)?;
     let overrides = rows(
         connection,
-        "SELECT kind, subject, capacity, owner, reason, since, until FROM overrides",
+        "SELECT kind, subject, capacity, owner, reason, since, until, at_once FROM overrides",
         |row| {
             let (kind, subject): (String, String) = (row.get(0)?, row.get(1)?);
             let entry = key_of(&kind, &subject).map(|key| -> rusqlite::Result<Override> {
@@ -90,6 +90,7 @@ pub(super) fn load(connection: &Connection, now: Timestamp) -> Result<Ledger, Lo
                     reason: row.get(4)?,
                     since: parsed(&row.get::<_, String>(5)?),
                     until: parsed(&row.get::<_, String>(6)?),
+                    at_once: row.get(7)?,
                 })
             });
             entry.transpose()

@@ -9,6 +9,7 @@ mod ground;
 mod history;
 mod load;
 pub mod memory;
+mod retirement_row;
 mod row;
 mod shadow;
 mod sqlite;

@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::retirement_row::{DrainRecordRow, RetirementRow};
 use super::work_row::WorkRow;
 use crate::model::balancer::Balancer;
 use crate::model::capacity::Capacity;
+use crate::model::drain::DrainRecord;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::fleet::{FleetName, Pool};
 use crate::model::instance::InstanceId;
 use crate::model::launch::{Image, LaunchRequest, Token};
 use crate::model::ledger::{FleetMemory, LastDecision};
-use crate::model::retirement::{RetireReason, Retirement, Stage, Termination};
 use crate::model::server::{Asked, Gone, GoneHow, LaunchState, ServerRecord};
 use crate::model::time::Timestamp;
 
@@ -76,6 +77,8 @@ struct RequestRow {
     user_data: String,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     tags: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    drains: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -106,36 +109,6 @@ struct FaultRow {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct RetirementRow {
-    why: RetireRow,
-    begun_at: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    begun_at_ec2: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    deregistered_at: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    terminate_asked_at: Option<Timestamp>,
-    terminate_asks: u32,
-    #[serde(default, skip_serializing_if = "is_zero")]
-    terminate_refusals: u32,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
-fn is_zero(count: &u32) -> bool {
-    *count == 0
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum RetireRow {
-    ScaleIn,
-    NeverHealthy { waited: Duration },
-    Sick { since: Timestamp },
-    StuckPending { waited: Duration },
-    Operator { who: String, why: String },
-}
-
-#[derive(Debug, Serialize, Deserialize)]
 struct GoneRow {
     at: Timestamp,
     how: GoneHowRow,
@@ -163,6 +136,8 @@ pub(super) struct FleetRow {
     acting: Option<bool>,
     #[serde(default)]
     work: Option<WorkRow>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    drains: Option<DrainRecordRow>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -219,6 +194,7 @@ impl ServerRow {
                 LaunchState::Refused(fault.into_fault().map_err(|why| unreadable(&why))?)
             }
         };
+        let retirement = self.retirement.map(RetirementRow::into_retirement).transpose();
         Ok(ServerRecord {
             fleet: FleetName::new(&self.fleet).ok_or_else(|| unreadable("not a fleet name"))?,
             planned_at: self.planned_at,
@@ -232,7 +208,7 @@ impl ServerRow {
             restarted_at: self.restarted_at,
             sick_since: self.sick_since,
             absent_since: self.absent_since,
-            retirement: self.retirement.map(RetirementRow::into_retirement),
+            retirement: retirement.map_err(|why| unreadable(&why))?,
             cleared_at: self.cleared_at,
             gone: self.gone.map(GoneRow::into_gone),
             token: key,
@@ -251,6 +227,7 @@ impl From<&LaunchRequest> for RequestRow {
             instance_profile,
             user_data,
             tags,
+            drains,
         } = request.clone();
         Self {
             image: match image {
@@ -264,6 +241,7 @@ impl From<&LaunchRequest> for RequestRow {
             instance_profile,
             user_data,
             tags: (*tags).clone(),
+            drains,
         }
     }
 }
@@ -285,6 +263,7 @@ impl RequestRow {
             instance_profile: self.instance_profile,
             user_data: self.user_data,
             tags: self.tags.into(),
+            drains: self.drains,
         }
     }
 }
@@ -319,52 +298,6 @@ impl FaultRow {
         let kind = FaultKind::ALL.into_iter().find(|kind| kind.as_str() == self.kind);
         let kind = kind.ok_or_else(|| format!("unknown kind of fault `{}`", self.kind))?;
         Ok(Fault { kind, code: self.code, message: self.message })
-    }
-}
-
-impl From<&Retirement> for RetirementRow {
-    fn from(retirement: &Retirement) -> Self {
-        let Retirement { why, begun_at, begun_at_ec2, stage: _ } = retirement.clone();
-        let termination = retirement.termination();
-        let why = match why {
-            RetireReason::ScaleIn => RetireRow::ScaleIn,
-            RetireReason::NeverHealthy { waited } => RetireRow::NeverHealthy { waited },
-            RetireReason::Sick { since } => RetireRow::Sick { since },
-            RetireReason::StuckPending { waited } => RetireRow::StuckPending { waited },
-            RetireReason::Operator { who, why } => RetireRow::Operator { who, why },
-        };
-        Self {
-            why,
-            begun_at,
-            begun_at_ec2,
-            deregistered_at: retirement.deregistered_at(),
-            terminate_asked_at: termination.map(|calls| calls.last_asked_at),
-            terminate_asks: termination.map_or(0, |calls| calls.asks),
-            terminate_refusals: termination.map_or(0, |calls| calls.refusals),
-        }
-    }
-}
-
-impl RetirementRow {
-    fn into_retirement(self) -> Retirement {
-        let why = match self.why {
-            RetireRow::ScaleIn => RetireReason::ScaleIn,
-            RetireRow::NeverHealthy { waited } => RetireReason::NeverHealthy { waited },
-            RetireRow::Sick { since } => RetireReason::Sick { since },
-            RetireRow::StuckPending { waited } => RetireReason::StuckPending { waited },
-            RetireRow::Operator { who, why } => RetireReason::Operator { who, why },
-        };
-        let stage = match (self.terminate_asks, self.deregistered_at) {
-            (0, None) => Stage::Begun,
-            (0, Some(at)) => Stage::Deregistered { at },
-            (asks, deregistered_at) => Stage::Terminating(Termination {
-                deregistered_at,
-                last_asked_at: self.terminate_asked_at.unwrap_or(self.begun_at),
-                asks,
-                refusals: self.terminate_refusals,
-            }),
-        };
-        Retirement { why, begun_at: self.begun_at, begun_at_ec2: self.begun_at_ec2, stage }
     }
 }
 
@@ -405,6 +338,7 @@ impl From<&FleetMemory> for FleetRow {
             decided_by,
             acting,
             work,
+            drains,
         } = memory.clone();
         Self {
             target,
@@ -427,6 +361,8 @@ impl From<&FleetMemory> for FleetRow {
             decided_by: decided_by.as_deref().map(str::to_owned),
             acting,
             work: work.map(|work| WorkRow::from((*work).clone())),
+            // A fleet without a drain is stored as in earlier versions.
+            drains: (*drains != DrainRecord::default()).then(|| DrainRecordRow::from(&*drains)),
         }
     }
 }
@@ -462,6 +398,7 @@ impl FleetRow {
             decided_by: self.decided_by.map(Into::into),
             acting: self.acting,
             work: self.work.map(|row| Arc::new(row.into())),
+            drains: self.drains.map(|row| Arc::new(row.into())).unwrap_or_default(),
         })
     }
 }

@@ -40,6 +40,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("migrations/0004_shadow.sql")),
     M::up(include_str!("migrations/0005_events_by_id.sql")),
     M::up(include_str!("migrations/0006_account.sql")),
+    M::up(include_str!("migrations/0007_at_once.sql")),
 ];
 
 /// The store on disk.

@@ -160,8 +160,8 @@ fn write_override(connection: &Connection, entry: &Override) -> Result<(), Store
     run(
         connection,
         "INSERT OR REPLACE INTO overrides
-         (kind, subject, capacity, owner, reason, since, until)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+         (kind, subject, capacity, owner, reason, since, until, at_once)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![
             kind,
             subject,
@@ -170,6 +170,7 @@ fn write_override(connection: &Connection, entry: &Override) -> Result<(), Store
             entry.reason,
             stored(entry.since),
             stored(entry.until),
+            entry.at_once,
         ],
     )
 }

@@ -106,6 +106,7 @@ fn fleet(group: &Group) -> Vec<String> {
             "    #   every: 1m",
             "    #   scale_out: { above: 20, add: 1 }",
             "    #   scale_in: { below: 5, remove: 1, after: 10m }",
+            "    # drain: { via: tag, deadline: 30m }  # servers finish their jobs: /usr/share/tidegate/server",
         ]
     };
     lines.extend(more.iter().map(|line| (*line).to_owned()));
@@ -172,7 +173,8 @@ fn balancer(group: &Group) -> Vec<String> {
         Some(Balancer::TargetGroup(name)) => ("target_group", name),
         None => return Vec::new(),
     };
-    let mut lines = vec![format!("load_balancer: {{ {key}: {}, drain: 30s }}", scalar(name))];
+    let mut lines =
+        vec![format!("load_balancer: {{ {key}: {}, deregistration_delay: 30s }}", scalar(name))];
     for other in &group.also {
         lines
             .push(format!("# Some are in {other} too; tidegate registers with one load balancer."));

@@ -80,7 +80,7 @@ pub(crate) fn run(args: &Run, settings: &Settings, json: bool) -> Result<(), Fai
 
 fn ready(args: &Run, settings: &Settings, exports: &mut Exports) -> Result<(), Failure> {
     let read = Look::at(&settings.config);
-    let load = |path| check::usable_from(path, Accept::RegularFiles, settings);
+    let load = |path| check::usable_in_daemon(path, settings);
     let policy = load(&settings.config)?;
     let second = args.shadow.as_deref().map(load).transpose()?;
     telemetry::stamp_in(&policy.zone);

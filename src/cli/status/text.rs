@@ -59,6 +59,7 @@ fn instance(instance: &InstanceView, zone: &TimeZone) -> String {
     parts.extend(instance.paid_until.as_ref().map(|at| format!("paid until {}", local(at, zone))));
     parts.extend(instance.balancer.as_ref().map(|said| format!("balancer: {said}")));
     parts.extend(instance.ailing.as_ref().map(|why| format!("check: {why}")));
+    parts.extend(instance.drain.as_ref().map(|said| format!("drain: {said}")));
     parts.extend(instance.blocked.as_ref().map(|why| format!("stays: {why}")));
     parts.join("  ")
 }

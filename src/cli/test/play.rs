@@ -122,6 +122,7 @@ fn stage(script: &Script, policy: &Policy, boot: Duration) -> Result<Simulation,
         reason: "the start".to_owned(),
         since: begins,
         until: script.start,
+        at_once: false,
     };
     simulation.journal.commit(&[Change::Override(hold)])?;
     set(&simulation, script, 0);

@@ -34,7 +34,7 @@ pub(super) fn said(policy: &Policy, ledger: &Ledger) -> Vec<Said> {
         Some(Said {
             fleet: fleet.name.clone(),
             balancer: held.unwrap_or(&entry.balancer).clone(),
-            drain: entry.drain,
+            drain: entry.deregistration_delay,
             stands: stands.map(|known| Concern::new(&*known.key, Some(&fleet.name), &*known.text)),
         })
     });

@@ -136,7 +136,9 @@ impl Ask<'_> {
     }
 
     fn has_hour_to_spare(&self, server: &Server) -> bool {
-        let enough = time::after(self.reading.at, self.queue.every.saturating_add(HOUR_TO_SPARE));
+        // A server that was signalled early for its jobs' sake is not taken back for that.
+        let early = self.view.memory.drains.lead().saturating_add(HOUR_TO_SPARE);
+        let enough = time::after(self.reading.at, self.queue.every.saturating_add(early));
         server.paid_until.is_some_and(|until| until > enough)
     }
 

@@ -1,6 +1,7 @@
 //! Decisions: how many servers, which of them, and why. Doing nothing is a decision too and has reasons like any other.
 
 mod goal;
+mod jobs;
 mod numbers;
 mod text;
 
@@ -16,6 +17,7 @@ use crate::model::roster::Block;
 use crate::model::time::Timestamp;
 
 pub use self::goal::GoalReason;
+pub use self::jobs::JobsReason;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
@@ -130,6 +132,8 @@ pub enum Reason {
     },
     /// What a waiting-time goal comes to.
     Goal(GoalReason),
+    /// Jobs on the servers hold scale-in up.
+    Jobs(JobsReason),
     /// Servers were lost and the queue does not ask for them back.
     LostNotMissed {
         lost: Capacity,
@@ -209,6 +213,7 @@ impl Reason {
             Self::QueueUnread => "queue_unread",
             Self::Stabilising { .. } => "stabilising",
             Self::Goal(goal) => goal.rule(),
+            Self::Jobs(jobs) => jobs.rule(),
             Self::LostNotMissed { .. } => "lost_not_missed",
             Self::Bounded { .. } => "bounded",
             Self::AwaitsApproval { .. } => "awaits_approval",
@@ -244,6 +249,7 @@ impl Reason {
             | Self::LaunchesFail { .. }
             | Self::InDoubt { .. }
             | Self::Goal(GoalReason::Doubted { .. }) => Some(rule.to_owned()),
+            Self::Jobs(jobs) => jobs.is_news().then(|| rule.to_owned()),
             Self::QueueAbove { .. }
             | Self::QueueBelow { .. }
             | Self::QueueBetween { .. }

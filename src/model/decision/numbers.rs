@@ -30,6 +30,7 @@ impl Reason {
                 vec![("under_for_s", under_for.as_secs()), ("after_s", after.as_secs())]
             }
             Self::Goal(goal) => goal.numbers(),
+            Self::Jobs(jobs) => jobs.numbers(),
             Self::LostNotMissed { lost } => vec![("lost", n(*lost))],
             Self::Bounded { asked, min, max } => {
                 vec![("asked", n(*asked)), ("min", n(*min)), ("max", n(*max))]

@@ -23,8 +23,7 @@ impl Reason {
                 format!("paused by {owner} until {}: {reason}", local(until))
             }
             Self::Schedule { capacity, cron, line, early_by } => {
-                let early = early(*early_by);
-                format!("schedule \"{cron}\" asks for {capacity} (line {line}){early}")
+                format!("schedule \"{cron}\" asks for {capacity} (line {line}){}", early(*early_by))
             }
             Self::Floor { capacity, cron, line } => {
                 format!("schedule \"{cron}\" asks for at least {capacity} (line {line})")
@@ -59,6 +58,7 @@ impl Reason {
                 local(until)
             ),
             Self::Goal(goal) => goal.text(),
+            Self::Jobs(jobs) => jobs.text(zone),
             Self::LostNotMissed { lost } => {
                 format!("{lost} lost meanwhile and not needed: not replaced")
             }

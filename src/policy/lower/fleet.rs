@@ -2,23 +2,24 @@
 
 use std::time::Duration;
 
+use super::queue::READINGS_LOOKED_BACK;
 use super::section::{Section, YES_NO, formed, whole, word};
-use super::{Context, MODES, Read, health, launch, queue, schedule};
+use super::{Context, MODES, Read, drain, health, launch, queue, schedule};
 use crate::model::balancer::Balancer;
 use crate::model::capacity::{Bounds, Capacity};
 use crate::model::fleet::FleetName;
 use crate::model::time;
 use crate::policy::file::{self, Entry};
 use crate::policy::problem::{Place, Problem, Problems, quote};
-use crate::policy::{BalancerPolicy, Billing, FleetPolicy, Lines};
+use crate::policy::{BalancerPolicy, Billing, DrainPolicy, FleetPolicy, Lines};
 
 /// The most servers a fleet may be asked to have.
 pub(super) const CAPACITY_MAX: Capacity = 10_000;
 
 const BILLINGS: &[(&str, Billing)] = &[("hour", Billing::Hour), ("second", Billing::Second)];
 
-/// The longest drain that still ends within the paid hour it begins in, with ticks to spare.
-const DRAIN_IN_PAID_HOUR_MAX: Duration = Duration::from_mins(45);
+/// The longest deregistration that still ends within the paid hour it begins in, with ticks to spare.
+const DEREGISTRATION_IN_PAID_HOUR_MAX: Duration = Duration::from_mins(45);
 
 /// Least and most capacity, and where the file says so.
 pub(super) struct Limits {
@@ -44,6 +45,7 @@ pub(super) fn read(entry: &Entry, context: &Context, out: &mut Problems) -> Opti
     let health = health::read(&section, context, out);
     let schedule = schedule::read(&section, &limits, context, out);
     let queue = queue::read(&section, &limits, context, out);
+    let drain = drain::read(&section, context, out);
     let minimum_uptime = section.span("minimum_uptime", "0s", "0s"..="30d", out);
     let billing = billing(&section, balancer.as_ref(), out);
     let keep_attached = section.get("keep_attached").and_then(|entry| word(entry, YES_NO, out));
@@ -62,8 +64,12 @@ pub(super) fn read(entry: &Entry, context: &Context, out: &mut Problems) -> Opti
         minimum_uptime,
         billing,
         keep_attached: keep_attached.unwrap_or(true),
+        drain,
         lines: Lines::of(entry),
     };
+    if !context.partial {
+        remarks(&section, &policy, out);
+    }
     Some(Read {
         policy,
         min_at: limits.min_at,
@@ -71,6 +77,35 @@ pub(super) fn read(entry: &Entry, context: &Context, out: &mut Problems) -> Opti
         schedule_at: section.get("schedule").map(|entry| entry.at),
         balancer_at: section.get("load_balancer").map(|entry| entry.at),
     })
+}
+
+/// What the parts of a fleet mean for one another.
+fn remarks(section: &Section<'_>, policy: &FleetPolicy, out: &mut Problems) {
+    if let Some(terms) = policy.drain_terms() {
+        drain::launches(section, terms, out);
+    }
+    if let (Some(risk), Some(queue)) = (policy.jobs_at_risk(), section.get("queue")) {
+        out.push(risk.problem(&policy.name, queue.at));
+    }
+    if let (DrainPolicy::Off, Some(queue), Some(entry)) =
+        (&policy.drain, &policy.queue, section.get("drain"))
+    {
+        let longest = queue.every.saturating_mul(READINGS_LOOKED_BACK);
+        let takes = policy.jobs_may_take();
+        if takes > longest {
+            let message = "`drain: none` waits for longer than readings are kept at hand";
+            let label = format!(
+                "a job may take {}, of readings every {}",
+                time::text(takes),
+                time::text(queue.every)
+            );
+            let problem = Problem::error(entry.value.at, message, label);
+            out.push(problem.remedy(format!(
+                "raise `every`, lower `job_takes` to {} at most, or give the fleet a `drain`",
+                time::text(longest)
+            )));
+        }
+    }
 }
 
 fn limits(section: &Section<'_>, context: &Context, out: &mut Problems) -> Limits {
@@ -103,7 +138,8 @@ fn limits(section: &Section<'_>, context: &Context, out: &mut Problems) -> Limit
 
 fn balancer(fleet: &Section<'_>, context: &Context, out: &mut Problems) -> Option<BalancerPolicy> {
     let section = fleet.section("load_balancer", file::BALANCER_KEYS, out)?;
-    let drain = section.span("drain", "30s", "0s"..="1h", out);
+    let delay = section.either("deregistration_delay", "drain", out);
+    let delay = section.span(delay.map_or("drain", |entry| &entry.key), "30s", "0s"..="1h", out);
     let Some(entry) = section.either("classic", "target_group", out) else {
         if !context.partial {
             let problem = Problem::error(section.at, "a load balancer without a name", "which?");
@@ -125,7 +161,7 @@ fn balancer(fleet: &Section<'_>, context: &Context, out: &mut Problems) -> Optio
         let form = "the name or the ARN of a target group";
         Balancer::TargetGroup(formed(entry, form, |text| named(text) || arn(text), out)?)
     };
-    Some(BalancerPolicy { balancer, drain })
+    Some(BalancerPolicy { balancer, deregistration_delay: delay })
 }
 
 fn billing(
@@ -136,17 +172,21 @@ fn billing(
     let entry = section.get("billing");
     let billing = entry.and_then(|entry| word(entry, BILLINGS, out)).unwrap_or(Billing::Second);
     if let (Billing::Hour, Some(entry), Some(balancer)) = (billing, entry, balancer)
-        && balancer.drain > DRAIN_IN_PAID_HOUR_MAX
+        && balancer.deregistration_delay > DEREGISTRATION_IN_PAID_HOUR_MAX
     {
-        let most = time::text(DRAIN_IN_PAID_HOUR_MAX);
-        let message = "the drain does not fit into the paid hour";
-        let drain = time::text(balancer.drain);
+        let most = time::text(DEREGISTRATION_IN_PAID_HOUR_MAX);
+        let message = "the deregistration delay does not fit into the paid hour";
+        let delay = time::text(balancer.deregistration_delay);
         let mut problem =
             Problem::error(entry.value.at, message, "a server leaves before the hour is up");
         if let Some(section) = section.get("load_balancer") {
-            problem = problem.also(section.at, format!("but drains for {drain}"));
+            problem = problem.also(section.at, format!("but deregisters for {delay}"));
         }
-        out.push(problem.remedy(format!("lower `drain` to {most}, or write `billing: second`")));
+        out.push(
+            problem.remedy(format!(
+                "lower `deregistration_delay` to {most}, or write `billing: second`"
+            )),
+        );
     }
     billing
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::section::{Section, bad_unit, text, whole};
 use crate::model::time;
-use crate::policy::file::{self, Entry};
+use crate::policy::file::{self, Entry, Kind};
 use crate::policy::problem::{Problem, Problems, quote};
 use crate::policy::{Goal, units};
 
@@ -54,6 +54,18 @@ pub(super) fn stray(section: &Section<'_>, out: &mut Problems) {
     }
 }
 
+/// Reads `job_takes` beside thresholds, which learn nothing of how long jobs run.
+pub(super) fn job_takes_without(section: &Section<'_>, out: &mut Problems) -> Option<Duration> {
+    let entry = section.get("job_takes")?;
+    if matches!(&entry.value.kind, Kind::Text(text) if text == "auto") {
+        let problem =
+            Problem::error(entry.value.at, "`job_takes: auto` without a goal", "learned by none");
+        out.push(problem.remedy("write how long a job may take: `job_takes: 15m`"));
+        return None;
+    }
+    auto(section, "job_takes", out)
+}
+
 /// A span of time, or `auto`; `None`: to be learned.
 fn auto(section: &Section<'_>, key: &str, out: &mut Problems) -> Option<Duration> {
     let entry: &Entry = section.get(key)?;
@@ -67,7 +79,7 @@ fn auto(section: &Section<'_>, key: &str, out: &mut Problems) -> Option<Duration
             let message = format!("{} cannot be zero", quote(key));
             out.push(
                 Problem::error(entry.value.at, message, "no time at all")
-                    .remedy("write `auto`, and it is learned"),
+                    .remedy(format!("write how long it takes: `{key}: 5m`")),
             );
             None
         }

@@ -1,6 +1,7 @@
 //! The tree of a file to a [`Policy`], or every problem at once.
 
 mod compare;
+mod drain;
 mod fleet;
 mod goal;
 mod health;
@@ -57,7 +58,7 @@ pub fn load(path: &str, text: &str, now: Timestamp) -> Loaded {
     let mut out = Problems::default();
     let policy = read(text, now, &mut out);
     let problems = out.finish(path);
-    let usable = problems.iter().all(|problem| problem.severity == Severity::Warning);
+    let usable = problems.iter().all(|problem| problem.severity != Severity::Error);
     Loaded { policy: policy.filter(|_| usable), problems }
 }
 
@@ -239,8 +240,11 @@ fn fleets(top: &Section<'_>, context: &mut Context, out: &mut Problems) -> Vec<R
 }
 
 /// Pairs of keys of which a section has one: saying one drops the other from `defaults`.
-const EXCLUSIVE: &[(&str, &str, &str)] =
-    &[("launch", "image", "template"), ("load_balancer", "classic", "target_group")];
+const EXCLUSIVE: &[(&str, &str, &str)] = &[
+    ("launch", "image", "template"),
+    ("load_balancer", "classic", "target_group"),
+    ("load_balancer", "deregistration_delay", "drain"),
+];
 
 /// What `own` says over what `defaults` say: maps merge by key, all else replaces. Repeated keys of
 /// `own` stay, to be reported.

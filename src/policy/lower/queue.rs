@@ -19,7 +19,7 @@ use crate::policy::{IfUnreadable, QueuePolicy, QueueRule, ScaleIn, ScaleOut};
 const JOBS_MAX: u64 = 1_000_000_000;
 
 /// How many readings back a fleet can look; a few fewer than are kept.
-const READINGS_LOOKED_BACK: u32 = 280;
+pub(super) const READINGS_LOOKED_BACK: u32 = 280;
 
 /// Reads `queue`; `None` when there is none, or it cannot be understood.
 pub(super) fn read(
@@ -39,10 +39,12 @@ pub(super) fn read(
         need(&read, "http", "add `http: \"http://HOST/queue/length\"`", out);
         source(&read, out)
     });
-    let rule = if section.get("start_within").is_some() {
-        goal::read(&section, every, out).map(QueueRule::Goal)
+    let (rule, job_takes) = if section.get("start_within").is_some() {
+        let goal = goal::read(&section, every, out);
+        (goal.map(QueueRule::Goal), goal.and_then(|goal| goal.job_takes))
     } else {
         goal::stray(&section, out);
+        let job_takes = goal::job_takes_without(&section, out);
         need(
             &section,
             "scale_out",
@@ -50,7 +52,7 @@ pub(super) fn read(
             out,
         );
         need(&section, "scale_in", "add `scale_in: { below: 5 }`", out);
-        thresholds(&section, every, context, out)
+        (thresholds(&section, every, context, out), job_takes)
     };
     let if_unreadable =
         section.get("if_unreadable").and_then(|entry| if_unreadable(entry, limits, out));
@@ -58,6 +60,7 @@ pub(super) fn read(
         source: Arc::new(source?),
         every,
         rule: rule?,
+        job_takes,
         if_unreadable: if_unreadable.unwrap_or(IfUnreadable::Hold),
     })
 }
@@ -117,7 +120,8 @@ fn source(read: &Section<'_>, out: &mut Problems) -> Option<QueueSource> {
     Some(QueueSource { url, json, header })
 }
 
-fn header(section: &Section<'_>, out: &mut Problems) -> Option<SecretHeader> {
+/// Reads a header whose value is in a file.
+pub(super) fn header(section: &Section<'_>, out: &mut Problems) -> Option<SecretHeader> {
     let name = section.need("name", "say which header: `name: Authorization`", out);
     let secret = section.need("secret", "say which file has its value: `secret: queue-token`", out);
     let is_name = |text: &str| {

@@ -1,6 +1,7 @@
 //! Whole files: what good ones mean. Bad ones are in `problems`, hostile ones in `hostile`.
 
 mod calendar;
+mod drain;
 mod hostile;
 mod large;
 mod notify;
@@ -10,6 +11,7 @@ mod span;
 use std::time::Duration;
 
 use super::*;
+use crate::model::drain::Carrier;
 
 const SHIPPED: &str = include_str!("../../../policies.yaml");
 
@@ -75,7 +77,7 @@ defaults:                            # maps merge by key; lists and scalars repl
 fleets:
   app:
     launch: { types: [t3.small, t3a.small] }      # the next when EC2 has none of the first
-    load_balancer: { classic: smallpayroll-http, drain: 30s }   # or { target_group: NAME-OR-ARN }
+    load_balancer: { classic: smallpayroll-http, deregistration_delay: 30s }   # or { target_group: NAME-OR-ARN }
     health: { http: "http://{private_ip}/", expect: welcome, timeout: 5s, every: 5s, grace: 10m }
     min: 2
     max: 3
@@ -85,8 +87,8 @@ fleets:
 
   job:
     launch: { types: [t3.small] }
-    min: 0
-    max: 2
+    min: 1
+    max: 3
     queue:
       read: { http: "http://app.smallpayroll.ca/queue/length" }
       every: 5m
@@ -97,6 +99,7 @@ fleets:
       # job_takes: 40s               # or auto: learned from recorded history
       # jobs_at_once: 2              # on one server
       if_unreadable: hold            # or a number of servers; never scales in on missing data
+    drain: { via: tag, deadline: 30m }   # or none, or { via: { http: URL }, deadline: 30m }
     minimum_uptime: 45m
     billing: hour                    # or second
 "#;
@@ -120,6 +123,10 @@ fn the_shipped_file_is_the_article_s_system() {
     let QueueRule::Thresholds(out, inn) = queue.rule else { panic!("{:?}", queue.rule) };
     assert_eq!((out.above, inn.below), (20, 5));
     assert_eq!(queue.if_unreadable, IfUnreadable::Hold);
+    assert_eq!((job.bounds.min(), job.bounds.max()), (1, 3));
+    let terms = job.drain_terms().unwrap();
+    assert_eq!((&terms.carrier, terms.deadline), (&Carrier::Tag, Duration::from_mins(30)));
+    assert!(terms.cancel && job.jobs_at_risk().is_none());
     assert_eq!((job.minimum_uptime, job.billing), (Duration::from_mins(45), Billing::Hour));
     assert_eq!(policy.limits.terminate, Some(Rate { count: 5, per: Duration::from_mins(10) }));
     assert_eq!(policy.digest.len(), 12);
@@ -193,7 +200,7 @@ fleets:
     assert!(matches!(&job.launch.image, Image::Template { name, .. } if name == "jobs"));
     let balancer = job.balancer.as_ref().unwrap();
     assert_eq!(balancer.balancer, Balancer::TargetGroup("back".into()));
-    assert_eq!(balancer.drain, Duration::from_mins(1));
+    assert_eq!(balancer.deregistration_delay, Duration::from_mins(1));
     assert!(fleet(&policy, "odd").balancer.is_none(), "an empty section undoes the default");
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use reqwest::RequestBuilder;
 use reqwest::header::{AGE, HeaderMap, HeaderName, HeaderValue};
 
 use super::{body, cause, guard};
@@ -14,7 +15,7 @@ use crate::ports::QueueQuery;
 use crate::probe::queue::{BODY_AT_MOST, reading};
 
 /// For the whole exchange.
-const LIMIT: Duration = Duration::from_secs(10);
+pub(super) const LIMIT: Duration = Duration::from_secs(10);
 
 /// From this age on an answer says what the queue was, and not what it is.
 const STALE: Duration = Duration::from_mins(1);
@@ -25,12 +26,8 @@ pub(super) async fn read(
     query: &QueueQuery,
 ) -> Result<Depth, String> {
     let url = guard::allowed(&query.source.url)?;
-    let mut request = client.get(url).timeout(LIMIT).header("cache-control", "no-cache");
-    if let Some(SecretHeader { name, secret }) = &query.source.header {
-        let name: HeaderName =
-            name.parse().map_err(|_| "the header's name is no name".to_owned())?;
-        request = request.header(name, header(secret_dirs, secret)?);
-    }
+    let request = client.get(url).timeout(LIMIT).header("cache-control", "no-cache");
+    let request = with_secret(request, secret_dirs, query.source.header.as_ref())?;
     let response = request.send().await.map_err(|error| cause(&error, LIMIT))?;
     let status = response.status();
     if status.is_redirection() {
@@ -49,6 +46,17 @@ pub(super) async fn read(
 /// How long ago the answer was made, as a cache on the way tells it (RFC 9111, section 5.1).
 fn age(headers: &HeaderMap) -> Option<Duration> {
     headers.get(AGE)?.to_str().ok()?.trim().parse().map(Duration::from_secs).ok()
+}
+
+/// Adds the header whose value is a secret, where there is one.
+pub(super) fn with_secret(
+    request: RequestBuilder,
+    secret_dirs: &[PathBuf],
+    wanted: Option<&SecretHeader>,
+) -> Result<RequestBuilder, String> {
+    let Some(SecretHeader { name, secret }) = wanted else { return Ok(request) };
+    let name: HeaderName = name.parse().map_err(|_| "the header's name is no name".to_owned())?;
+    Ok(request.header(name, header(secret_dirs, secret)?))
 }
 
 /// The secret `name` as a header's value.

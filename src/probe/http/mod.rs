@@ -1,8 +1,9 @@
-//! Queue readings and health checks over HTTP. No redirects, no proxies, a time limit on everything,
+//! Queue readings, health checks and drains over HTTP. No redirects, no proxies, a time limit on everything,
 //! a cap on every body, and never a metadata address.
 
 mod ask;
 mod check;
+mod drain;
 mod guard;
 mod rounds;
 
@@ -16,6 +17,7 @@ use reqwest::redirect::Policy as Redirects;
 use tokio::sync::Mutex;
 
 use self::rounds::Rounds;
+use crate::model::drain::DrainPost;
 use crate::model::instance::InstanceId;
 use crate::model::reading::{Depth, Health};
 use crate::model::time::{self, Timestamp};
@@ -79,6 +81,10 @@ impl Probe for HttpProbe {
         let longest = queries.iter().map(|query| query.timeout).max().unwrap_or_default();
         let patience = if self.once { longest.max(PATIENCE) } else { PATIENCE };
         self.rounds.lock().await.go_on(&self.client, queries, now, patience).await
+    }
+
+    async fn drain(&self, post: &DrainPost) -> Result<Option<u64>, String> {
+        drain::post(&self.client, &self.secret_dirs, post).await
     }
 }
 

@@ -80,6 +80,7 @@ fn record(n: usize, up: Duration) -> ServerRecord {
             security_groups: Vec::new(),
             instance_profile: None,
             user_data: String::new(),
+            drains: false,
             tags: Arc::default(),
         })),
         launch: LaunchState::Launched(id(n)),
@@ -107,6 +108,7 @@ fn retirement(asks: u32) -> Retirement {
         why: RetireReason::ScaleIn,
         begun_at: now(),
         begun_at_ec2: None,
+        drain: None,
         stage: match asks {
             0 => Stage::Deregistered { at: time::before(now(), minutes(5)) },
             asks => terminating(asks, 0, now()),
@@ -194,6 +196,7 @@ impl Scene {
             reason: "looking".to_owned(),
             since: now(),
             until: time::after(now(), minutes(60)),
+            at_once: false,
         };
         self.ledger.apply(&Change::Override(entry));
     }
@@ -222,10 +225,12 @@ fn instance(record: &ServerRecord) -> Instance {
             install: Some("main".into()),
             fleet: Some(fleet()),
             keep: false,
+            drain: None,
             auto_scaling_group: false,
         },
         state_reason: None,
         attached: None,
+        metadata_tags: None,
     }
 }
 

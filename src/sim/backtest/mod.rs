@@ -305,7 +305,13 @@ fn next_look(simulation: &Simulation, fleet: &FleetName, record: &TickRecord) ->
 fn is_foreseen(fleet: &FleetPolicy, record: &TickRecord) -> bool {
     let done = record.outcomes.iter().all(|outcome| matches!(outcome, plan::Outcome::Done(_)));
     let whole = record.survey.plan.left_out.is_empty();
-    fleet.balancer.is_none() && fleet.health.is_none() && done && whole
+    let drains =
+        record.survey.roster.fleets.get(&fleet.name).is_some_and(|view| {
+            view.servers.iter().any(|server| server.record.retirement.is_some())
+        });
+    // The jobs of a server that drains end at no event of the world.
+    let drains = drains && fleet.drain_terms().is_some();
+    fleet.balancer.is_none() && fleet.health.is_none() && done && whole && !drains
 }
 
 fn tick_after(now: Timestamp, event: Timestamp, tick: Duration) -> Timestamp {

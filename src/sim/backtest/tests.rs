@@ -205,14 +205,15 @@ fn a_year_of_dense_readings_is_refused() {
 }
 
 /// The first server is interrupted with its jobs where the queue does not tell who is busy.
-async fn interrupted(json: bool, interruption: Interruption) -> Jobs {
+async fn interrupted(json: bool, drain: &str, interruption: Interruption) -> Jobs {
     let jobs = [0, 5, 10, 15, 20, 25].map(|minute| Job {
         arrives: time::after(start(), Duration::from_mins(minute)),
         takes: Duration::from_hours(3),
     });
     let trace = Trace::Jobs(jobs.to_vec());
     let rule = "start_within: 15m, job_takes: 1m, jobs_at_once: 2";
-    let text = POLICY.replace("RULE", rule).replace("BILLING", "billing: second");
+    let text = POLICY.replace("RULE", rule);
+    let text = text.replace("BILLING", &format!("billing: second\n    {drain}"));
     let text = if json { text } else { text.replace(", json: /waiting", "") };
     let policy = load("test.yaml", &text, start()).policy.expect("the policy is valid");
     let fleet = FleetName::new("job").unwrap();
@@ -233,16 +234,25 @@ async fn interrupted(json: bool, interruption: Interruption) -> Jobs {
 
 #[tokio::test]
 async fn plain_number_protects_no_busy_server() {
-    let told = interrupted(true, Interruption::Lost).await;
+    let told = interrupted(true, "", Interruption::Lost).await;
     assert_eq!((told.interrupted, told.started), (0, 6), "who is busy is told");
-    let plain = interrupted(false, Interruption::Lost).await;
+    let plain = interrupted(false, "drain: none", Interruption::Lost).await;
     assert!(plain.interrupted > 0, "{plain:?}");
     assert_eq!(plain.lost, plain.interrupted, "each is lost at its first interruption");
     assert_eq!(plain.started + plain.lost, 6, "each job counts once");
     assert!(plain.over_goal >= plain.lost && plain.share_over() > 0.0, "a lost job is late");
-    let back = interrupted(false, Interruption::default()).await;
+    let back = interrupted(false, "drain: none", Interruption::default()).await;
     assert!(back.interrupted > 0 && back.lost == 0, "{back:?}");
     assert_eq!(back.started + back.missed, 6, "each job counts once");
     // Back and interrupted again until the end, they are late all the same.
     assert!(back.missed > 0 && back.over_goal > back.missed, "{back:?}");
+}
+
+#[tokio::test]
+async fn drained_servers_finish_their_jobs_in_a_backtest() {
+    for json in [true, false] {
+        let drain = "drain: { via: tag, deadline: 4h }";
+        let jobs = interrupted(json, drain, Interruption::Lost).await;
+        assert_eq!((jobs.interrupted, jobs.lost, jobs.started), (0, 0, 6), "json: {json}");
+    }
 }

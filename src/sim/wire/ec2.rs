@@ -5,6 +5,7 @@ use std::ops::Bound;
 
 use super::form::Form;
 use super::refusal::{Refusal, Service};
+use super::tags;
 use super::xml::Xml;
 use crate::model::instance::{InstanceId, Lifecycle};
 use crate::model::launch::{Image, tag};
@@ -24,6 +25,8 @@ pub(super) fn answer(world: &mut World, form: &Form, id: &str) -> Result<String,
         "RunInstances" => run(world, form, id),
         "DescribeInstances" => describe(world, form, id),
         "TerminateInstances" => terminate(world, form, id),
+        "CreateTags" => tags::create(world, form, id),
+        "DeleteTags" => tags::delete(world, form, id),
         "DescribeInstanceStatus" => statuses(world, id),
         "DescribeVolumes" => volumes(world, form, id),
         "DescribeSubnets" => {
@@ -45,7 +48,7 @@ pub(super) fn answer(world: &mut World, form: &Form, id: &str) -> Result<String,
     }
 }
 
-fn document(call: &str, id: &str, inner: impl FnOnce(&mut Xml)) -> String {
+pub(super) fn document(call: &str, id: &str, inner: impl FnOnce(&mut Xml)) -> String {
     Xml::document(&format!("{call}Response"), Service::Ec2.namespace(), |xml| {
         xml.text("requestId", id);
         inner(xml);
@@ -56,8 +59,7 @@ fn run(world: &mut World, form: &Form, id: &str) -> Result<String, Refusal> {
     let request = form.launch()?;
     if form.flag("DryRun") {
         world.admit("RunInstances")?;
-        let message = "Request would have succeeded, but DryRun flag is set.";
-        return Err(Refusal::new("DryRunOperation", message));
+        return Err(Refusal::dry_run());
     }
     let launched = world.launch(&request)?;
     let now = world.now();
@@ -262,6 +264,14 @@ fn instance(xml: &mut Xml, machine: &Machine, now: Timestamp) {
             });
         },
     );
+    if let Some(shown) = row.metadata_tags {
+        xml.element("metadataOptions", |xml| {
+            xml.text("state", "applied")
+                .text("httpTokens", "required")
+                .text("httpEndpoint", "enabled")
+                .text("instanceMetadataTags", if shown { "enabled" } else { "disabled" });
+        });
+    }
     xml.text("architecture", "x86_64")
         .maybe("clientToken", row.token)
         .list(("groupSet", "item"), &request.security_groups, |xml, group| {

@@ -60,7 +60,7 @@ impl Form {
     }
 
     /// Whether `name` or anything below it was given.
-    fn has(&self, name: &str) -> bool {
+    pub(super) fn has(&self, name: &str) -> bool {
         let below = |key: &str| key.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
         let next = self.0.range(name.to_owned()..).next();
         next.is_some_and(|(key, _)| key == name || below(key))
@@ -76,8 +76,8 @@ impl Form {
     }
 
     /// RunInstances. The same form gives the same request, whatever the order of its parameters.
-    /// Settings that the imagined cloud has no use for (metadata options, shutdown behaviour) are
-    /// accepted and forgotten.
+    /// Settings that the simulated cloud has no use for (tokens of the metadata service) are accepted
+    /// and forgotten.
     pub(super) fn launch(&self) -> Result<LaunchRequest, Refusal> {
         for name in ["MinCount", "MaxCount"] {
             self.need(name)?;
@@ -92,11 +92,19 @@ impl Form {
         let mut security_groups = self.list("SecurityGroupId");
         security_groups.extend(self.list("NetworkInterface.1.SecurityGroupId"));
         let profile = owned("IamInstanceProfile.Name").or_else(|| owned("IamInstanceProfile.Arn"));
-        let tags = self
+        let tags: BTreeMap<String, String> = self
             .groups("TagSpecification")
             .filter(|name| self.get(&format!("{name}.ResourceType")) == Some("instance"))
             .flat_map(|name| self.tags(&format!("{name}.Tag")))
             .collect();
+        let shows_tags = self.get("MetadataOptions.InstanceMetadataTags") == Some("enabled");
+        if let Some(refusal) = tags.keys().find_map(|key| Refusal::of_metadata_tag(key))
+            && shows_tags
+        {
+            return Err(refusal);
+        }
+        // A launch template's own settings are not simulated: both have to be in the request.
+        let is_final = self.get("InstanceInitiatedShutdownBehavior") == Some("terminate");
         Ok(LaunchRequest {
             token: Token::from_stored(self.get("ClientToken").unwrap_or_default()),
             image: self.image()?,
@@ -109,6 +117,7 @@ impl Form {
             instance_profile: profile,
             user_data: self.user_data()?,
             tags: Arc::new(tags),
+            drains: shows_tags && is_final,
         })
     }
 
@@ -178,6 +187,24 @@ mod tests {
         let form = Form::parse(many.join("&").as_bytes());
         assert_eq!(form.list("InstanceId").len(), 12);
         assert_eq!(form.list("Instance").len(), 0);
+    }
+
+    #[test]
+    fn draining_launch_shows_its_tags_and_ends_by_powering_off() {
+        let shown = "&MetadataOptions.InstanceMetadataTags=enabled";
+        let ends = "&InstanceInitiatedShutdownBehavior=terminate";
+        let launched = |more: &str| Form::parse(format!("{RUN}{more}").as_bytes()).launch();
+        let both = format!("{shown}{ends}");
+        for (more, drains) in [("", false), (shown, false), (ends, false), (&*both, true)] {
+            assert_eq!(launched(more).unwrap().drains, drains, "{more}");
+        }
+        let hidden = shown.replace("enabled", "disabled");
+        assert!(!launched(&format!("{hidden}{ends}")).unwrap().drains);
+        let blank = "&TagSpecification.2.Tag.3.Key=Patch+Group";
+        assert!(launched(&format!("{ends}{blank}")).is_ok());
+        let refused = launched(&format!("{shown}{ends}{blank}")).unwrap_err();
+        assert_eq!(refused.code, "InvalidParameterValue");
+        assert!(refused.message.contains("'Patch Group' is not a valid tag key"), "{refused:?}");
     }
 
     #[test]

@@ -152,6 +152,7 @@ async fn foreign(
         security_groups: Vec::new(),
         instance_profile: None,
         user_data: String::new(),
+        drains: false,
         tags: wanted.tags.into(),
     };
     let id = wire.state().world.add_foreign(&request).map_err(refused)?;

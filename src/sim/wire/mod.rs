@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `POST /` | the three APIs, told apart by the request's `Version` |
 //! | `GET /{instance}` | an instance's page |
+//! | `POST /drain/{instance}` | the receiver of an instance's drain |
 //! | `GET /queue/{fleet}` | a queue's length, a plain number |
 //! | `GET /queue/{fleet}.json?at=/pointer` | the same as JSON, with what else the queue tells |
 //! | `/_world/…` | the levers |
@@ -18,6 +19,7 @@ mod levers;
 mod pages;
 mod refusal;
 mod sts;
+mod tags;
 mod xml;
 
 use std::fmt;
@@ -113,6 +115,7 @@ pub async fn serve(listener: TcpListener, wire: WireWorld) -> io::Result<()> {
     let app = Router::new()
         .route("/", post(api))
         .route("/queue/{fleet}", get(pages::queue))
+        .route("/drain/{instance}", post(pages::drain))
         .route("/{instance}", get(pages::page))
         .merge(levers::router())
         .with_state(wire.clone());

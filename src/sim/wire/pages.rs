@@ -1,4 +1,5 @@
-//! The pages that the imagined servers serve, each on its own loopback address, and the queue's.
+//! The pages that the simulated servers serve, each on its own loopback address, the queue's, and the
+//! receiver of drains.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -9,6 +10,7 @@ use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -59,6 +61,28 @@ pub(super) async fn queue(
         }
         Ok(depth) => format!("{}\n", depth.waiting).into_response(),
         Err(why) if why == "HTTP 404" => (StatusCode::NOT_FOUND, "no such queue\n").into_response(),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+    }
+}
+
+/// What is read of a drain that is posted.
+#[derive(Debug, Deserialize)]
+pub(super) struct Posted {
+    drain: bool,
+}
+
+/// `POST /drain/{instance}`: begins the drain of an instance, or cancels it; answers with the number
+/// of jobs that it runs.
+pub(super) async fn drain(
+    State(wire): State<WireWorld>,
+    Path(id): Path<String>,
+    Json(posted): Json<Posted>,
+) -> Response {
+    match wire.state().receive(&InstanceId::new(&id), posted.drain) {
+        Ok(running) => Json(json!({ "running": running })).into_response(),
+        Err(why) if why == "HTTP 404" => {
+            (StatusCode::NOT_FOUND, "no such instance\n").into_response()
+        }
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
     }
 }

@@ -56,6 +56,24 @@ impl Refusal {
         Self { code: code.to_owned(), message: message.to_owned() }
     }
 
+    /// The answer to a dry run of a call that is allowed.
+    pub(super) fn dry_run() -> Self {
+        Self::new("DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
+    }
+
+    /// The answer to a launch whose metadata service cannot show the tag `key`; `None`: it can.
+    pub(super) fn of_metadata_tag(key: &str) -> Option<Self> {
+        let fits = |c: char| c.is_ascii_alphanumeric() || "-_+=,.@:".contains(c);
+        let reserved = matches!(key, "." | ".." | "_index");
+        let shown = !key.is_empty() && key.len() <= 255 && key.chars().all(fits) && !reserved;
+        let message = format!(
+            "'{key}' is not a valid tag key. Tag keys must match pattern \
+             ([0-9a-zA-Z\\-_+=,.@:]{{1,255}}), and must not be a reserved name \
+             ('.', '..', '_index')"
+        );
+        (!shown).then(|| Self::new("InvalidParameterValue", &message))
+    }
+
     /// The call took effect, but nobody will be told.
     pub(super) fn is_lost(&self) -> bool {
         self.code == LOST_REPLY
@@ -127,6 +145,18 @@ mod tests {
         assert_eq!(status, StatusCode::BAD_REQUEST);
         assert!(body.contains("<Error><Type>Sender</Type><Code>Throttling</Code>"), "{body}");
         assert!(body.ends_with("<RequestId>r-2</RequestId></ErrorResponse>"), "{body}");
+    }
+
+    #[test]
+    fn metadata_service_shows_keys_without_slash_or_blank() {
+        for key in ["Name", "tidegate:drain", "a-b_c+d=e,f.g@h", "index"] {
+            assert_eq!(Refusal::of_metadata_tag(key), None, "{key}");
+        }
+        for key in ["Patch Group", "kubernetes.io/role", ".", "..", "_index", "é", ""] {
+            let refusal = Refusal::of_metadata_tag(key).unwrap();
+            assert_eq!(refusal.code, "InvalidParameterValue");
+            assert!(refusal.message.starts_with(&format!("'{key}' is not a valid tag key.")));
+        }
     }
 
     #[test]

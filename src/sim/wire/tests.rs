@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use super::*;
 use crate::model::balancer::Balancer;
 use crate::model::fleet::FleetName;
+use crate::model::instance::InstanceId;
 use crate::model::reading::Depth;
 use crate::sim::faults::{Trouble, Troubles};
 use crate::sim::telling::Telling;
@@ -174,6 +175,45 @@ async fn pages_cover_every_instance_exactly_once() {
 }
 
 #[tokio::test]
+async fn drain_tag_is_set_changed_and_removed() {
+    let stage = Stage::new(&[], None).await;
+    let more = "&MetadataOptions.InstanceMetadataTags=enabled\
+        &InstanceInitiatedShutdownBehavior=terminate";
+    let launched = stage.ec2(&format!("{}{more}", launch("t-1"))).await;
+    let id = texts(&launched, "instanceId")[0].to_owned();
+    assert_eq!(texts(&launched, "instanceMetadataTags"), ["enabled"]);
+    let tag = format!("Tags&ResourceId.1={id}&Tag.1.Key=tidegate%3Adrain");
+    let value = || {
+        let state = stage.front.state();
+        let machine = state.world.machine(&InstanceId::new(&id)).unwrap();
+        machine.tags().get("tidegate:drain").cloned()
+    };
+    for deadline in ["2026-03-02T08:30:00Z", "2026-03-02T09:00:00Z", "2026-03-02T09:00:00Z"] {
+        let dry = stage.ec2(&format!("Create{tag}&Tag.1.Value=x&DryRun=true")).await;
+        assert_eq!(texts(&dry, "Code"), ["DryRunOperation"]);
+        let set = stage.ec2(&format!("Create{tag}&Tag.1.Value={deadline}")).await;
+        assert_eq!(texts(&set, "return"), ["true"]);
+        assert_eq!(value().as_deref(), Some(deadline));
+    }
+    let other = stage.ec2(&format!("Delete{tag}&Tag.1.Value=")).await;
+    assert_eq!(texts(&other, "return"), ["true"]);
+    assert!(value().is_some(), "the tag has another value");
+    for _ in 0..2 {
+        assert_eq!(texts(&stage.ec2(&format!("Delete{tag}")).await, "return"), ["true"]);
+        assert_eq!(value(), None);
+    }
+    for (from, to, code) in [
+        (id.as_str(), "i-0", "InvalidInstanceID.NotFound"),
+        ("drain", "keep", "InvalidParameterValue"),
+        ("Tag.1.Key", "Tag.1.Name", "MissingParameter"),
+    ] {
+        let refused = stage.ec2(&format!("Create{}", tag.replace(from, to))).await;
+        assert_eq!(texts(&refused, "Code"), [code]);
+    }
+    assert_eq!(value(), None);
+}
+
+#[tokio::test]
 async fn termination_tells_both_states_and_spares_all_for_one_unknown() {
     let stage = Stage::new(&[], None).await;
     let id = texts(&stage.launch("t-1").await, "instanceId")[0].to_owned();
@@ -298,6 +338,23 @@ async fn levers_pages_and_queues() {
     let nested = stage.get("/queue/jobs.json?at=/queues/0/a~1b").await;
     assert!(nested.ends_with(r#"{"oldest_seconds":7,"queues":{"0":{"a/b":25}}}"#), "{nested}");
     assert!(stage.get("/_world/calls").await.contains("{}"), "levers are no calls");
+}
+
+#[tokio::test]
+async fn receiver_of_drains_answers_with_running_jobs() {
+    let stage = Stage::new(&[], None).await;
+    let id = texts(&stage.launch("t-1").await, "instanceId")[0].to_owned();
+    stage.wait(600);
+    for drain in [true, false] {
+        let body = format!(r#"{{"instance":"{id}","drain":{drain},"reason":"scale-in"}}"#);
+        let answer = stage.raw("POST", &format!("/drain/{id}"), "application/json", &body).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(answer.ends_with(r#"{"running":0}"#), "{answer}");
+        let missing = stage.raw("POST", "/drain/i-0", "application/json", &body).await;
+        assert!(missing.starts_with("HTTP/1.1 404"), "{missing}");
+    }
+    let nothing = stage.raw("POST", &format!("/drain/{id}"), "application/json", "{}").await;
+    assert!(nothing.starts_with("HTTP/1.1 422"), "{nothing}");
 }
 
 #[tokio::test]

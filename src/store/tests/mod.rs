@@ -1,6 +1,7 @@
 //! The store's contract: what is committed is there, whole, whatever happens next.
 
 mod dir;
+mod drain;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -74,6 +75,7 @@ fn record(token: &str) -> ServerRecord {
         instance_profile: None,
         user_data: "DB=10.1.2.3;ROLE=app".to_owned(),
         tags: Arc::new([("a".to_owned(), "b".to_owned())].into()),
+        drains: false,
     };
     ServerRecord::planned(request.into(), fleet(), Clocks::new(now(), None))
 }
@@ -133,6 +135,7 @@ fn records() -> Vec<ServerRecord> {
             why,
             begun_at: now(),
             begun_at_ec2: Some(now()),
+            drain: None,
             stage: stages.next().unwrap(),
         });
         records.push(leaving);
@@ -188,6 +191,7 @@ fn changes() -> Vec<Change> {
         reason: "launch day".to_owned(),
         since: now(),
         until: now(),
+        at_once: false,
     };
     let id = InstanceId::new("i-1");
     let event = Event {

@@ -110,8 +110,12 @@ fn instance(
     let says = |name: &str, text: &Option<String>| {
         text.as_ref().map(|text| format!("{name}: {}", printable(text, 200)))
     };
-    let remarks =
-        [says("balancer", &row.balancer), says("check", &row.ailing), says("stays", &row.blocked)];
+    let remarks = [
+        says("balancer", &row.balancer),
+        says("check", &row.ailing),
+        says("drain", &row.drain),
+        says("stays", &row.blocked),
+    ];
     let remarks: Vec<String> = remarks.into_iter().flatten().collect();
     html! {
         tr {

@@ -1,0 +1,105 @@
+//! Problems with drains, and with jobs that nothing protects.
+
+use super::Concern;
+use crate::model::drain::DrainEnd;
+use crate::model::reading::jobs;
+use crate::model::roster::{FleetView, Server};
+use crate::model::time;
+use crate::policy::{FleetPolicy, JobsAtRisk, Policy};
+
+/// So many servers are named.
+const NAMED_AT_MOST: usize = 5;
+
+/// The problems of one fleet.
+pub(super) fn drains(view: &FleetView, policy: &Policy) -> Vec<Concern> {
+    let fleet = policy.fleets.get(&view.name);
+    let ignored = view.servers.iter().filter_map(|server| ignored(view, server));
+    let of_fleet = [undelivered(view, policy), blocked(view), hidden(view), at_risk(view, fleet)];
+    ignored.chain(of_fleet.into_iter().flatten()).collect()
+}
+
+/// A server that ran on to its deadline, while it is there; with the jobs that its termination
+/// interrupts.
+fn ignored(view: &FleetView, server: &Server) -> Option<Concern> {
+    let retirement = server.record.retirement.as_ref()?;
+    let over = retirement.draining().is_some_and(|drain| drain.end == Some(DrainEnd::Deadline));
+    if !over {
+        return None;
+    }
+    let label = server.name();
+    let lost = match server.busy {
+        Some(0) => "it ran no job".to_owned(),
+        Some(n) => format!("{} on it interrupted", are(n)),
+        None => "jobs on it, if any, are interrupted".to_owned(),
+    };
+    let text = format!(
+        "{label} ran on to the deadline of its drain and is terminated: {lost}; see on the server whether the receiver runs, or raise `deadline`"
+    );
+    Some(Concern::new(format!("drain-ignored:{label}"), Some(&view.name), text))
+}
+
+fn are(n: u32) -> String {
+    let verb = if n == 1 { "is" } else { "are" };
+    format!("{} {verb}", jobs(u64::from(n)))
+}
+
+/// So many drains were ignored that the fleet shrinks no more.
+fn blocked(view: &FleetView) -> Option<Concern> {
+    let record = &view.memory.drains;
+    record.is_ignored().then(|| {
+        let text = format!(
+            "no server of {name} goes: {n} in a row ran on to the deadlines of their drains; see whether the receiver runs, then drain one with `tidegate terminate ID`: once it ends by itself, scale-in goes on",
+            name = view.name,
+            n = record.ignored
+        );
+        Concern::new(format!("drain-ignored:{}", view.name), Some(&view.name), text)
+    })
+}
+
+fn undelivered(view: &FleetView, policy: &Policy) -> Option<Concern> {
+    let last = view.memory.drains.undelivered.as_ref()?;
+    let text = format!(
+        "{} could not be told to finish its jobs at {}: {}; it goes on working, and the fleet does not shrink until a drain is received",
+        last.instance,
+        time::local(last.at, &policy.zone),
+        last.why
+    );
+    Some(Concern::new(format!("drain-undelivered:{}", view.name), Some(&view.name), text))
+}
+
+/// Servers whose metadata service does not show the tag.
+fn hidden(view: &FleetView) -> Option<Concern> {
+    let hidden: Vec<&str> =
+        view.servers.iter().filter(|s| s.undrainable.is_some()).map(Server::name).collect();
+    let first = hidden.first()?;
+    let named: Vec<&str> = hidden.iter().copied().take(NAMED_AT_MOST).collect();
+    let more = hidden.len().saturating_sub(named.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let text = format!(
+        "{}{more} cannot be told to finish jobs, since the metadata service does not show tags; call ModifyInstanceMetadataOptions: `aws ec2 modify-instance-metadata-options --instance-id {first} --instance-metadata-tags enabled`",
+        named.join(", ")
+    );
+    Some(Concern::new(format!("no-metadata-tags:{}", view.name), Some(&view.name), text))
+}
+
+/// Nothing tells whether the servers that scale-in takes run jobs.
+fn at_risk(view: &FleetView, fleet: Option<&FleetPolicy>) -> Option<Concern> {
+    let risk = fleet?.jobs_at_risk()?;
+    let last = view.memory.last_reading().and_then(|reading| reading.depth.as_ref().ok());
+    let stands = match (risk, last) {
+        (JobsAtRisk::LengthOnly, _) => true,
+        // Nothing was read.
+        (JobsAtRisk::NotToldYet, None) => false,
+        (JobsAtRisk::NotToldYet, Some(depth)) => {
+            depth.work.busy.is_none() && depth.work.running.is_none()
+        }
+    };
+    stands.then(|| {
+        let text = format!(
+            "no server of {} goes, since jobs on it could be interrupted: {}; write `drain: {{ via: tag, deadline: 30m }}`, let the queue tell `busy` or `running`, or accept it with `drain: none`",
+            view.name,
+            risk.as_str()
+        );
+        Concern::new(format!("jobs-at-risk:{}", view.name), Some(&view.name), text)
+    })
+}
