@@ -24,6 +24,7 @@ fleets:
   thresholds:
     min: 0
     max: 4
+    drain: { via: tag, deadline: 30m }
     queue: { read: { http: "http://q.example/" }, scale_out: { above: 20, add: 1 }, scale_in: { below: 5, remove: 1 } }
     minimum_uptime: 45m
     billing: hour

@@ -32,7 +32,7 @@ const THRESHOLDS: &str = "scale_out: { above: 20 }, scale_in: { below: 5 }";
 
 fn filter(rule: &str) -> Filter {
     let text = format!(
-        "version: 1\nfleets:\n  job:\n    launch: {{ template: job }}\n    max: 100\n    queue: {{ read: {{ http: 'http://q.example/' }}, {rule} }}\n"
+        "version: 1\nfleets:\n  job:\n    launch: {{ template: job }}\n    max: 100\n    drain: {{ via: tag, deadline: 30m }}\n    queue: {{ read: {{ http: 'http://q.example/' }}, {rule} }}\n"
     );
     let loaded = policy::load("bench.yaml", &text, Timestamp::UNIX_EPOCH);
     let mut policy = loaded.policy.unwrap_or_else(|| panic!("{:?}", loaded.problems));

@@ -27,7 +27,7 @@ impl Tidegate {
         let billing = if terms.by_the_hour { "hour" } else { "second" };
         let Terms { poll, boot, goal, job_takes, jobs_at_once, max, .. } = terms;
         let text = format!(
-            "version: 1\nfleets:\n  job:\n    launch: {{ template: job }}\n    max: {max}\n    billing: {billing}\n    queue:\n      read: {{ http: 'http://queue.example/' }}\n      every: {poll:.0}s\n      start_within: {goal:.0}s\n      job_takes: {:.0}s\n      jobs_at_once: {jobs_at_once}\n      boot_takes: {boot:.0}s\n",
+            "version: 1\nfleets:\n  job:\n    launch: {{ template: job }}\n    max: {max}\n    billing: {billing}\n    drain: {{ via: tag, deadline: 48h }}\n    queue:\n      read: {{ http: 'http://queue.example/' }}\n      every: {poll:.0}s\n      start_within: {goal:.0}s\n      job_takes: {:.0}s\n      jobs_at_once: {jobs_at_once}\n      boot_takes: {boot:.0}s\n",
             job_takes.max(1.0)
         );
         let loaded = policy::load("bench.yaml", &text, Timestamp::UNIX_EPOCH);

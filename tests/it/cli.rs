@@ -96,7 +96,7 @@ fn slips_in_orders_get_their_remedy() {
 
 #[test]
 fn the_demo_takes_ones_own_policy() {
-    let own = POLICY.replace("min: 0", "min: 1");
+    let own = POLICY.replace("min: 1", "min: 0");
     assert_ne!(own, POLICY);
     let daemon = Daemon::new(NOWHERE, &own);
     let said = daemon.order(&["demo"]);
@@ -107,7 +107,7 @@ fn the_demo_takes_ones_own_policy() {
 /// `tidegate decide`: a line is answered before the next is written, and a bad one does not end it.
 #[test]
 fn the_filter_answers_line_by_line() {
-    let goal = "version: 1\nfleets:\n  job:\n    launch: { template: job }\n    max: 5\n    billing: hour\n    queue: { read: { http: 'http://127.0.0.1:9/' }, start_within: 15m, jobs_at_once: 2 }\n";
+    let goal = "version: 1\nfleets:\n  job:\n    launch: { template: job }\n    max: 5\n    billing: hour\n    drain: { via: tag, deadline: 30m }\n    queue: { read: { http: 'http://127.0.0.1:9/' }, start_within: 15m, jobs_at_once: 2 }\n";
     let daemon = Daemon::new(NOWHERE, goal);
     let mut command = daemon.command(&["decide", "--fleet", "job"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

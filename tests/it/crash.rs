@@ -147,6 +147,18 @@ impl Cloud for Mortal {
         self.front.warnings().await
     }
 
+    async fn tag_drain(&self, id: &InstanceId, value: &str) -> Result<(), Fault> {
+        let (happens, heard) = self.fuse().next();
+        let answer = if happens { self.front.tag_drain(id, value).await } else { Err(dead()) };
+        if heard { answer } else { Err(dead()) }
+    }
+
+    async fn untag_drain(&self, id: &InstanceId) -> Result<(), Fault> {
+        let (happens, heard) = self.fuse().next();
+        let answer = if happens { self.front.untag_drain(id).await } else { Err(dead()) };
+        if heard { answer } else { Err(dead()) }
+    }
+
     async fn terminate(&self, id: &InstanceId) -> Result<(), Fault> {
         let (happens, heard) = self.fuse().next();
         if happens && self.front.state().world.members.carries_traffic(id) {
@@ -279,8 +291,8 @@ fn pop(blows: &mut Vec<Blow>) -> Option<Blow> {
 }
 
 /// A server's life from eight o'clock on, with the process dying where `blows` say, one after the
-/// other.
-async fn life(balancer: Option<&Balancer>, blows: &[Blow]) -> Life {
+/// other; `drain`: the line of the policy that says how it drains.
+async fn life(balancer: Option<&Balancer>, drain: &str, blows: &[Blow]) -> Life {
     let key = match balancer {
         Some(Balancer::Classic(name)) => {
             format!("load_balancer: {{ classic: {name}, drain: 30s }}")
@@ -290,7 +302,8 @@ async fn life(balancer: Option<&Balancer>, blows: &[Blow]) -> Life {
         }
         None => "minimum_uptime: 1m".to_owned(),
     };
-    let policy = load("crash.yaml", &POLICY.replace("BALANCER", &key), at(0)).policy.unwrap();
+    let text = POLICY.replace("BALANCER", &format!("{key}\n    {drain}"));
+    let policy = load("crash.yaml", &text, at(0)).policy.unwrap();
     let mut world = World::new(Settings::default(), at(0));
     if let Some(balancer) = balancer {
         world.add_balancer(balancer.clone(), Duration::from_secs(30));
@@ -322,8 +335,8 @@ fn demand(life: &Life, uncrashed: &Life, blows: &[Blow]) {
     assert_eq!(life.after, uncrashed.after, "{blows:?}");
 }
 
-async fn die_everywhere(balancer: Option<&Balancer>) {
-    let uncrashed = life(balancer, &[]).await;
+async fn die_everywhere(balancer: Option<&Balancer>, drain: &str) {
+    let uncrashed = life(balancer, drain, &[]).await;
     let wanted = State { launched: 1, running: 1, open: 1, ..uncrashed.after };
     let members = usize::from(balancer.is_some());
     assert_eq!(uncrashed.wanted, State { in_service: members, members, ..wanted });
@@ -334,12 +347,12 @@ async fn die_everywhere(balancer: Option<&Balancer>) {
     for nth in 0..effects {
         for happens in [false, true] {
             let first = Blow { nth, happens };
-            let once = life(balancer, &[first]).await;
+            let once = life(balancer, drain, &[first]).await;
             demand(&once, &uncrashed, &[first]);
             for nth in 0..once.effects[1] {
                 for happens in [false, true] {
                     let blows = [first, Blow { nth, happens }];
-                    demand(&life(balancer, &blows).await, &uncrashed, &blows);
+                    demand(&life(balancer, drain, &blows).await, &uncrashed, &blows);
                 }
             }
         }
@@ -348,15 +361,26 @@ async fn die_everywhere(balancer: Option<&Balancer>) {
 
 #[tokio::test]
 async fn a_server_behind_a_classic_balancer_outlives_every_crash() {
-    die_everywhere(Some(&Balancer::Classic("web".to_owned()))).await;
+    die_everywhere(Some(&Balancer::Classic("web".to_owned())), "").await;
 }
 
 #[tokio::test]
 async fn a_server_in_a_target_group_outlives_every_crash() {
-    die_everywhere(Some(&Balancer::TargetGroup("web".to_owned()))).await;
+    die_everywhere(Some(&Balancer::TargetGroup("web".to_owned())), "").await;
 }
 
 #[tokio::test]
 async fn a_server_behind_nothing_outlives_every_crash() {
-    die_everywhere(None).await;
+    die_everywhere(None, "").await;
+}
+
+#[tokio::test]
+async fn drained_server_outlives_every_crash() {
+    die_everywhere(None, "drain: { via: tag, deadline: 10m }").await;
+}
+
+#[tokio::test]
+async fn drained_server_behind_a_balancer_outlives_every_crash() {
+    let http = "drain: { via: { http: \"http://q.example/drain/{instance_id}\" }, deadline: 10m }";
+    die_everywhere(Some(&Balancer::Classic("web".to_owned())), http).await;
 }

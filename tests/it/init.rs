@@ -76,9 +76,9 @@ async fn from_what_runs_to_a_watched_fleet() {
         assert!(text.contains(id.as_str()), "{id} is not accounted for:\n{text}");
     }
     for part in [
-        "load_balancer: { classic: smallpayroll-http, drain: 30s }",
+        "load_balancer: { classic: smallpayroll-http, deregistration_delay: 30s }",
         "health: { http: \"http://{private_ip}:8080/up?from=lb\" }",
-        "load_balancer: { target_group: api-http, drain: 30s }",
+        "load_balancer: { target_group: api-http, deregistration_delay: 30s }",
         "health: { http: \"http://{private_ip}:3000/healthz\" }",
         "tags: { Name: web, team: \"pay: roll\" }",
         "types: [c5.large]",

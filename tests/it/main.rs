@@ -12,6 +12,7 @@ mod cli;
 mod disk;
 #[cfg(feature = "aws")]
 mod documents;
+mod drain;
 mod hang;
 #[cfg(feature = "aws")]
 mod init;
@@ -52,6 +53,8 @@ mod sockets;
 #[cfg(feature = "aws")]
 mod support;
 mod swarm;
+#[cfg(feature = "aws")]
+mod tagging;
 mod tidy;
 mod tidy_metrics;
 mod tidy_documents;

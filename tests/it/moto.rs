@@ -74,7 +74,8 @@ fleets:
     launch: {{ types: [t3.small] }}
     min: 0
     max: 2
-    queue: {{ read: {{ http: "http://127.0.0.1:{port}/queue/length" }}, every: 5s, scale_out: {{ above: 20 }}, scale_in: {{ below: 5 }} }}
+    drain: none
+    queue: {{ read: {{ http: "http://127.0.0.1:{port}/queue/length" }}, every: 5s, job_takes: 1s, scale_out: {{ above: 20 }}, scale_in: {{ below: 5 }} }}
 "#
     )
 }
@@ -162,7 +163,7 @@ async fn a_life(moto: &Moto, front: &impl Front) {
     assert_eq!(daemon.says("failed to look"), 0, "{}", daemon.log());
     pages.waiting.store(25, Ordering::Relaxed);
     daemon.wait_in_service("job", 1);
-    pages.waiting.store(2, Ordering::Relaxed);
+    pages.waiting.store(0, Ordering::Relaxed);
     daemon.wait_in_service("job", 0);
     assert!(running(moto, Some("job")).await.is_empty());
 

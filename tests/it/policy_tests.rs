@@ -44,17 +44,17 @@ fn a_wrong_expectation_fails_with_the_reason_for_what_was_found() {
     at: { 2026-06-08 08:01: { app: 2 } }
   - name: <a burst> & \"more\"
     fleet: job
-    servers: 0
+    servers: 1
     waiting: 25x6
-    expect: { 0m: 2, 5m: 2, 30m: { in_service: 1 } }
+    expect: { 0m: 3, 5m: 3, 30m: { in_service: 1 } }
 ";
     let report = folder.join("report.xml");
     let (code, said, _) = run(&folder, tests, &["--junit", report.to_str().unwrap()]);
     assert_eq!(code, Some(1), "{said}");
     for line in [
         "app at 2026-06-08 08:01: capacity 3, expected 2: `0 8 * * mon-fri` holds, line 46 of the file",
-        "job at 0s: 1 desired, expected 2: 25 jobs waiting, over 20: add 1",
-        "job at 30m: 2 in service, expected 1: ",
+        "job at 0s: 2 desired, expected 3: 25 jobs waiting, over 20: add 1",
+        "job at 30m: 3 in service, expected 1: ",
         "2 tests, 2 failed",
     ] {
         assert!(said.contains(line), "{line}\n{said}");
@@ -77,7 +77,7 @@ fn an_unreadable_queue_and_the_goal_of_another_policy() {
     let folder = folder("goal");
     let policy = read("policies.yaml");
     let thresholds =
-        policy.split("      scale_out:").nth(1).unwrap().split("    minimum").next().unwrap();
+        policy.split("      scale_out:").nth(1).unwrap().split("    drain").next().unwrap();
     let goal = policy.replace(
         &format!("      scale_out:{thresholds}"),
         "      start_within: 10m\n      job_takes: 5m\n      jobs_at_once: 1\n",
@@ -90,9 +90,9 @@ fn an_unreadable_queue_and_the_goal_of_another_policy() {
     expect: { 1h: { desired: 1, alive: 1 } }
   - name: many jobs, and a goal
     fleet: job
-    servers: 0
+    servers: 1
     waiting: 0x2 40x6
-    expect: { 0m: 0, 10m: 0, 15m: 2, 40m: { in_service: 2 } }
+    expect: { 0m: 1, 10m: 1, 15m: 3, 40m: { in_service: 3 } }
 ";
     let (code, said, told) = run(&folder, tests, &[]);
     assert_eq!(code, Some(0), "{said}{told}");
@@ -126,4 +126,49 @@ fn slips_are_named_with_their_place_and_remedy() {
         run(&folder, "  - { name: a, at: { 2026-06-08 08:01: { app: 3 } } }\n", &["--run", "b"]);
     assert_eq!(code, Some(2));
     assert!(told.contains("no test has a name that contains \"b\""), "{told}");
+}
+
+#[test]
+fn jobs_at_risk_fail_check_and_stop_no_other_command() {
+    let folder = folder("risk");
+    let policy = read("policies.yaml");
+    let drain = policy.split("    drain:").nth(1).unwrap().split("    minimum").next().unwrap();
+    let policy = policy.replace(&format!("    drain:{drain}"), "");
+    let file = folder.join("policies.yaml");
+    fs::write(&file, &policy).unwrap();
+    let told = "error: jobs are at risk when fleet `job` scales in";
+
+    let checked = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        let output = output(command.args(args).arg("--offline").arg(&file));
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, said) = checked(&["check"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(told) && said.contains("or write `drain: none`"), "{said}");
+    assert!(said.contains("policy   ok") && said.contains("1 error, 1 warning"), "{said}");
+    let (code, said) = checked(&["--json", "check"]);
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, said["valid"].as_bool()), (Some(1), Some(false)), "{said}");
+    assert!(said["digest"].is_string(), "the daemon runs it: {said}");
+
+    let tests = "  - { name: eight, at: { 2026-06-08 08:01: { app: 3 } } }\n";
+    let (code, said, warned) = run(&folder, tests, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(warned.contains(told), "{warned}");
+    let accepted = policy.replace("    minimum_uptime", "    drain: none\n    minimum_uptime");
+    fs::write(&file, accepted).unwrap();
+    let (_, _, warned) = run(&folder, tests, &[]);
+    assert_eq!(warned, "");
+}
+
+#[test]
+fn check_says_what_a_drain_requires_of_launches() {
+    let file = root().join("policies.yaml");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    let output = output(command.args(["check", "--offline"]).arg(file));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}");
+    let asked = "drain    ok       job: launches ask for InstanceMetadataTags=enabled and InstanceInitiatedShutdownBehavior=terminate\n";
+    assert!(said.contains(asked), "{said}");
 }

@@ -36,6 +36,7 @@ fleets:
     schedule:
       - { cron: "0 8 * * mon-fri", capacity: 1 }
       - { cron: "0 18 * * mon-fri", capacity: 0 }
+    drain: { via: tag, deadline: 30m }
     queue:
       read: { http: "http://q.example/job" }
       scale_out: { above: 20, add: 2 }
@@ -212,9 +213,9 @@ fn the_recorded_day_is_told_and_explained() {
         &["history", "job", "--since", "2026-03-02 14:00"],
         &["history", "job", "--since", "2026-03-03 03:50", "--why-not"],
         &["explain", "job", "--at", "2026-03-02 09:00"],
-        &["explain", "job", "--at", "2026-03-02 14:46"],
+        &["explain", "job", "--at", "2026-03-02 14:51"],
         &["explain", "work", "--at", "2026-03-02 11:00"],
-        &["explain", "job", "--at", "2026-03-02 14:46", "--json"],
+        &["explain", "job", "--at", "2026-03-02 14:51", "--json"],
     ];
     let mut told = String::new();
     for question in questions {
@@ -245,9 +246,14 @@ fn every_decision_of_the_history_can_be_asked_for() {
         for key in ["at", "fleet", "from", "to"] {
             assert_eq!(explained[key], decision[key], "{id}");
         }
-        let rules = explained["rules"].as_array().unwrap().len();
+        let rules = explained["rules"].as_array().unwrap();
         let because = explained["because"].as_array().unwrap();
-        assert_eq!(because.len(), rules, "a reason for each rule: {explained}");
+        if rules.iter().any(|rule| *rule == "in_doubt") {
+            // How EC2 looked then is not recorded, so the words of then are all there is.
+            assert_eq!(because.len(), 1, "{explained}");
+            continue;
+        }
+        assert_eq!(because.len(), rules.len(), "a reason for each rule: {explained}");
     }
 }
 

@@ -47,6 +47,7 @@ fn populate(cloud: &Cloud) {
                 security_groups: Vec::new(),
                 instance_profile: None,
                 user_data: String::new(),
+                drains: false,
                 tags: Arc::new(tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
             };
             state.world.add_foreign(&request).unwrap();

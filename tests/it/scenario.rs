@@ -273,6 +273,7 @@ fn follow(cue: &Cue, simulation: &mut Simulation, text: &mut String) {
         reason: "launch day".to_owned(),
         since: now,
         until: time::after(now, units::duration(lasts).unwrap()),
+        at_once: false,
     };
     let hold = cue.hold.as_ref();
     let hold = hold.map(|h| order(OverrideKey::Hold(name(&h.fleet)), h.capacity, &h.lasts));

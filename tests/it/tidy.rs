@@ -323,7 +323,7 @@ fn every_rule_phase_and_problem_is_in_the_runbook() {
     let runbook = read("docs/operations.md");
     let mut rules = words_of("src/model/decision/mod.rs", "rule");
     rules.extend(words_of("src/model/decision/goal.rs", "rule"));
-    let phases = words_of("src/model/roster.rs", "as_str");
+    let phases = words_of("src/model/phase.rs", "as_str");
     let problems = problem_kinds();
     assert!(rules.len() >= 23, "rules are not found any more: {rules:?}");
     assert!(phases.len() >= 11, "phases are not found any more: {phases:?}");
@@ -333,7 +333,7 @@ fn every_rule_phase_and_problem_is_in_the_runbook() {
         found.push(format!("src/model/decision: rule `{rule}` is not in docs/operations.md"));
     }
     for phase in phases.iter().filter(|phase| !runbook.contains(&format!("`{phase}`"))) {
-        found.push(format!("src/model/roster.rs: phase `{phase}` is not in docs/operations.md"));
+        found.push(format!("src/model/phase.rs: phase `{phase}` is not in docs/operations.md"));
     }
     for (kind, place) in &problems {
         if !runbook.contains(&format!("`{kind}`")) {

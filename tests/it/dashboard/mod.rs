@@ -13,7 +13,7 @@ use std::sync::mpsc::{self, Receiver};
 
 use crate::hang::HANG;
 
-const THREE: &str = "version: 1\ntimezone: America/Winnipeg\nlimits: { instances: 16 }\nfleets:\n  app:\n    launch: { template: app, types: [t3.small] }\n    min: 2\n    max: 3\n    billing: hour\n    schedule: [{ during: 'mon-fri 08:00-21:00', capacity: 3 }]\n  job:\n    launch: { template: job, types: [t3.small] }\n    max: 3\n    billing: hour\n    queue: { read: { http: 'http://127.0.0.1:9/' }, scale_out: { above: 20, add: 1 }, scale_in: { below: 5, remove: 1, after: 10m } }\n  report:\n    launch: { template: report, types: [t3.small] }\n    max: 10\n    billing: second\n    queue: { read: { http: 'http://127.0.0.1:9/' }, start_within: 15m, job_takes: 2m, jobs_at_once: 2 }\n";
+const THREE: &str = "version: 1\ntimezone: America/Winnipeg\nlimits: { instances: 16 }\nfleets:\n  app:\n    launch: { template: app, types: [t3.small] }\n    min: 2\n    max: 3\n    billing: hour\n    schedule: [{ during: 'mon-fri 08:00-21:00', capacity: 3 }]\n  job:\n    launch: { template: job, types: [t3.small] }\n    max: 3\n    billing: hour\n    drain: { via: tag, deadline: 30m }\n    queue: { read: { http: 'http://127.0.0.1:9/' }, scale_out: { above: 20, add: 1 }, scale_in: { below: 5, remove: 1, after: 10m } }\n  report:\n    launch: { template: report, types: [t3.small] }\n    max: 10\n    billing: second\n    drain: { via: tag, deadline: 30m }\n    queue: { read: { http: 'http://127.0.0.1:9/' }, start_within: 15m, job_takes: 2m, jobs_at_once: 2 }\n";
 
 /// The three kinds of [`THREE`] again and again.
 fn fifty() -> String {

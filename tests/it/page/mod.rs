@@ -13,9 +13,9 @@ use tidegate::model::time;
 
 use crate::hang::output;
 
-const GOAL: &str = "version: 1\ntimezone: America/Winnipeg\nfleets:\n  job:\n    launch: { template: job, types: [t3.small] }\n    max: 10\n    billing: second\n    queue: { read: { http: 'http://127.0.0.1:9/' }, start_within: 15m, job_takes: 2m, jobs_at_once: 2 }\n";
+const GOAL: &str = "version: 1\ntimezone: America/Winnipeg\nfleets:\n  job:\n    launch: { template: job, types: [t3.small] }\n    max: 10\n    billing: second\n    drain: { via: tag, deadline: 30m }\n    queue: { read: { http: 'http://127.0.0.1:9/' }, start_within: 15m, job_takes: 2m, jobs_at_once: 2 }\n";
 
-const STEPS: &str = "version: 1\ntimezone: America/Winnipeg\nfleets:\n  job:\n    launch: { template: job, types: [t3.small] }\n    min: 1\n    max: 3\n    billing: hour\n    queue: { read: { http: 'http://127.0.0.1:9/' }, scale_out: { above: 20, add: 1 }, scale_in: { below: 5, remove: 1, after: 10m } }\n";
+const STEPS: &str = "version: 1\ntimezone: America/Winnipeg\nfleets:\n  job:\n    launch: { template: job, types: [t3.small] }\n    min: 1\n    max: 3\n    billing: hour\n    drain: { via: tag, deadline: 30m }\n    queue: { read: { http: 'http://127.0.0.1:9/' }, scale_out: { above: 20, add: 1 }, scale_in: { below: 5, remove: 1, after: 10m } }\n";
 
 /// What a name may not do to a page.
 const EVIL: &str = "a<b>&'\"--><script>x.yaml";

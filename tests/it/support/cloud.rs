@@ -87,6 +87,7 @@ fleets:
     launch: {{ types: [t3.small, t3a.small] }}
     min: 0
     max: 2
+    drain: {{ via: tag, deadline: 30m }}
     queue: {{ read: {{ http: "{endpoint}/queue/job" }}, every: 5s, scale_out: {{ above: 20 }}, scale_in: {{ below: 5 }} }}
 "#
         )
@@ -138,6 +139,7 @@ fleets:
             security_groups: Vec::new(),
             instance_profile: None,
             user_data: String::new(),
+            drains: false,
             tags: Arc::new(tags.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()),
         };
         self.front.state().world.add_foreign(&request).unwrap()

@@ -20,7 +20,7 @@ defaults:
 fleets:
   app:
     launch: { types: [t3.small, t3a.small] }
-    load_balancer: { BALANCER, drain: DRAIN }
+    load_balancer: { BALANCER, deregistration_delay: DELAY }
     health: { http: "http://{private_ip}/", expect: welcome, every: EVERY, grace: 10m }
     min: 2
     max: 3
@@ -34,7 +34,8 @@ NIGHT
     min: 1
     max: 4
     minimum_uptime: 45m
-    queue: { read: { http: "http://q.example/" }, scale_out: { above: 20, add: 2 }, scale_in: { below: 5, remove: 1 } }
+    drain: JOB_DRAIN
+    queue: { read: { http: "http://q.example/" }, job_takes: 2m, scale_out: { above: 20, add: 2 }, scale_in: { below: 5, remove: 1 } }
   work:
     launch: { types: [t3.small, t3a.small] }
     health: { http: "http://{private_ip}/", expect: welcome, every: EVERY, grace: 10m }
@@ -42,6 +43,7 @@ NIGHT
     max: 5
     minimum_uptime: 10m
     billing: BILLING
+    WORK_DRAIN
     queue: { read: { http: "http://q.example/", json: /waiting }, every: POLL, start_within: 15m, jobs_at_once: 2 }
 "#;
 
@@ -71,6 +73,9 @@ const TROUBLES_ALONE: usize = 16;
 /// last, so that the seeds that are kept draw what they drew.
 const TROUBLES_AT_FIRST: usize = 25;
 
+/// How many troubles there were before fleets drained.
+const TROUBLES_WITHOUT_DRAINS: usize = 27;
+
 /// One draw.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is drawn by itself")]
@@ -91,7 +96,9 @@ pub(super) struct Options {
     every: &'static str,
     poll: &'static str,
     balancer: &'static str,
-    drain: &'static str,
+    delay: &'static str,
+    job_drain: &'static str,
+    work_drain: &'static str,
     billing: &'static str,
     night: bool,
     early: bool,
@@ -120,7 +127,9 @@ impl Options {
             every: "5s",
             poll: "1m",
             balancer: "classic: web",
-            drain: "30s",
+            delay: "30s",
+            job_drain: "none",
+            work_drain: "",
             billing,
             night: false,
             early: among <= TROUBLES_ALONE,
@@ -128,7 +137,18 @@ impl Options {
         if !options.early {
             options.vary(share, &mut Rng::new(seed, "options"));
         }
+        if among > TROUBLES_WITHOUT_DRAINS {
+            options.drain(&mut Rng::new(seed, "drains"));
+        }
         options
+    }
+
+    fn drain(&mut self, whims: &mut Rng) {
+        let post = r#"{ via: { http: "http://q.example/drain/{instance_id}" }, deadline: 20m }"#;
+        let tag = "{ via: tag, deadline: 20m }";
+        let no_way_back = "{ via: tag, deadline: 20m, cancel: false }";
+        self.job_drain = ["none", tag, tag, post][whims.up_to(3)];
+        self.work_drain = ["", tag, post, no_way_back][whims.up_to(3)];
     }
 
     fn vary(&mut self, share: f64, whims: &mut Rng) {
@@ -138,7 +158,7 @@ impl Options {
         self.every = if whims.chance(0.15) { "5s" } else { "1m" };
         self.poll = ["1m", "5m", "5m"][whims.up_to(2)];
         self.balancer = ["classic: web", "target_group: web"][whims.up_to(1)];
-        self.drain = ["0s", "30s", "5m"][whims.up_to(2)];
+        self.delay = ["0s", "30s", "5m"][whims.up_to(2)];
         self.night = whims.chance(0.5);
         let severity = |whims: &mut Rng| 0.3 + 1.2 * whims.unit();
         for trouble in Trouble::ALL.into_iter().take(TROUBLES_AT_FIRST) {
@@ -153,12 +173,15 @@ impl Options {
     }
 
     pub(super) fn policy(&self) -> Policy {
+        let work_drain = self.work_drain();
         let text = [
             ("TICK", self.tick),
             ("EVERY", self.every),
             ("POLL", self.poll),
             ("BALANCER", self.balancer),
-            ("DRAIN", self.drain),
+            ("DELAY", self.delay),
+            ("JOB_DRAIN", self.job_drain),
+            ("WORK_DRAIN", work_drain.as_str()),
             ("BILLING", self.billing),
             ("NIGHT", if self.night { NIGHT } else { "" }),
         ];
@@ -166,6 +189,13 @@ impl Options {
             .into_iter()
             .fold(POLICY.to_owned(), |policy, (place, value)| policy.replace(place, value));
         load("swarm.yaml", &text, self.start).policy.expect("the policy is valid")
+    }
+
+    fn work_drain(&self) -> String {
+        if self.work_drain.is_empty() {
+            return String::new();
+        }
+        format!("drain: {}", self.work_drain)
     }
 
     pub(super) fn has_edges_at_night(&self) -> bool {
@@ -180,12 +210,13 @@ impl Options {
 
 impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, start, tick, every, poll, balancer, drain, billing, .. } = self;
+        let Self { seed, start, tick, every, poll, balancer, delay, billing, .. } = self;
         write!(
             f,
             "seed {seed}: from {start}, tick {tick}, checks every {every}, polls every {poll}, "
         )?;
-        write!(f, "{balancer}, drain {drain}, billing {billing}")?;
+        write!(f, "{balancer}, delay {delay}, billing {billing}, ")?;
+        write!(f, "job {}, work {}", self.job_drain, self.work_drain)?;
         let habits = [
             (self.night, "edges at night"),
             (self.full_disk, "full disk"),

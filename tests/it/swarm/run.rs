@@ -188,6 +188,7 @@ impl Run {
             reason: "a whim".to_owned(),
             since: now,
             until: time::after(now, Duration::from_mins(lasts)),
+            at_once: false,
         };
         // On a full disk the order is refused, and the person told.
         drop(self.simulation.journal.commit(&[Change::Override(order)]));
@@ -196,6 +197,7 @@ impl Run {
     /// What only a person can decide: that servers which look sick, most of a fleet of them, are so. One
     /// who was told of it an hour ago ends them by hand.
     pub(super) fn look_after(&mut self, record: &TickRecord) {
+        self.empty_by_hand(record);
         let now = self.simulation.now();
         let held = record.survey.plan.left_out.iter();
         let held = held.filter(|left| matches!(left.why, Limit::MostlySick { .. }));
@@ -210,7 +212,49 @@ impl Run {
                 let (owner, reason) = ("ann".to_owned(), "it is sick".to_owned());
                 let until = time::after(now, Duration::from_hours(24));
                 let key = OverrideKey::Terminate(id);
-                Change::Override(Override { key, capacity: 0, owner, reason, since: now, until })
+                Change::Override(Override {
+                    key,
+                    capacity: 0,
+                    owner,
+                    reason,
+                    since: now,
+                    until,
+                    at_once: false,
+                })
+            })
+            .collect();
+        self.simulation.journal.commit(&orders).unwrap();
+    }
+
+    /// Where drains are ignored, a person ends what is not wanted.
+    fn empty_by_hand(&mut self, record: &TickRecord) {
+        let now = self.simulation.now();
+        let mut orders = Vec::new();
+        for (fleet, decision) in &record.survey.decisions {
+            let blocked = decision.because.iter().any(|why| why.rule() == "drains_ignored");
+            if blocked && !self.has_jobs() {
+                let surplus = decision.capacity.saturating_sub(decision.wanted);
+                let view = &record.survey.roster.fleets[fleet];
+                let free = view.eligible().into_iter().filter_map(Server::id).cloned();
+                orders.extend(free.take(usize::try_from(surplus).unwrap()));
+            }
+        }
+        let orders: Vec<Change> = orders
+            .into_iter()
+            .map(|id| {
+                let (owner, reason) = ("ann".to_owned(), "its receiver is broken".to_owned());
+                let until = time::after(now, Duration::from_hours(24));
+                let key = OverrideKey::Terminate(id);
+                let (since, at_once) = (now, true);
+                Change::Override(Override {
+                    key,
+                    capacity: 0,
+                    owner,
+                    reason,
+                    since,
+                    until,
+                    at_once,
+                })
             })
             .collect();
         self.simulation.journal.commit(&orders).unwrap();
@@ -284,6 +328,7 @@ fn somebody_elses(simulation: &Simulation) -> InstanceId {
         security_groups: Vec::new(),
         instance_profile: None,
         user_data: String::new(),
+        drains: false,
         tags: Arc::new(tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
     };
     simulation.front.state().world.add_foreign(&request).unwrap()

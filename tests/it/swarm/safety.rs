@@ -50,6 +50,7 @@ impl Run {
         self.check_world();
         self.check_calls(record, carrying);
         self.check_steps(record);
+        self.check_cuts();
         let blind = record.survey.roster.blind.is_some();
         let held = self.order(&OverrideKey::Hold(name("app"))) && !blind;
         let desired = record.survey.decisions[&name("app")].desired;
@@ -89,6 +90,8 @@ impl Run {
                 What::Launch { .. } => continue,
                 What::Register { instance, .. }
                 | What::Deregister { instance, .. }
+                | What::Drain { instance, .. }
+                | What::EndSignal { instance, .. }
                 | What::Terminate { instance, .. } => instance,
             };
             demand!(self, *instance != self.foreign, "somebody else's instance: {call:?}");
@@ -128,7 +131,11 @@ impl Run {
                 }
                 // What is taken back is no end of a server.
                 Act::Reclaim { label, .. } => self.retired.retain(|(other, _)| other != label),
-                Act::Register { .. } | Act::Deregister { .. } | Act::Terminate { .. } => {}
+                Act::Register { .. }
+                | Act::Drain { .. }
+                | Act::EndSignal { .. }
+                | Act::Deregister { .. }
+                | Act::Terminate { .. } => {}
             }
         }
         for left in &record.survey.plan.left_out {
@@ -141,6 +148,26 @@ impl Run {
         let times: Vec<Timestamp> = self.retired.iter().map(|(_, at)| *at).collect();
         if times.last() == Some(&now) {
             self.check_rate("retirements", &times, RETIREMENTS);
+        }
+    }
+
+    /// No job is interrupted by scale-in before the deadline that its server was told, unless the queue
+    /// lies about who is busy.
+    fn check_cuts(&mut self) {
+        let cuts = std::mem::take(&mut self.simulation.front.state().cuts);
+        for cut in cuts {
+            let books = &self.simulation.journal.ledger().servers;
+            let Some(record) = books.of_instance(&cut.instance) else { continue };
+            let policy = &self.simulation.policy.fleets[&record.fleet];
+            let by_scale_in =
+                record.retirement.as_ref().is_some_and(|r| r.why == RetireReason::ScaleIn);
+            let drains = policy.drain_terms().is_some();
+            let lies = self.options.troubles.contains(&Trouble::LyingQueue);
+            if !by_scale_in || !drains || (lies && record.fleet == name("work")) {
+                continue;
+            }
+            let over = cut.deadline.is_some_and(|deadline| cut.at >= deadline);
+            demand!(self, over, "{} jobs on {} are interrupted", cut.jobs, cut.instance);
         }
     }
 
@@ -187,20 +214,26 @@ impl Run {
         let up = time::since(now, launched_at);
         let minimum = policy.minimum_uptime;
         demand!(self, up >= minimum, "{label} goes after {}", time::text(up));
-        if policy.billing == Billing::Hour {
+        let drains = policy.drain_terms().is_some();
+        // One that drains is told as early as its jobs usually take.
+        if policy.billing == Billing::Hour && !drains {
             // Early in an hour that is paid is too early, unless the drain would not end within it.
             let into = Duration::from_secs(up.as_secs() % 3600);
             let early = into < Duration::from_mins(40);
             demand!(self, !early, "{label} goes {} into a paid hour", time::text(into));
         }
         let view = &record.survey.roster.fleets[fleet];
-        let desired = record.survey.decisions[fleet].desired;
-        let capacity = view.capacity();
+        let decision = &record.survey.decisions[fleet];
+        let desired = decision.desired;
+        let cancelled = u32::try_from(decision.cancel_drains.len()).unwrap();
+        let capacity = view.capacity() + cancelled;
         demand!(self, capacity > desired, "{label} goes, with {capacity} of {desired}");
         // Where the queue tells who is busy, and tells the truth. The reading that decides is of this
         // very instant.
         let jobs = jobs.unwrap_or(0);
-        demand!(self, jobs == 0 || lie.is_some(), "{label} goes with {jobs} jobs on it");
+        let told = policy.queue.as_ref().is_some_and(|queue| queue.source.json.is_some());
+        let idle = jobs == 0 || lie.is_some() || drains || !told;
+        demand!(self, idle, "{label} goes with {jobs} jobs on it");
         if *fleet != name("app") {
             let reading = view.memory.last_reading();
             let known = reading.is_some_and(|reading| reading.depth.is_ok());
