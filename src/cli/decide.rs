@@ -1,5 +1,6 @@
 //! `tidegate decide`: the engine as a filter, one observation a line in, one decision a line out.
 
+use std::collections::BTreeSet;
 use std::io::BufRead as _;
 
 use anyhow::{Context as _, anyhow};
@@ -106,6 +107,10 @@ fn sighting(line: &[u8]) -> Result<Sighting, String> {
     let line: Line = serde_json::from_slice(line).map_err(|error| error.to_string())?;
     let oldest = line.oldest_wait_s.map(std::time::Duration::try_from_secs_f64).transpose();
     let oldest = oldest.map_err(|error| format!("oldest_wait_s: {error}"))?;
+    let mut ids = BTreeSet::new();
+    if let Some(twice) = line.instances.iter().find(|server| !ids.insert(&server.id)) {
+        return Err(format!("the instance `{}` is given twice", printable(&twice.id, 40)));
+    }
     // One server without the number, and the others' would mislead.
     let told = line
         .instances

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::queue::{stale_after, under_since};
+use crate::model::busy::Elsewhere;
 use crate::model::capacity::{Capacity, count};
 use crate::model::decision::JobsReason;
 use crate::model::drain::DrainRecord;
@@ -35,7 +36,10 @@ pub(super) fn held(fleet: &FleetPolicy, view: &FleetView, now: Timestamp) -> Opt
     let told = view.memory.last_reading().and_then(|reading| reading.depth.as_ref().ok());
     let risk = fleet.unprotected_jobs();
     match (told, risk) {
-        (Some(depth), _) if depth.work.busy.is_some() => None,
+        (Some(depth), _) if depth.work.busy.is_some() => {
+            let Elsewhere { key, jobs } = view.elsewhere.clone()?;
+            Some(Held::back(JobsReason::Elsewhere { key, jobs }, None))
+        }
         (Some(Depth { work, .. }), _) if work.running.is_some() => {
             let jobs = work.running.filter(|jobs| *jobs > 0)?;
             Some(Held::back(JobsReason::Run { jobs }, None))

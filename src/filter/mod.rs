@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::decide::decide;
 use crate::model::boots::Boots;
+use crate::model::busy::{Busy, Names};
 use crate::model::capacity::Capacity;
 use crate::model::decision::Decision;
 use crate::model::drain::{Drain, DrainRecord};
@@ -168,8 +169,15 @@ impl Filter {
     /// Lends the view the memory, which is long, instead of a copy.
     fn view(&mut self, seen: &Sighting) -> FleetView {
         let memory = self.ledger.fleets.remove(&self.fleet.name).unwrap_or_default();
-        let mut servers: Vec<Server> =
-            seen.servers.iter().map(|server| self.server(server, &memory, seen.now)).collect();
+        let last = memory.last_reading().and_then(|reading| reading.depth.as_ref().ok());
+        let name = |id| Names { id, private_ip: None, private_dns: None };
+        let names: Vec<Names<'_>> = seen.servers.iter().map(|server| name(&server.id)).collect();
+        let busy = last.and_then(|depth| Busy::place(&depth.work, &names, |_| false));
+        let mut servers: Vec<Server> = seen
+            .servers
+            .iter()
+            .map(|server| self.server(server, busy.as_ref(), seen.now))
+            .collect();
         servers.sort_by_key(|server| server.record.launched_at);
         FleetView {
             name: self.fleet.name.clone(),
@@ -180,6 +188,7 @@ impl Filter {
             pause: None,
             edited_from: None,
             renamed_from: None,
+            elsewhere: busy.as_ref().and_then(|busy| busy.elsewhere.clone()),
             doubt: None,
             extra: None,
             retire: None,
@@ -190,16 +199,13 @@ impl Filter {
         }
     }
 
-    fn server(&self, seen: &SightedServer, memory: &FleetMemory, now: Timestamp) -> Server {
+    fn server(&self, seen: &SightedServer, busy: Option<&Busy>, now: Timestamp) -> Server {
         let phase = match seen.state {
             SightedState::Booting => Phase::Booting,
             SightedState::InService => Phase::InService,
             SightedState::Draining => Phase::Draining,
         };
-        let busy = memory.last_reading().and_then(|reading| {
-            let busy = reading.depth.as_ref().ok()?.work.busy.as_ref()?;
-            Some(busy.get(&seen.id).copied().unwrap_or(0))
-        });
+        let busy = busy.map(|busy| busy.on(&seen.id));
         let paid_until = match self.fleet.billing {
             Billing::Hour => Some(paid_until(seen.launched_at, now)),
             Billing::Second => None,

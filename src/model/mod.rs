@@ -6,6 +6,7 @@ pub mod account;
 pub mod address;
 pub mod balancer;
 pub mod boots;
+pub mod busy;
 pub mod capacity;
 pub mod decision;
 pub mod drain;

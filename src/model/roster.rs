@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::balancer::{Balancer, Membership};
+use super::busy::Elsewhere;
 use super::capacity::{Capacity, count};
 use super::fault::Fault;
 use super::fleet::{FleetName, Pool};
@@ -102,6 +103,8 @@ pub struct FleetView {
     /// Every server that is not proven gone, oldest first.
     pub servers: Vec<Server>,
     pub memory: FleetMemory,
+    /// Jobs that run on servers that are not known, by the last reading.
+    pub elsewhere: Option<Elsewhere>,
     /// That of the roster.
     pub doubt: Option<Doubt>,
     /// The balancer's state as a whole.

@@ -30,7 +30,7 @@ impl Lines {
             "goal_terms" => &["queue.job_takes", "queue.jobs_at_once", "queue.start_within"],
             "bounded" => &["max", "min"],
             "kept" => &["minimum_uptime", "billing"],
-            "jobs_at_risk" | "jobs_run" => &["queue.read", "queue"],
+            "jobs_at_risk" | "jobs_run" | "jobs_elsewhere" => &["queue.read", "queue"],
             "jobs_may_run" => &["queue.job_takes", "drain"],
             "drains_ignored" | "drain_undelivered" | "drains_one_by_one" => &["drain"],
             _ => &[],

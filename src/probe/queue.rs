@@ -43,11 +43,24 @@ fn parse(text: &str, pointer: Option<&str>) -> Result<Depth, String> {
     let found = document
         .pointer(pointer)
         .ok_or_else(|| format!("nothing at {}", printable(pointer, 60)))?;
-    let waiting = found.as_u64().ok_or_else(|| not_a_count(&found.to_string()))?;
-    if waiting >= 10_u64.pow(12) {
-        return Err(not_a_count(&found.to_string()));
-    }
+    let waiting = count(found).ok_or_else(|| not_a_count(&found.to_string()))?;
     Ok(Depth { waiting, oldest: oldest(&document, pointer), work: work(&document, pointer)? })
+}
+
+/// A count in JSON: a whole number, also one that is written as a float or in a string, as Prometheus
+/// answers.
+fn count(value: &Value) -> Option<u64> {
+    let text = match value {
+        Value::Number(number) if number.is_f64() => {
+            let whole = number.as_f64().filter(|float| float.fract() == 0.0 && *float < 1e12)?;
+            format!("{whole:.0}")
+        }
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.strip_suffix(".0").unwrap_or(text).to_owned(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
+    };
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits && text.len() <= DIGITS_AT_MOST)
 }
 
 fn not_a_count(text: &str) -> String {
@@ -71,7 +84,7 @@ fn oldest(document: &Value, pointer: &str) -> Option<Duration> {
 
 /// `running`, `arrived` and `completed` are left out unless they are counts.
 fn work(document: &Value, pointer: &str) -> Result<Work, String> {
-    let count = |key| beside(document, pointer, key).and_then(Value::as_u64);
+    let count = |key| beside(document, pointer, key).and_then(count);
     Ok(Work {
         running: count("running"),
         arrived: count("arrived"),
@@ -85,7 +98,7 @@ fn work(document: &Value, pointer: &str) -> Result<Work, String> {
 fn busy(told: &Value) -> Result<BTreeMap<InstanceId, u32>, String> {
     let told = told.as_object().ok_or("`busy` is not an object of job counts by instance id")?;
     let entry = |(id, jobs): (&String, &Value)| {
-        let count = jobs.as_u64().and_then(|jobs| u32::try_from(jobs).ok());
+        let count = count(jobs).and_then(|jobs| u32::try_from(jobs).ok());
         let count = count.ok_or_else(|| {
             let (id, jobs) = (printable(id, 40), printable(&jobs.to_string(), 40));
             format!("`busy` of {id} is not a count of jobs: {jobs}")
@@ -142,7 +155,11 @@ mod tests {
         let unreadable = [
             r#"{"n": -1}"#,
             r#"{"n": 1.5}"#,
-            r#"{"n": "7"}"#,
+            r#"{"n": "7.5"}"#,
+            r#"{"n": "+7"}"#,
+            r#"{"n": "NaN"}"#,
+            r#"{"n": ""}"#,
+            r#"{"n": -0.0}"#,
             r#"{"n": null}"#,
             r#"{"m": 1}"#,
             r#"{"n": 1e30}"#,
@@ -157,13 +174,26 @@ mod tests {
     }
 
     #[test]
+    fn json_gives_a_count_in_a_string_or_a_whole_float() {
+        for body in [r#"{"n": "42"}"#, r#"{"n": 42.0}"#, r#"{"n": "42.0"}"#, r#"{"n": 4.2e1}"#] {
+            assert_eq!(parse(body, Some("/n")), Ok(Depth::of(42)), "{body}");
+        }
+        let prometheus = r#"{"data": {"result": [{"value": [1700000000, "7"]}]}}"#;
+        assert_eq!(parse(prometheus, Some("/data/result/0/value/1")), Ok(Depth::of(7)));
+        assert!(parse("42.0", None).is_err(), "a plain body is plain");
+        let told = parse(r#"{"n": 1, "running": "3", "busy": {"a": 2.0}}"#, Some("/n")).unwrap();
+        assert_eq!(told.work.running, Some(3));
+        assert_eq!(told.work.busy.unwrap().into_values().collect::<Vec<_>>(), [2]);
+    }
+
+    #[test]
     fn who_is_busy_is_told_whole_or_not_at_all() {
         let busy = |body: &str| parse(body, Some("/n")).map(|depth| depth.work.busy);
         let known = [(InstanceId::new("i-1"), 2), (InstanceId::new("i-2"), 0)];
         let told = r#"{"n": 0, "busy": {"i-1": 2, "i-2": 0}}"#;
         assert_eq!(busy(told), Ok(Some(known.into())));
         assert_eq!(busy(r#"{"n": 0}"#), Ok(None));
-        let halves = ["null", "3", "[]", r#"{"i-1": "2"}"#, r#"{"i-1": -1}"#, r#"{"i-1": null}"#];
+        let halves = ["null", "3", "[]", r#"{"i-1": "two"}"#, r#"{"i-1": -1}"#, r#"{"i-1": null}"#];
         for half in halves {
             let body = format!(r#"{{"n": 0, "busy": {half}}}"#);
             assert!(busy(&body).unwrap_err().contains("busy"), "{half}");

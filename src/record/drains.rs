@@ -2,6 +2,7 @@
 
 use super::Concern;
 use crate::model::drain::DrainEnd;
+use crate::model::fault::printable;
 use crate::model::reading::jobs;
 use crate::model::roster::{FleetView, Server};
 use crate::model::time;
@@ -14,7 +15,13 @@ const NAMED_AT_MOST: usize = 5;
 pub(super) fn drains(view: &FleetView, policy: &Policy) -> Vec<Concern> {
     let fleet = policy.fleets.get(&view.name);
     let ignored = view.servers.iter().filter_map(|server| ignored(view, server));
-    let of_fleet = [undelivered(view, policy), blocked(view), hidden(view), at_risk(view, fleet)];
+    let of_fleet = [
+        undelivered(view, policy),
+        blocked(view),
+        hidden(view),
+        elsewhere(view),
+        at_risk(view, fleet),
+    ];
     ignored.chain(of_fleet.into_iter().flatten()).collect()
 }
 
@@ -80,6 +87,24 @@ fn hidden(view: &FleetView) -> Option<Concern> {
         named.join(", ")
     );
     Some(Concern::new(format!("no-metadata-tags:{}", view.name), Some(&view.name), text))
+}
+
+/// The queue tells of jobs on a server that is not known.
+fn elsewhere(view: &FleetView) -> Option<Concern> {
+    let told = view.elsewhere.as_ref()?;
+    let n = jobs(told.jobs);
+    let text = match &told.key {
+        Some(key) => format!(
+            "the queue tells of {n} on `{}`, which is no server of {name}: any server may run them, so none goes as idle; name servers by instance id, private address or private DNS name",
+            printable(key, 60),
+            name = view.name
+        ),
+        None => format!(
+            "the queue tells of {n} more that run than it names servers for in `busy`: any server of {} may run them, so none goes as idle",
+            view.name
+        ),
+    };
+    Some(Concern::new(format!("busy-elsewhere:{}", view.name), Some(&view.name), text))
 }
 
 /// Nothing tells whether the servers that scale-in takes run jobs.

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::placed;
+use crate::model::busy::Busy;
 use crate::model::drain::{
     Carrier, Delivery, Drain, DrainEnd, DrainRecord, DrainTerms, Resume, Undelivered,
 };
@@ -40,8 +42,9 @@ pub(super) fn note(
         return;
     };
     let work = fresh(&noted.fleet, seen);
+    let busy = work.and_then(|work| placed(ledger, seen, &noted.fleet, work));
     if let Stage::Resuming(resume) = &retirement.stage {
-        match come_back(resume, instance, noted.sick_since.is_some(), seen, work) {
+        match come_back(resume, instance, noted.sick_since.is_some(), seen, busy.as_ref()) {
             _ if now_ordered => retirement.drain_on(),
             Back::Works => noted.retirement = None,
             Back::Stays => retirement.drain_on(),
@@ -62,7 +65,7 @@ pub(super) fn note(
         drain.end = drain
             .end
             .or_else(|| said_so.then_some(DrainEnd::NothingRuns))
-            .or_else(|| left_work(drain, carrier?, &instance.id, work?, ec2_now))
+            .or_else(|| left_work(drain, carrier?, &instance.id, (work?, busy.as_ref()), ec2_now))
             .or_else(|| now_ordered.then_some(DrainEnd::Operator))
             .or_else(|| late.then_some(DrainEnd::Deadline));
     }
@@ -81,7 +84,7 @@ fn come_back(
     instance: &Instance,
     sick: bool,
     seen: &Observation,
-    work: Option<&Work>,
+    busy: Option<&Busy>,
 ) -> Back {
     let ec2_now = seen.clocks().ec2;
     let undelivered = resume.undelivered.is_some();
@@ -95,7 +98,7 @@ fn come_back(
         | Lifecycle::Unknown => return Back::Waits,
     }
     match resume.done_at {
-        Some(_) if undelivered || works(&instance.id, work, seen) => Back::Works,
+        Some(_) if undelivered || works(&instance.id, busy, seen) => Back::Works,
         Some(done_at) if time::since(ec2_now, done_at) >= BACK_AFTER => Back::Works,
         None if sick || time::since(ec2_now, resume.cancelled_at) >= TOLD_WITHIN => {
             if undelivered {
@@ -147,12 +150,13 @@ fn left_work(
     drain: &Drain,
     carrier: &Carrier,
     id: &InstanceId,
-    work: &Work,
+    (work, busy): (&Work, Option<&Busy>),
     ec2_now: Timestamp,
 ) -> Option<DrainEnd> {
     let settled = time::after(drain.received_at()?, carrier.settles_after());
-    let idle = match &work.busy {
-        Some(busy) => busy.get(id).copied().unwrap_or(0) == 0,
+    let idle = match busy {
+        // Jobs on a server that is not known may be on this one.
+        Some(busy) => busy.on(id) == 0 && busy.elsewhere.is_none(),
         None => work.running == Some(0),
     };
     (idle && ec2_now >= settled).then_some(DrainEnd::NotBusy)
@@ -165,8 +169,8 @@ fn ordered_now(ledger: &Ledger, id: &InstanceId, now: Timestamp) -> bool {
 }
 
 /// Whether a check or the queue shows the server at work.
-fn works(id: &InstanceId, work: Option<&Work>, seen: &Observation) -> bool {
-    let busy = work.and_then(|work| work.busy.as_ref()?.get(id)).is_some_and(|jobs| *jobs > 0);
+fn works(id: &InstanceId, busy: Option<&Busy>, seen: &Observation) -> bool {
+    let busy = busy.is_some_and(|busy| busy.on(id) > 0);
     let checked =
         seen.health.get(id).is_some_and(|check| check.at == seen.now && check.passed.is_ok());
     busy || checked

@@ -19,6 +19,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use crate::model::balancer::{Balancer, Membership};
+use crate::model::busy::{Busy, Names};
 use crate::model::capacity::{Capacity, half_floor};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::fleet::FleetName;
@@ -26,6 +27,7 @@ use crate::model::instance::{Instance, InstanceId};
 use crate::model::launch::Token;
 use crate::model::ledger::{FleetMemory, Ledger, OverrideKey};
 use crate::model::observation::{Gap, Observation};
+use crate::model::reading::Work;
 use crate::model::retirement::Retirement;
 use crate::model::roster::{
     BalancerView, Cold, ColdScope, FleetView, Leftover, Roster, Server, Stranger,
@@ -116,10 +118,12 @@ impl Desk<'_> {
         let queue = fleet.and_then(|fleet| fleet.queue.as_ref());
         let may_tell = queue.is_some_and(QueuePolicy::may_tell_who_is_busy);
         let fresh = memory.last_reading().is_some_and(|last| last.at == now && last.depth.is_ok());
+        let last = memory.last_reading().and_then(|last| last.depth.as_ref().ok());
+        let busy = last.and_then(|depth| placed(self.ledger, self.seen, name, &depth.work));
         let standing = Standing {
             looks: Looks::of(fleet, self.policy.tick),
             drains: &memory.drains,
-            busy: busy(&memory),
+            busy: busy.as_ref(),
             asked: fresh || !may_tell,
             fleet,
             balancer: &balancer,
@@ -154,6 +158,7 @@ impl Desk<'_> {
                 |_| memory.decided_by.as_ref().is_some_and(|by| **by != *self.policy.digest),
             ),
             renamed_from: None,
+            elsewhere: busy.and_then(|busy| busy.elsewhere),
             doubt: self.doubt.cloned(),
             others: self.others(&balancer),
             servers,
@@ -182,9 +187,27 @@ impl Desk<'_> {
     }
 }
 
-/// Who runs how many jobs, where the last reading told.
-fn busy(memory: &FleetMemory) -> Option<&BTreeMap<InstanceId, u32>> {
-    memory.last_reading()?.depth.as_ref().ok()?.work.busy.as_ref()
+/// Returns which servers of a fleet run jobs, by what its queue told.
+fn placed(ledger: &Ledger, seen: &Observation, fleet: &FleetName, work: &Work) -> Option<Busy> {
+    let records = ledger.servers.of_fleet(fleet).unwrap_or(&servers::NONE);
+    let listed = seen.instances.as_ref().ok();
+    let names = records.open().filter_map(|record| {
+        let id = record.instance()?;
+        let instance = listed.and_then(|listed| listed.get(id));
+        let private_ip = instance.and_then(|instance| instance.private_ip.as_deref());
+        Some(Names {
+            id,
+            private_ip: private_ip.or(record.private_ip.as_deref()),
+            private_dns: instance.and_then(|instance| instance.private_dns.as_deref()),
+        })
+    });
+    let ended = |key: &str| {
+        records.left().any(|record| {
+            let id = record.instance().is_some_and(|id| id.as_str() == key);
+            id || record.private_ip.as_deref() == Some(key)
+        })
+    };
+    Busy::place(work, &names.collect::<Vec<_>>(), ended)
 }
 
 /// The balancer that a fleet's servers are in: the policy's; but the one they were registered with,

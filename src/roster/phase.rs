@@ -1,11 +1,11 @@
 //! The phase of one server: a table over its record, EC2's state, its health and its balancer.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::release::{self, Looks};
 use crate::model::balancer::Membership;
+use crate::model::busy::Busy;
 use crate::model::drain::{Carrier, DrainRecord};
 use crate::model::instance::{Attachment, Instance, InstanceId, Lifecycle};
 use crate::model::ledger::{Ledger, Override, OverrideKey};
@@ -27,7 +27,7 @@ pub(super) struct Standing<'a> {
     pub looks: Looks,
     pub drains: &'a DrainRecord,
     /// Jobs by server; one that is left out has none. `None`: not told.
-    pub busy: Option<&'a BTreeMap<InstanceId, u32>>,
+    pub busy: Option<&'a Busy>,
     /// Whether the queue has just been asked who is busy, if it may tell. What it told earlier is
     /// out of date: an idle server may have taken a job since.
     pub asked: bool,
@@ -57,7 +57,7 @@ impl Standing<'_> {
             Some(Billing::Hour) => launched_at.map(|at| release::paid_until(at, now)),
             Some(Billing::Second) | None => None,
         };
-        let told = |id| self.busy.map(|busy| busy.get(id).copied().unwrap_or(0));
+        let told = |id| self.busy.map(|busy| busy.on(id));
         let busy = record.instance().and_then(told);
         let kept = record.instance().and_then(|id| self.kept(id, instance.as_ref()));
         let ordered = record.instance().and_then(|id| self.ordered(record, id));

@@ -7,6 +7,7 @@ use tidegate::model::fleet::FleetName;
 use tidegate::model::instance::{InstanceId, Lifecycle};
 use tidegate::model::launch::tag;
 use tidegate::model::ledger::{Change, Override, OverrideKey};
+use tidegate::model::reading::{Depth, Work};
 use tidegate::model::roster::Phase;
 use tidegate::model::time::{self, Timestamp};
 use tidegate::policy::load;
@@ -378,5 +379,46 @@ async fn hold_interrupts_no_job_of_a_fleet_with_fixed_size() {
     shop.simulation.policy = load("drain.yaml", &text, start()).policy.unwrap();
     shop.hold(1);
     shop.run(30).await;
+    assert_eq!((shop.alive().len(), shop.interrupted()), (2, 0));
+}
+
+#[tokio::test]
+async fn servers_are_known_to_be_busy_by_address_and_unknown_ones_hold_all() {
+    let mut shop = Shop::open("", TELLING, &[600, 600]).await;
+    let tell = |shop: &Shop, busy: &[(&str, u32)]| {
+        let busy = busy.iter().map(|(key, jobs)| (InstanceId::new(key), *jobs)).collect();
+        let work = Work { busy: Some(busy), ..Work::default() };
+        let depth = Depth { waiting: 0, oldest: None, work };
+        shop.simulation.front.state().pin_depth(job(), depth);
+    };
+    let address = |shop: &Shop, id: &InstanceId| {
+        let state = shop.simulation.front.state();
+        state.world.machine(id).unwrap().private_ip.to_string()
+    };
+    let servers = shop.alive();
+    let (first, second) = (address(&shop, &servers[0]), address(&shop, &servers[1]));
+    shop.hold(0);
+    tell(&shop, &[(&first, 1), (&second, 2)]);
+    shop.run(10).await;
+    assert_eq!(shop.alive().len(), 2, "both are busy");
+    tell(&shop, &[("ip-172-31-0-99", 2)]);
+    shop.run(10).await;
+    assert_eq!(shop.alive().len(), 2, "either may run them");
+    assert!(shop.has_problem("busy-elsewhere"));
+    tell(&shop, &[(&first, 1)]);
+    shop.run(10).await;
+    assert_eq!(shop.alive(), servers[..1], "the idle one goes");
+    assert!(!shop.has_problem("busy-elsewhere"));
+}
+
+#[tokio::test]
+async fn drain_goes_on_while_jobs_run_on_a_host_that_is_not_known() {
+    let mut shop = Shop::open(HTTP, TELLING, &[600, 600]).await;
+    shop.hold(1);
+    let busy = [(InstanceId::new("ip-172-31-0-99"), 1)].into();
+    let work = Work { busy: Some(busy), ..Work::default() };
+    let depth = Depth { waiting: 0, oldest: None, work };
+    shop.simulation.front.state().pin_depth(job(), depth);
+    shop.run(20).await;
     assert_eq!((shop.alive().len(), shop.interrupted()), (2, 0));
 }

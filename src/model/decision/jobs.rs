@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use crate::model::capacity::Capacity;
+use crate::model::fault::printable;
 use crate::model::reading::jobs;
 use crate::model::time::{self, Timestamp};
 
@@ -14,6 +15,9 @@ pub enum JobsReason {
     AtRisk { why: &'static str },
     /// Jobs run, and the queue does not say where.
     Run { jobs: u64 },
+    /// Jobs run on a server that is not known. `key`: the name that the queue told; `None`: more jobs
+    /// run than it names servers for.
+    Elsewhere { key: Option<String>, jobs: u64 },
     /// The queue has not been empty for as long as a job may take. `until`: when it will have been.
     MayRun { takes: Duration, empty_for: Duration, until: Option<Timestamp> },
     /// Servers of the fleet ran on to the deadlines of their drains.
@@ -29,6 +33,7 @@ impl JobsReason {
         match self {
             Self::AtRisk { .. } => "jobs_at_risk",
             Self::Run { .. } => "jobs_run",
+            Self::Elsewhere { .. } => "jobs_elsewhere",
             Self::MayRun { .. } => "jobs_may_run",
             Self::DrainsIgnored { .. } => "drains_ignored",
             Self::DrainUndelivered { .. } => "drain_undelivered",
@@ -39,16 +44,17 @@ impl JobsReason {
     /// Whether it is worth telling: the others pass by themselves.
     pub(super) fn is_news(&self) -> bool {
         match self {
-            Self::AtRisk { .. } | Self::DrainsIgnored { .. } | Self::DrainUndelivered { .. } => {
-                true
-            }
+            Self::AtRisk { .. }
+            | Self::Elsewhere { .. }
+            | Self::DrainsIgnored { .. }
+            | Self::DrainUndelivered { .. } => true,
             Self::Run { .. } | Self::MayRun { .. } | Self::DrainsOneByOne { .. } => false,
         }
     }
 
     pub(super) fn numbers(&self) -> Vec<(&'static str, u64)> {
         match self {
-            Self::Run { jobs } => vec![("jobs", *jobs)],
+            Self::Run { jobs } | Self::Elsewhere { jobs, .. } => vec![("jobs", *jobs)],
             Self::MayRun { takes, empty_for, .. } => {
                 vec![("job_takes_s", takes.as_secs()), ("empty_for_s", empty_for.as_secs())]
             }
@@ -64,6 +70,13 @@ impl JobsReason {
             Self::AtRisk { why } => format!("no scale-in: {why}"),
             Self::Run { jobs: n } => {
                 format!("no scale-in while {} on servers unknown", running(*n))
+            }
+            Self::Elsewhere { key: Some(key), jobs: n } => {
+                let key = printable(key, 60);
+                format!("no scale-in: {} on `{key}`, which is no server of the fleet", running(*n))
+            }
+            Self::Elsewhere { key: None, jobs: n } => {
+                format!("no scale-in: {} on servers that the queue does not name", running(*n))
             }
             Self::MayRun { takes, empty_for, until } => {
                 let takes = time::text(*takes);
