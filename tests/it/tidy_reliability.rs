@@ -24,7 +24,7 @@ const CATALOGUE: [(&str, &[RangeInclusive<u32>]); 14] = [
     ("K", &[1..=11]),
     ("M", &[1..=12]),
     ("N", &[1..=15]),
-    ("O", &[1..=19]),
+    ("O", &[1..=20]),
 ];
 
 /// Tested, by construction, does not apply, open.
