@@ -5,7 +5,7 @@ mod replay;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::model::boots::Boots;
 use crate::model::busy::{Busy, Names};
 use crate::model::capacity::Capacity;
 use crate::model::decision::Decision;
-use crate::model::drain::{Drain, DrainRecord};
+use crate::model::drain::{Drain, DrainEnd, DrainRecord};
 use crate::model::instance::{Instance, InstanceId, Lifecycle, OurTags};
 use crate::model::launch::Token;
 use crate::model::ledger::{Change, FleetMemory, Ledger};
@@ -24,7 +24,7 @@ use crate::model::roster::{BalancerView, Block, Breaker, FleetView, Phase, Serve
 use crate::model::server::{LaunchState, ServerRecord};
 use crate::model::time::{self, Timestamp};
 use crate::policy::{Billing, FleetPolicy};
-use crate::roster::{Lesson, Looks, by_time, learn, paid_until};
+use crate::roster::{Drains, Lesson, Looks, by_time, has_hour_to_spare, learn, paid_until};
 
 pub use self::replay::{Difference, Replayed, reckoned_again, replay};
 
@@ -73,8 +73,8 @@ pub struct Filter {
     ledger: Ledger,
     /// Servers seen on their way, for the boot time; `None`: boot times are told.
     coming: Option<BTreeMap<InstanceId, Timestamp>>,
-    /// Servers that drained when they were last seen.
-    draining: BTreeSet<InstanceId>,
+    /// Servers that drained when they were last seen, and when they were first seen to.
+    draining: BTreeMap<Token, Timestamp>,
 }
 
 impl Filter {
@@ -87,7 +87,7 @@ impl Filter {
         let drains = Arc::new(DrainRecord { terms, heeded: true, ..DrainRecord::default() });
         let memory = FleetMemory { drains, ..FleetMemory::default() };
         ledger.fleets.insert(fleet.name.clone(), memory);
-        let (coming, draining) = (Some(BTreeMap::new()), BTreeSet::new());
+        let (coming, draining) = (Some(BTreeMap::new()), BTreeMap::new());
         Self { fleet, looks, ledger, coming, draining }
     }
 
@@ -140,14 +140,17 @@ impl Filter {
         let serving = |server: &&SightedServer| server.state == SightedState::InService;
         let at_work = seen.servers.iter().filter(serving).count();
         let drains = |server: &&SightedServer| server.state == SightedState::Draining;
-        let draining = seen.servers.iter().filter(drains).map(|server| server.id.clone());
-        let draining: BTreeSet<InstanceId> = draining.collect();
-        let there = |id: &InstanceId| seen.servers.iter().any(|server| server.id == *id);
-        let ended = self.draining.iter().any(|id| !there(id));
-        self.draining = draining;
+        let known = std::mem::take(&mut self.draining);
+        self.draining.extend(seen.servers.iter().filter(drains).map(|server| {
+            let token = token(&server.id);
+            let since = known.get(&token).copied().unwrap_or(seen.now);
+            (token, since)
+        }));
+        let there = |known: &Token| seen.servers.iter().any(|server| token(&server.id) == *known);
         let memory = self.ledger.fleets.entry(name.clone()).or_default();
-        if ended && !memory.drains.heeded {
-            Arc::make_mut(&mut memory.drains).heeded = true;
+        for (_, since) in known.iter().filter(|(token, _)| !there(token)) {
+            let took = time::since(seen.now, *since);
+            Arc::make_mut(&mut memory.drains).learn(took, DrainEnd::PoweredOff);
         }
         if let Some(coming) = &mut self.coming {
             for took in measured(coming, seen) {
@@ -159,8 +162,11 @@ impl Filter {
             let places = u32::try_from(at_work).unwrap_or(u32::MAX);
             let places = f64::from(places.saturating_mul(goal.jobs_at_once));
             let known = memory.work.take().unwrap_or_default();
-            let blind = !goal.blind_for(queue.every, memory.boots.usual()).is_zero();
-            let lesson = Lesson { goal, reading, serving: places, blind };
+            let (open, ended) = (self.draining.clone(), |token: &Token| !there(token));
+            let drains = Drains::since(&known, open, ended, &mut memory.drains, seen.now);
+            let blind = !goal.blind_for(queue.every, &memory.boots).is_zero();
+            let billing = self.fleet.billing;
+            let lesson = Lesson { goal, reading, serving: places, blind, billing, drains: &drains };
             memory.work = Some(Arc::new(learn(&known, lesson)));
         }
         self.ledger.apply(&Change::Reading(name, reading.clone()));
@@ -219,6 +225,13 @@ impl Filter {
             checks: Recent::default(),
             uptime: Some(time::since(now, seen.launched_at)),
             paid_until,
+            hour_to_spare: has_hour_to_spare(
+                &self.fleet,
+                self.looks,
+                Duration::ZERO,
+                seen.launched_at,
+                now,
+            ),
             busy,
             kept: None,
             undrainable: None,
@@ -283,11 +296,16 @@ fn answer(view: &FleetView, decision: Decision, next_look: Timestamp) -> Answer 
     }
 }
 
+/// A server's token, for which its id serves here.
+fn token(id: &InstanceId) -> Token {
+    Token::from_stored(id.as_str())
+}
+
 fn record(fleet: &FleetPolicy, seen: &SightedServer) -> ServerRecord {
     let in_service = seen.state != SightedState::Booting;
     let draining = seen.state == SightedState::Draining;
     ServerRecord {
-        token: Token::from_stored(seen.id.as_str()),
+        token: token(&seen.id),
         fleet: fleet.name.clone(),
         planned_at: seen.launched_at,
         planned_at_ec2: None,

@@ -19,7 +19,7 @@ fn start() -> Timestamp {
 
 fn filter(lines: &str) -> Filter {
     let text = format!(
-        "version: 1\nfleets:\n  job:\n    launch: {{ template: job }}\n    max: 20\n{lines}\n    queue: {{ read: {{ http: 'http://q.example/' }}, start_within: 15m, job_takes: 4m, jobs_at_once: 2, boot_takes: 5m }}\n"
+        "version: 1\nfleets:\n  job:\n    launch: {{ template: job }}\n    max: 20\n{lines}\n    queue: {{ read: {{ http: 'http://q.example/' }}, every: 5m, start_within: 15m, job_takes: 4m, jobs_at_once: 2, boot_takes: 4m }}\n"
     );
     let loaded = policy::load("test.yaml", &text, start());
     let mut policy = loaded.policy.unwrap_or_else(|| panic!("{:?}", loaded.problems));
@@ -98,8 +98,8 @@ fn without_work_there_is_nothing_to_launch() {
 fn by_the_second_a_job_is_launched_for_when_the_next_reading_would_be_too_late() {
     let mut shop = Shop::new("second");
     shop.look(Some(0));
-    // They arrived on average two and a half minutes ago: launched for at the next reading, a
-    // server is there ten minutes from now, and they wait twelve and a half.
+    // The job may have come just after the reading before: launched for at the next reading, a server is
+    // there nine minutes from now, and the job waits fourteen.
     let first = shop.next(0, 1);
     assert_eq!((first.launch, rules(&first)[0]), (0, "goal_can_wait"));
     assert_eq!(shop.next(0, 1).launch, 1);

@@ -7,6 +7,9 @@ use std::time::Duration;
 /// How many boot times the median is taken over.
 const KEPT: usize = 20;
 
+/// So many measured boots outvote what the policy declares: a single slow one does not.
+const KNOWN_FROM: usize = 3;
+
 /// A boot time to go by before one has been measured: what a plain AMI with its deployment takes,
 /// rather too long than too short, since `ready: true` promises capacity at the minute.
 const UNMEASURED: Duration = Duration::from_mins(5);
@@ -37,6 +40,11 @@ impl Boots {
     /// The middle one of those measured; the lower of two middle ones.
     pub fn median(&self) -> Option<Duration> {
         self.median
+    }
+
+    /// Returns the median where enough boots have been measured to outvote a declaration.
+    pub fn known(&self) -> Option<Duration> {
+        self.median.filter(|_| self.times.len() >= KNOWN_FROM)
     }
 
     /// How long one takes: measured, or what is usual.

@@ -171,7 +171,7 @@ pub struct Resume {
 }
 
 /// What a fleet remembers of its drains.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DrainRecord {
     /// The terms in force when the fleet was last in the policy.
     pub terms: Option<Arc<DrainTerms>>,
@@ -183,6 +183,56 @@ pub struct DrainRecord {
     pub ignored: u32,
     /// The last drain that could not be delivered, until one is.
     pub undelivered: Option<Undelivered>,
+    /// How long servers with jobs drain.
+    pub busy: BusyDrains,
+}
+
+/// How long drains take on servers that have jobs, old ones fading. A drain is counted from the time by
+/// which an idle server would be gone: what a job takes from then on does not depend on what it has taken
+/// so far, as long as run times are exponential.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct BusyDrains {
+    /// Seconds that servers have spent draining, those whose drain was cancelled included.
+    pub seconds: f64,
+    /// The drains that ended.
+    pub ended: f64,
+}
+
+/// A server that is gone so soon after its drain began had no job: its receiver reads the tag every 10 s,
+/// and a tick shows that it is gone.
+const IDLE_GONE_WITHIN: Duration = Duration::from_secs(90);
+
+/// How many drains `BusyDrains` reaches back.
+const DRAINS_REMEMBERED: f64 = 30.0;
+
+/// Drains weigh as much once four have ended.
+const DRAINS_NEEDED: f64 = 3.7;
+
+impl BusyDrains {
+    /// Learns from a drain that ended when the jobs did.
+    pub fn ended(&mut self, took: Duration) {
+        if took > IDLE_GONE_WITHIN {
+            let kept = 1.0 - 1.0 / DRAINS_REMEMBERED;
+            self.seconds = self.seconds * kept + counted(took);
+            self.ended = self.ended * kept + 1.0;
+        }
+    }
+
+    /// Learns from a drain that was given up.
+    pub fn given_up(&mut self, after: Duration) {
+        self.seconds += counted(after);
+    }
+
+    /// Returns the mean in seconds, once four drains have ended. `open`: how long those have lasted that are
+    /// under way.
+    pub fn mean(&self, open: impl Iterator<Item = Duration>) -> Option<f64> {
+        let spent = self.seconds + open.map(counted).sum::<f64>();
+        (self.ended >= DRAINS_NEEDED).then(|| spent / self.ended)
+    }
+}
+
+fn counted(took: Duration) -> f64 {
+    took.saturating_sub(IDLE_GONE_WITHIN).as_secs_f64()
 }
 
 /// A drain that no server received.
@@ -211,9 +261,13 @@ impl DrainRecord {
                 }
                 self.heeded = true;
                 self.ignored = 0;
+                self.busy.ended(took);
             }
-            DrainEnd::Deadline => self.ignored = self.ignored.saturating_add(1),
-            DrainEnd::Operator => {}
+            DrainEnd::Deadline => {
+                self.ignored = self.ignored.saturating_add(1);
+                self.busy.given_up(took);
+            }
+            DrainEnd::Operator => self.busy.given_up(took),
         }
     }
 

@@ -65,6 +65,15 @@ pub struct FleetMemory {
     pub drains: Arc<DrainRecord>,
 }
 
+impl FleetMemory {
+    /// Returns how long before the end of a paid hour a server is signalled for its jobs' sake. A goal
+    /// whose queue tells its length alone has releases that wait for the jobs by themselves.
+    pub fn drain_lead(&self) -> Duration {
+        let by_length = self.work.as_ref().is_some_and(|work| work.is_by_length());
+        if by_length { Duration::ZERO } else { self.drains.lead() }
+    }
+}
+
 /// The latest decision of a fleet, as it was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastDecision {

@@ -48,6 +48,13 @@ pub struct Work {
     pub busy: Option<BTreeMap<InstanceId, u32>>,
 }
 
+impl Work {
+    /// Returns whether the queue tells its length alone.
+    pub fn is_untold(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 impl Depth {
     /// A queue that tells its length and no more.
     pub fn of(waiting: u64) -> Self {

@@ -201,6 +201,9 @@ pub struct Server {
     pub uptime: Option<Duration>,
     /// The end of the hour that is paid already, where hours are billed.
     pub paid_until: Option<Timestamp>,
+    /// Whether that hour lasts so long that no retirement would begin yet. A draining server with such
+    /// an hour began its drain in an earlier one, and its jobs took longer than that lasted.
+    pub hour_to_spare: bool,
     /// Jobs that it runs, by the last reading; `None`: not told.
     pub busy: Option<u32>,
     /// Who protects it, a person or a tag, whatever its phase.

@@ -1,10 +1,11 @@
 //! What a fleet has learned of its work from its queue's readings: who waits since when, how long a
 //! job takes, how far that can be relied on, and how many jobs started late.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::launch::Token;
 use super::season::Season;
 use super::time::Timestamp;
 
@@ -26,8 +27,29 @@ pub struct WorkMemory {
     pub late: f64,
     /// What hours of the week are like; only where a goal is too short to wait and see.
     pub season: Option<Arc<Season>>,
+    /// What stands in for what the queue does not tell.
+    pub inferred: Inferred,
     /// The reading that was learned from last.
     pub last: Option<Counts>,
+}
+
+/// What is inferred of a fleet's work where its queue tells its length alone; see `roster::length`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Inferred {
+    /// How long a job takes, in seconds; `None`: the last reading told more than the length.
+    pub job_takes: Option<f64>,
+    /// The natural logarithm of the pace at which jobs end, in multiples of the declared one. At most
+    /// zero.
+    pub pace: f64,
+    /// By how many jobs the queue grew between the last two readings, those that found a place at once
+    /// included.
+    pub grown: f64,
+    /// The number of readings in a row that found jobs waiting.
+    pub backlogs: u32,
+    /// The servers in service at the last reading.
+    pub serving: f64,
+    /// The drains that were under way at the last reading, and since when.
+    pub draining: BTreeMap<Token, Timestamp>,
 }
 
 /// Jobs that arrived between two readings and wait still.
@@ -71,6 +93,7 @@ impl Default for WorkMemory {
             started: 0.0,
             late: 0.0,
             season: None,
+            inferred: Inferred::default(),
             last: None,
         }
     }
@@ -81,14 +104,32 @@ impl WorkMemory {
     /// counts the running time of those that have not ended; with what the policy declares as the
     /// first few.
     pub fn job_takes(&self, declared: Option<Duration>) -> f64 {
+        if let Some(inferred) = self.inferred.job_takes {
+            return inferred;
+        }
         let weight = if declared.is_some() { DECLARED_WEIGHS } else { GUESS_WEIGHS };
-        let prior = declared.unwrap_or(JOB_UNKNOWN).as_secs_f64();
+        let prior = job_declared(declared);
         let mean = (prior * weight + self.busy_seconds) / (weight + self.completed);
-        mean.clamp(1.0, 30.0 * 86_400.0)
+        plausible(mean)
+    }
+
+    /// Returns whether the queue told its length alone when it was last read.
+    pub fn is_by_length(&self) -> bool {
+        self.inferred.job_takes.is_some()
     }
 
     /// The share of jobs that started late, between 0 and 1; cautious while few have started.
     pub fn late_share(&self) -> f64 {
         self.late / (self.started + SHARE_NEEDS)
     }
+}
+
+/// Returns how long a job runs by the policy, in seconds; of a policy that does not say, the usual.
+pub fn job_declared(declared: Option<Duration>) -> f64 {
+    declared.unwrap_or(JOB_UNKNOWN).as_secs_f64()
+}
+
+/// Returns a run time within the bounds of any job's, from a second to 30 days.
+pub fn plausible(seconds: f64) -> f64 {
+    seconds.clamp(1.0, 30.0 * 86_400.0)
 }

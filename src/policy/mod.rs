@@ -26,6 +26,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use crate::model::balancer::Balancer;
+use crate::model::boots::Boots;
 use crate::model::capacity::{Bounds, Capacity};
 use crate::model::drain::DrainTerms;
 use crate::model::fleet::FleetName;
@@ -240,16 +241,24 @@ pub struct Goal {
     pub job_takes: Option<Duration>,
     /// On one server.
     pub jobs_at_once: u32,
-    /// From launch to in service; `None`: measured.
+    /// From launch to in service, at least; `None`: measured alone.
     pub boot_takes: Option<Duration>,
 }
 
 impl Goal {
+    /// Returns how long a boot takes: as declared, or as measured where boots are known to take longer.
+    pub fn boot(&self, boots: &Boots) -> Duration {
+        match (self.boot_takes, boots.known()) {
+            (Some(declared), Some(measured)) => declared.max(measured),
+            (Some(declared), None) => declared,
+            (None, _) => boots.usual(),
+        }
+    }
+
     /// For how long after a reading jobs come that a launch at the next one, `every` later, serves
     /// too late. Nobody can wait and see whether they come; zero for a goal that is long enough.
-    pub fn blind_for(&self, every: Duration, boot: Duration) -> Duration {
-        let boot = self.boot_takes.unwrap_or(boot);
-        every.saturating_add(boot).saturating_sub(self.start_within)
+    pub fn blind_for(&self, every: Duration, boots: &Boots) -> Duration {
+        every.saturating_add(self.boot(boots)).saturating_sub(self.start_within)
     }
 }
 

@@ -5,6 +5,7 @@
 mod adopt;
 mod breaker;
 mod drain;
+mod length;
 mod note;
 mod phase;
 mod release;
@@ -39,9 +40,10 @@ use crate::model::time::{self, Timestamp};
 use crate::policy::{FleetPolicy, Policy, QueuePolicy, Rate};
 
 pub use self::adopt::{Handover, adopt};
+pub use self::length::Drains;
 pub use self::note::note;
 use self::phase::Standing;
-pub use self::release::{Looks, by_time, paid_until};
+pub use self::release::{Looks, by_time, has_hour_to_spare, paid_until};
 use self::renamed::renamed_from;
 pub use self::work::{Lesson, learn};
 
@@ -123,6 +125,7 @@ impl Desk<'_> {
         let standing = Standing {
             looks: Looks::of(fleet, self.policy.tick),
             drains: &memory.drains,
+            drain_lead: memory.drain_lead(),
             busy: busy.as_ref(),
             asked: fresh || !may_tell,
             fleet,

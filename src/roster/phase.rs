@@ -26,6 +26,8 @@ const BOOTED_AFTER: Duration = Duration::from_mins(10);
 pub(super) struct Standing<'a> {
     pub looks: Looks,
     pub drains: &'a DrainRecord,
+    /// How much earlier than without jobs a server goes.
+    pub drain_lead: Duration,
     /// Jobs by server; one that is left out has none. `None`: not told.
     pub busy: Option<&'a Busy>,
     /// Whether the queue has just been asked who is busy, if it may tell. What it told earlier is
@@ -57,6 +59,11 @@ impl Standing<'_> {
             Some(Billing::Hour) => launched_at.map(|at| release::paid_until(at, now)),
             Some(Billing::Second) | None => None,
         };
+        let spare = |at| {
+            self.fleet.is_some_and(|fleet| {
+                release::has_hour_to_spare(fleet, self.looks, self.drain_lead, at, now)
+            })
+        };
         let told = |id| self.busy.map(|busy| busy.on(id));
         let busy = record.instance().and_then(told);
         let kept = record.instance().and_then(|id| self.kept(id, instance.as_ref()));
@@ -72,6 +79,7 @@ impl Standing<'_> {
             checks: health.map_or_else(Recent::default, |health| health.recent),
             uptime,
             paid_until,
+            hour_to_spare: launched_at.is_some_and(spare),
             busy,
             kept,
             undrainable: None,
@@ -232,7 +240,7 @@ impl Standing<'_> {
         if matches!(self.balancer, BalancerView::Missing(..) | BalancerView::Unreadable(..)) {
             return Err(Block::NoDrain);
         }
-        release::by_time(fleet, self.looks, self.drains.lead(), launched_at, now)?;
+        release::by_time(fleet, self.looks, self.drain_lead, launched_at, now)?;
         if fleet.goal().is_some() && matches!(server.phase, Phase::Booting | Phase::Registering) {
             return Err(Block::Coming);
         }

@@ -40,17 +40,48 @@ impl Looks {
     }
 }
 
-/// The span at the end of each paid hour in which a retirement begins: early enough that
-/// deregistration, drain and termination end within the hour, wide enough that three ticks fall into it, so that one that
-/// fails leaves two.
-fn window(fleet: &FleetPolicy, looks: Looks, drain_lead: Duration) -> (Duration, Duration) {
+/// The span at the end of the paid hour in which a retirement begins: early enough that deregistration,
+/// drain and termination end within the hour, wide enough that three ticks fall into it, so that one
+/// that fails leaves two.
+struct Window {
+    paid_until: Timestamp,
+    opens: Timestamp,
+    closes: Timestamp,
+}
+
+fn window(
+    fleet: &FleetPolicy,
+    looks: Looks,
+    drain_lead: Duration,
+    launched_at: Timestamp,
+    now: Timestamp,
+) -> Window {
     let delay = fleet.balancer.as_ref().map_or(Duration::ZERO, |entry| entry.deregistration_delay);
     let ends = delay.saturating_add(drain_lead);
     let wide = looks.tick.saturating_mul(3).max(looks.reading).min(HOUR);
     let latest = ends.saturating_add(CALLS).saturating_add(looks.tick);
     // However long it takes, the window is as wide.
     let latest = latest.min(HOUR.saturating_sub(wide).max(looks.tick));
-    (latest.saturating_add(wide).min(HOUR), latest)
+    let paid_until = paid_until(launched_at, now);
+    Window {
+        paid_until,
+        opens: time::before(paid_until, latest.saturating_add(wide).min(HOUR)),
+        closes: time::before(paid_until, latest),
+    }
+}
+
+/// Returns whether the hour that is being paid lasts so long that no retirement would begin yet.
+pub fn has_hour_to_spare(
+    fleet: &FleetPolicy,
+    looks: Looks,
+    drain_lead: Duration,
+    launched_at: Timestamp,
+    now: Timestamp,
+) -> bool {
+    match fleet.billing {
+        Billing::Second => false,
+        Billing::Hour => now < window(fleet, looks, drain_lead, launched_at, now).opens,
+    }
 }
 
 /// Whether time allows the server to go. `drain_lead`: how much earlier than without a drain.
@@ -70,10 +101,8 @@ pub fn by_time(
     match fleet.billing {
         Billing::Second => Ok(()),
         Billing::Hour => {
-            let paid_until = paid_until(launched_at, now);
-            let (open, latest) = window(fleet, looks, drain_lead);
-            let opens = time::before(paid_until, open);
-            let closes = time::before(paid_until, latest);
+            let Window { paid_until, opens, closes } =
+                window(fleet, looks, drain_lead, launched_at, now);
             if now < opens {
                 Err(Block::PaidHour { paid_until, opens })
             } else if now > closes {

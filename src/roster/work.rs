@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
+use super::length::{self, Drains};
 use crate::model::reading::{Depth, Reading};
 use crate::model::time::{self, Timestamp};
-use crate::model::work::{Cohort, Counts, WorkMemory};
-use crate::policy::Goal;
+use crate::model::work::{Cohort, Counts, Inferred, WorkMemory};
+use crate::policy::{Billing, Goal};
 
 /// How many completions experience of run times reaches back: long enough for a mean of jobs whose
 /// lengths differ much, short enough to follow a change within a day of a small shop's work.
@@ -33,11 +34,13 @@ pub struct Lesson<'a> {
     pub serving: f64,
     /// Whether the goal is too short to wait and see: the hours of the week are learned then.
     pub blind: bool,
+    pub billing: Billing,
+    pub drains: &'a Drains,
 }
 
 /// What is known after the lesson.
 pub fn learn(known: &WorkMemory, lesson: Lesson<'_>) -> WorkMemory {
-    let Lesson { goal, reading, serving, blind } = lesson;
+    let Lesson { goal, reading, serving, blind, .. } = lesson;
     let mut memory = known.clone();
     if !blind {
         memory.season = None;
@@ -47,10 +50,16 @@ pub fn learn(known: &WorkMemory, lesson: Lesson<'_>) -> WorkMemory {
         return memory;
     }
     set_back(&mut memory, reading.at);
-    let now = counts(&memory, goal, reading.at, depth, serving);
-    match memory.last {
-        Some(last) => {
-            let flow = flow(&memory, goal, &last, &now);
+    let (now, flow) = if depth.work.is_untold() {
+        length::infer(&mut memory, &lesson, whole(depth.waiting))
+    } else {
+        memory.inferred = Inferred::default();
+        let now = counts(&memory, goal, reading.at, depth, serving);
+        let flow = memory.last.map(|last| flow(&memory, goal, &last, &now));
+        (now, flow)
+    };
+    match memory.last.zip(flow) {
+        Some((last, flow)) => {
             experience(&mut memory, goal, &flow);
             if blind {
                 let season = memory.season.get_or_insert_default();
@@ -110,15 +119,15 @@ fn counts(known: &WorkMemory, goal: &Goal, at: Timestamp, depth: &Depth, serving
 }
 
 /// What happened between two readings.
-struct Flow {
-    arrived: f64,
-    completed: f64,
+pub(super) struct Flow {
+    pub arrived: f64,
+    pub completed: f64,
     /// Whether `completed` was counted by somebody, not reckoned from what it would teach.
-    counted: bool,
+    pub counted: bool,
     /// From the one to the other, in seconds.
-    span: f64,
+    pub span: f64,
     /// Running time in between, in seconds.
-    busy: f64,
+    pub busy: f64,
 }
 
 fn flow(known: &WorkMemory, goal: &Goal, last: &Counts, now: &Counts) -> Flow {

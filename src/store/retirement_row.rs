@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::drain::{
-    Carrier, Delivery, Drain, DrainEnd, DrainRecord, DrainTerms, Receiver, Resume, Undelivered,
+    BusyDrains, Carrier, Delivery, Drain, DrainEnd, DrainRecord, DrainTerms, Receiver, Resume,
+    Undelivered,
 };
 use crate::model::instance::InstanceId;
 use crate::model::reading::SecretHeader;
@@ -131,6 +132,9 @@ pub(super) struct DrainRecordRow {
     ignored: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     undelivered: Option<UndeliveredRow>,
+    /// Seconds, and drains that ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    busy: Option<(f64, f64)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -291,19 +295,23 @@ impl From<ResumeRow> for Resume {
 
 impl From<&DrainRecord> for DrainRecordRow {
     fn from(record: &DrainRecord) -> Self {
-        let DrainRecord { terms, took, heeded, ignored, undelivered } = record.clone();
+        let DrainRecord { terms, took, heeded, ignored, undelivered, busy } = record.clone();
         let undelivered = undelivered.map(|Undelivered { at, instance, why }| UndeliveredRow {
             at,
             instance: instance.to_string(),
             why,
         });
-        Self { terms: terms.as_deref().map(TermsRow::from), took, heeded, ignored, undelivered }
+        let terms = terms.as_deref().map(TermsRow::from);
+        let BusyDrains { seconds, ended } = busy;
+        let busy = (ended > 0.0 || seconds > 0.0).then_some((seconds, ended));
+        Self { terms, took, heeded, ignored, undelivered, busy }
     }
 }
 
 impl From<DrainRecordRow> for DrainRecord {
     fn from(row: DrainRecordRow) -> Self {
-        let DrainRecordRow { terms, took, heeded, ignored, undelivered } = row;
+        let DrainRecordRow { terms, took, heeded, ignored, undelivered, busy } = row;
+        let (seconds, ended) = busy.unwrap_or_default();
         let undelivered = undelivered.map(|UndeliveredRow { at, instance, why }| Undelivered {
             at,
             instance: InstanceId::new(&instance),
@@ -315,6 +323,7 @@ impl From<DrainRecordRow> for DrainRecord {
             heeded,
             ignored,
             undelivered,
+            busy: BusyDrains { seconds, ended },
         }
     }
 }

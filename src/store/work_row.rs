@@ -6,9 +6,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::model::instance::InstanceId;
+use crate::model::launch::Token;
 use crate::model::season::{Hour, Season};
 use crate::model::time::Timestamp;
-use crate::model::work::{Cohort, Counts, WorkMemory};
+use crate::model::work::{Cohort, Counts, Inferred, WorkMemory};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct WorkRow {
@@ -20,7 +21,47 @@ pub(super) struct WorkRow {
     late: f64,
     #[serde(default)]
     season: Option<SeasonRow>,
+    #[serde(default)]
+    inferred: Option<InferredRow>,
     last: Option<CountsRow>,
+}
+
+/// What is inferred where the queue tells its length alone.
+#[derive(Debug, Serialize, Deserialize)]
+struct InferredRow {
+    job_takes: f64,
+    pace: f64,
+    grown: f64,
+    backlogs: u32,
+    serving: f64,
+    #[serde(rename = "drain_begun")]
+    draining: Vec<(String, Timestamp)>,
+}
+
+impl InferredRow {
+    fn of(inferred: &Inferred) -> Option<Self> {
+        let draining = inferred.draining.iter();
+        Some(Self {
+            job_takes: inferred.job_takes?,
+            pace: inferred.pace,
+            grown: inferred.grown,
+            backlogs: inferred.backlogs,
+            serving: inferred.serving,
+            draining: draining.map(|(token, since)| (token.as_str().to_owned(), *since)).collect(),
+        })
+    }
+
+    fn into_inferred(self) -> Inferred {
+        let draining = self.draining.into_iter();
+        Inferred {
+            job_takes: Some(self.job_takes),
+            pace: self.pace,
+            grown: self.grown,
+            backlogs: self.backlogs,
+            serving: self.serving,
+            draining: draining.map(|(token, since)| (Token::from_stored(&token), since)).collect(),
+        }
+    }
 }
 
 /// The hours of the week as tuples: there are many, and they are written with each reading.
@@ -61,8 +102,17 @@ struct CountsRow {
 
 impl From<WorkMemory> for WorkRow {
     fn from(work: WorkMemory) -> Self {
-        let WorkMemory { cohorts, busy_seconds, completed, surprise, started, late, season, last } =
-            work;
+        let WorkMemory {
+            cohorts,
+            busy_seconds,
+            completed,
+            surprise,
+            started,
+            late,
+            season,
+            inferred,
+            last,
+        } = work;
         Self {
             cohorts: cohorts.into_iter().map(|c| (c.from, c.to, c.jobs)).collect(),
             busy_seconds,
@@ -71,6 +121,7 @@ impl From<WorkMemory> for WorkRow {
             started,
             late,
             season: season.as_deref().map(SeasonRow::from),
+            inferred: InferredRow::of(&inferred),
             last: last.map(|Counts { at, waiting, running, arrived, completed }| CountsRow {
                 at,
                 waiting,
@@ -84,8 +135,17 @@ impl From<WorkMemory> for WorkRow {
 
 impl From<WorkRow> for WorkMemory {
     fn from(row: WorkRow) -> Self {
-        let WorkRow { cohorts, busy_seconds, completed, surprise, started, late, season, last } =
-            row;
+        let WorkRow {
+            cohorts,
+            busy_seconds,
+            completed,
+            surprise,
+            started,
+            late,
+            season,
+            inferred,
+            last,
+        } = row;
         let cohorts = cohorts.into_iter().map(|(from, to, jobs)| Cohort { from, to, jobs });
         Self {
             cohorts: cohorts.collect(),
@@ -95,6 +155,7 @@ impl From<WorkRow> for WorkMemory {
             started,
             late,
             season: season.and_then(SeasonRow::into_season).map(Arc::new),
+            inferred: inferred.map(InferredRow::into_inferred).unwrap_or_default(),
             last: last.map(|CountsRow { at, waiting, running, arrived, completed }| Counts {
                 at,
                 waiting,

@@ -141,7 +141,7 @@ fn the_filter_answers_line_by_line() {
     assert_eq!(busy["launch"], 5, "{busy}");
     assert_eq!(busy["because"][0]["rule"], "goal_missed");
     assert_eq!(busy["because"][0]["waiting"], 37);
-    assert_eq!(busy["next_look"], "2026-03-02T08:10:00Z");
+    assert_eq!(busy["next_look"], "2026-03-02T08:06:00Z");
     let gap = ask(
         r#"{"now":"2026-03-02T08:59:00Z","queue":null,"instances":[{"id":"i-1","launched_at":"2026-03-02T08:03:00Z","state":"in_service","busy":0}]}"#,
     );

@@ -11,19 +11,20 @@ use self::doubt::doubted;
 use self::size::{Due, Need, Supply, Terms};
 use super::Proposal;
 use crate::model::capacity::{Capacity, count};
-use crate::model::decision::{GoalReason, Reason};
+use crate::model::decision::{GoalReason, Learned, Reason};
+use crate::model::drain::BusyDrains;
 use crate::model::reading::{Depth, Reading};
 use crate::model::roster::{FleetView, Phase, Server};
 use crate::model::time::{self, Timestamp};
 use crate::model::work::WorkMemory;
 use crate::policy::{Billing, FleetPolicy, Goal, QueuePolicy};
 
-/// A draining server is taken back for the sake of its paid hour if that lasts beyond the next
-/// reading by this much.
-const HOUR_TO_SPARE: Duration = Duration::from_mins(1);
-
 /// A cohort's jobs arrived one after the other: its quarters fall due one after the other.
 const QUARTERS: f64 = 4.0;
+
+/// Where in its piece of a cohort a job counts as arrived. A job that arrived alone may have done so just
+/// after the reading before: in 95 of 100 cases it came later than this.
+const FIRST_OF_PIECE: f64 = 0.05;
 
 /// The fleet, its rule, and the reading to answer.
 pub(super) struct Ask<'a> {
@@ -47,16 +48,16 @@ impl Ask<'_> {
         let dues = followed(&waiting, &coming);
         let mut at_work = AtWork::of(self, work, &terms);
         let (mut cancelled, draining): (Vec<&Server>, Vec<&Server>) =
-            self.view.cancellable().into_iter().partition(|server| self.has_hour_to_spare(server));
+            self.view.cancellable().into_iter().partition(|server| server.hour_to_spare);
         for server in &cancelled {
-            at_work.serve(server);
+            at_work.resume(server);
         }
         let mut draining = draining.into_iter();
         let mut need = size::need(&terms, &dues, &at_work.supply);
         while need.launch > 0
             && let Some(server) = draining.next()
         {
-            at_work.serve(server);
+            at_work.resume(server);
             cancelled.push(server);
             need = size::need(&terms, &dues, &at_work.supply);
         }
@@ -77,7 +78,7 @@ impl Ask<'_> {
         }
         if expected > 0 {
             let jobs = expected;
-            let within = self.goal.blind_for(self.queue.every, span(terms.boot));
+            let within = self.goal.blind_for(self.queue.every, &self.view.memory.boots);
             proposal.because.push(Reason::Goal(GoalReason::Foreseen { jobs, within }));
         }
         if !cancelled.is_empty() {
@@ -86,7 +87,8 @@ impl Ask<'_> {
             let tokens = cancelled.into_iter().map(|server| server.record.token.clone());
             proposal.cancel = tokens.collect();
         }
-        proposal.because.push(Reason::Goal(terms_told(&terms, work)));
+        let drains = &self.view.memory.drains.busy;
+        proposal.because.push(Reason::Goal(terms_told(&terms, work, drains)));
         proposal.steps_on = Some(self.reading.at);
         proposal
     }
@@ -101,9 +103,8 @@ impl Ask<'_> {
     }
 
     fn terms(&self, work: &WorkMemory) -> Terms {
-        let measured = || self.view.memory.boots.usual();
         Terms {
-            boot: self.goal.boot_takes.unwrap_or_else(measured).as_secs_f64(),
+            boot: self.goal.boot(&self.view.memory.boots).as_secs_f64(),
             every: self.queue.every.as_secs_f64(),
             within: self.goal.start_within.as_secs_f64(),
             job: work.job_takes(self.goal.job_takes),
@@ -112,6 +113,7 @@ impl Ask<'_> {
             late_share: work.late_share(),
             started: work.started,
             billing: self.fleet.billing,
+            by_length: work.is_by_length(),
         }
     }
 
@@ -120,7 +122,7 @@ impl Ask<'_> {
     fn foreseen(&self, work: &WorkMemory, terms: &Terms) -> Vec<Due> {
         let Some(season) = &work.season else { return Vec::new() };
         let now = self.reading.at;
-        let blind = self.goal.blind_for(self.queue.every, span(terms.boot)).as_secs_f64();
+        let blind = self.goal.blind_for(self.queue.every, &self.view.memory.boots).as_secs_f64();
         let mut jobs = 0.0;
         let mut dues = Vec::new();
         let mut quarter = 0.0;
@@ -133,13 +135,6 @@ impl Ask<'_> {
         }
         // Less than one job is no job: a server for it would stand idle most of the time.
         if jobs < 1.0 { Vec::new() } else { dues }
-    }
-
-    fn has_hour_to_spare(&self, server: &Server) -> bool {
-        // A server that was signalled early for its jobs' sake is not taken back for that.
-        let early = self.view.memory.drains.lead().saturating_add(HOUR_TO_SPARE);
-        let enough = time::after(self.reading.at, self.queue.every.saturating_add(early));
-        server.paid_until.is_some_and(|until| until > enough)
     }
 
     fn reason(&self, need: Need, capacity: Capacity, spare: Capacity, expected: u32) -> GoalReason {
@@ -168,10 +163,15 @@ fn followed(waiting: &[Due], coming: &[Due]) -> Vec<Due> {
     waiting.iter().copied().chain(coming).collect()
 }
 
-fn terms_told(terms: &Terms, work: &WorkMemory) -> GoalReason {
+fn terms_told(terms: &Terms, work: &WorkMemory, drains: &BusyDrains) -> GoalReason {
+    let learned = if terms.by_length {
+        Learned::Drains(size::ceil(drains.ended.floor()))
+    } else {
+        Learned::Completions(size::ceil(work.completed))
+    };
     GoalReason::Terms {
         job_takes: span(terms.job.round()),
-        completed: size::ceil(work.completed),
+        learned,
         boot: span(terms.boot.round()),
         late_per_mille: size::ceil(terms.late_share * 1000.0),
     }
@@ -186,10 +186,10 @@ fn dues(work: &WorkMemory, goal: &Goal, now: Timestamp, earlier: f64) -> Vec<Due
     for cohort in &work.cohorts {
         let (first, last) = (age(cohort.from), age(cohort.to));
         let pieces = cohort.jobs.ceil().clamp(1.0, QUARTERS);
-        let mut piece = 0.5;
+        let mut piece = 0.0;
         while piece < pieces {
             jobs += cohort.jobs / pieces;
-            let waited = first - (first - last) * piece / pieces;
+            let waited = first - (first - last) * (piece + FIRST_OF_PIECE) / pieces;
             dues.push(Due { by: within - waited - earlier, jobs });
             piece += 1.0;
         }
@@ -207,6 +207,8 @@ struct AtWork<'a> {
     places: f64,
     /// Jobs on a server of which the queue does not say.
     each: f64,
+    /// Whether the queue tells its length alone.
+    by_length: bool,
 }
 
 impl<'a> AtWork<'a> {
@@ -223,6 +225,7 @@ impl<'a> AtWork<'a> {
             running: 0.0,
             places: terms.places,
             each,
+            by_length: terms.by_length,
         };
         for server in servers {
             if is_coming(server) {
@@ -241,7 +244,18 @@ impl<'a> AtWork<'a> {
     }
 
     fn serve(&mut self, server: &Server) {
-        let busy = self.busy(server);
+        self.add(self.busy(server));
+    }
+
+    /// Adds a server whose drain is cancelled.
+    fn resume(&mut self, server: &Server) {
+        // What it still runs is not known where the queue tells its length alone.
+        let busy = if self.by_length { self.places } else { self.busy(server) };
+        self.add(busy);
+    }
+
+    /// Adds a server in service that runs so many jobs.
+    fn add(&mut self, busy: f64) {
         self.supply.serving += 1.0;
         self.supply.free += (self.places - busy).max(0.0);
         self.running += busy;
@@ -274,7 +288,8 @@ impl<'a> AtWork<'a> {
         for server in self.releasable() {
             left.serving -= 1.0;
             left.free -= (self.places - self.busy(server)).max(0.0);
-            if size::need(terms, dues, &left).launch > 0 {
+            let all_run = !self.by_length || self.running <= self.places * left.serving;
+            if !all_run || size::need(terms, dues, &left).launch > 0 {
                 break;
             }
             spare = spare.saturating_add(1);

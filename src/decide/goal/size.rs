@@ -27,6 +27,8 @@ pub(super) struct Terms {
     pub late_share: f64,
     pub started: f64,
     pub billing: Billing,
+    /// Whether the queue tells its length alone.
+    pub by_length: bool,
 }
 
 /// Up to so many waiting jobs, counted from the oldest, must have started by a time.
@@ -67,6 +69,12 @@ const MARGIN: f64 = 0.35;
 /// been late.
 const EARLIER: f64 = 2.0 / 3.0;
 
+/// The same where the queue tells its length alone, and since when its jobs wait is inferred.
+const EARLIER_BY_LENGTH: f64 = 0.2;
+
+/// How much later than due a reading and the launches for it may be: a tick, and the calls.
+const LAUNCHED_LATE: f64 = 20.0;
+
 /// Of the goal, how much longer than the goal a late job may wait before it is given a server
 /// without regard to places that will come free: they have disappointed.
 const PATIENCE: f64 = 2.0 / 3.0;
@@ -92,7 +100,8 @@ impl Terms {
 
     /// How far to look ahead of a deadline.
     pub(super) fn earlier(&self) -> f64 {
-        self.caution() * EARLIER * self.every
+        let by_length = if self.by_length { EARLIER_BY_LENGTH } else { 0.0 };
+        (self.caution() * EARLIER + by_length) * self.every
     }
 
     /// The pace at which a taken place comes free. With full caution it is not counted on.
@@ -107,6 +116,11 @@ impl Terms {
         let mean = supply.free + supply.serving * self.places * by * pace + coming;
         let margin = MARGIN * (1.0 + 2.0 * self.caution());
         (mean - margin * (self.surprise * mean).sqrt()).max(0.0)
+    }
+
+    /// When a server serves that is launched upon the next reading.
+    fn served_next(&self) -> f64 {
+        self.every + LAUNCHED_LATE + self.boot
     }
 
     /// Jobs that one server starts by `by` if it is launched `later` from now.
@@ -137,7 +151,7 @@ pub(super) fn need(terms: &Terms, dues: &[Due], supply: &Supply) -> Need {
     let all =
         lacks.iter().map(|lack| servers(lack.jobs, terms.one_launched(0.0, lack.by, lack.pace)));
     let all = all.max().unwrap_or(0);
-    let next = terms.every + terms.boot;
+    let next = terms.served_next();
     let urgent = lacks
         .iter()
         .filter(|lack| lack.by < next)
@@ -171,7 +185,7 @@ fn lacks(terms: &Terms, dues: &[Due], supply: &Supply) -> Vec<Lack> {
 /// The number to launch now, between `urgent` and `all`, that makes the fewest launches together
 /// with those of the next reading; of several, the least.
 fn fewest(terms: &Terms, lacks: &[Lack], urgent: Capacity, all: Capacity) -> Capacity {
-    let next = terms.every + terms.boot;
+    let next = terms.served_next();
     let later = |now: Capacity| {
         let open = lacks.iter().filter(|lack| lack.by >= next);
         let servers = open.map(|lack| {

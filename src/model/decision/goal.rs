@@ -36,12 +36,20 @@ pub enum GoalReason {
     /// What the goal was reckoned with.
     Terms {
         job_takes: Duration,
-        /// Recent completions that the run time was learned from.
-        completed: u32,
+        learned: Learned,
         boot: Duration,
         /// Jobs of a thousand that started late.
         late_per_mille: u32,
     },
+}
+
+/// What a run time was learned from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Learned {
+    /// So many recent completions.
+    Completions(u32),
+    /// The queue's length alone, and so many recent drains of servers with jobs.
+    Drains(u32),
 }
 
 impl GoalReason {
@@ -89,9 +97,12 @@ impl GoalReason {
             Self::Foreseen { jobs, within } => {
                 vec![("foreseen", n(*jobs)), ("foreseen_within_s", within.as_secs())]
             }
-            Self::Terms { job_takes, completed, boot, late_per_mille } => vec![
+            Self::Terms { job_takes, learned, boot, late_per_mille } => vec![
                 ("job_takes_s", job_takes.as_secs()),
-                ("completed", n(*completed)),
+                match learned {
+                    Learned::Completions(jobs) => ("completed", n(*jobs)),
+                    Learned::Drains(drains) => ("drained", n(*drains)),
+                },
                 ("boot_s", boot.as_secs()),
                 ("late_per_mille", n(*late_per_mille)),
             ],
@@ -130,9 +141,16 @@ impl GoalReason {
                 "{jobs} jobs are expected within {}, as in weeks before, too soon to wait for them",
                 time::text(*within)
             ),
-            Self::Terms { job_takes, completed, boot, late_per_mille } => format!(
-                "a job takes {} (by {completed} of late), a boot {}, {}.{} of 100 jobs were late",
+            Self::Terms { job_takes, learned, boot, late_per_mille } => format!(
+                "a job takes {} ({}), a boot {}, {}.{} of 100 jobs were late",
                 time::text(*job_takes),
+                match learned {
+                    Learned::Completions(jobs) => format!("by {jobs} of late"),
+                    Learned::Drains(1) => "by the queue's length and 1 drain".to_owned(),
+                    Learned::Drains(drains) => {
+                        format!("by the queue's length and {drains} drains")
+                    }
+                },
                 time::text(*boot),
                 late_per_mille.div_euclid(10),
                 late_per_mille.rem_euclid(10)

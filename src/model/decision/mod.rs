@@ -16,7 +16,7 @@ use crate::model::launch::Token;
 use crate::model::roster::Block;
 use crate::model::time::Timestamp;
 
-pub use self::goal::GoalReason;
+pub use self::goal::{GoalReason, Learned};
 pub use self::jobs::JobsReason;
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -30,7 +30,7 @@ pub(super) fn read(section: &Section<'_>, every: Duration, out: &mut Problems) -
     let jobs_at_once = at_once.and_then(|entry| whole(entry, 1..=1_000, out));
     let entry = section.get("start_within")?;
     let boot = boot_takes.unwrap_or(BOOT_USUAL);
-    if every.saturating_add(boot) > start_within {
+    if every.saturating_add(boot) >= start_within {
         let label = format!("{} is too short", time::text(start_within));
         let message = "a job that finds no server waits longer than the goal";
         let why = format!(

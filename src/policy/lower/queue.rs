@@ -34,7 +34,9 @@ pub(super) fn read(
         if context.partial { None } else { section.need(key, remedy, out).map(|_| ()) }
     };
     need(&section, "read", "add `read: { http: \"http://HOST/queue/length\" }`", out);
-    let every = section.span("every", "5m", "5s"..="1d", out);
+    // A goal is kept at the least cost where the queue is read often.
+    let every = if section.get("start_within").is_some() { "1m" } else { "5m" };
+    let every = section.span("every", every, "5s"..="1d", out);
     let source = section.section("read", file::READ_KEYS, out).and_then(|read| {
         need(&read, "http", "add `http: \"http://HOST/queue/length\"`", out);
         source(&read, out)

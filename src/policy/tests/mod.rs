@@ -2,6 +2,7 @@
 
 mod calendar;
 mod drain;
+mod goal;
 mod hostile;
 mod large;
 mod notify;

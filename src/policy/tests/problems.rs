@@ -122,6 +122,10 @@ fn one_problem_in_a_goal() {
             "8:57 warning a job that finds no server waits longer than the goal | 5m is too short",
         ),
         (
+            "queue: { read: { http: \"http://h/\" }, start_within: 15m, jobs_at_once: 2, every: 10m }",
+            "8:57 warning a job that finds no server waits longer than the goal | 15m is too short",
+        ),
+        (
             "queue: { read: { http: \"http://h/\" }, jobs_at_once: 2, scale_out: { above: 5 }, scale_in: { below: 1 } }",
             "8:43 error `jobs_at_once` without a goal | belongs to `start_within`",
         ),

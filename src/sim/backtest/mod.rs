@@ -1,6 +1,8 @@
 //! One fleet of a policy over a load trace, in virtual time: the daemon's own spine over the imagined
 //! cloud, with what it cost and who waited.
 
+#[cfg(test)]
+mod goals;
 pub mod series;
 #[cfg(test)]
 mod tests;

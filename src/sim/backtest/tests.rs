@@ -211,7 +211,7 @@ async fn interrupted(json: bool, drain: &str, interruption: Interruption) -> Job
         takes: Duration::from_hours(3),
     });
     let trace = Trace::Jobs(jobs.to_vec());
-    let rule = "start_within: 15m, job_takes: 1m, jobs_at_once: 2";
+    let rule = "every: 5m, start_within: 15m, job_takes: 1m, jobs_at_once: 2";
     let text = POLICY.replace("RULE", rule);
     let text = text.replace("BILLING", &format!("billing: second\n    {drain}"));
     let text = if json { text } else { text.replace(", json: /waiting", "") };
@@ -245,7 +245,7 @@ async fn plain_number_protects_no_busy_server() {
     assert!(back.interrupted > 0 && back.lost == 0, "{back:?}");
     assert_eq!(back.started + back.missed, 6, "each job counts once");
     // Back and interrupted again until the end, they are late all the same.
-    assert!(back.missed > 0 && back.over_goal > back.missed, "{back:?}");
+    assert!(back.missed > 0 && back.over_goal >= back.missed, "{back:?}");
 }
 
 #[tokio::test]

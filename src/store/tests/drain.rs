@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::model::drain::{
-    Carrier, Delivery, Drain, DrainEnd, DrainRecord, DrainTerms, Receiver, Resume, Undelivered,
+    BusyDrains, Carrier, Delivery, Drain, DrainEnd, DrainRecord, DrainTerms, Receiver, Resume,
+    Undelivered,
 };
 use crate::model::reading::SecretHeader;
 
@@ -107,6 +108,7 @@ fn drain_record_and_urgent_orders_are_loaded_as_committed() {
             heeded: true,
             ignored: 1,
             undelivered: Some(undelivered),
+            busy: BusyDrains { seconds: 1234.5, ended: 3.25 },
         },
     ];
     let mut changes = Vec::new();

@@ -22,7 +22,7 @@ use crate::model::reading::{Depth, Reading, Work};
 use crate::model::retirement::{RetireReason, Retirement, Stage, Termination};
 use crate::model::server::{Asked, Gone, GoneHow, LaunchState, ServerRecord};
 use crate::model::time::Clocks;
-use crate::model::work::{Cohort, Counts, WorkMemory};
+use crate::model::work::{Cohort, Counts, Inferred, WorkMemory};
 use crate::ports::Store as _;
 
 /// A folder of its own for each test, gone with it.
@@ -170,6 +170,14 @@ fn memory() -> FleetMemory {
             surprise: 1.5,
             started: 17.0,
             late: 0.5,
+            inferred: Inferred {
+                job_takes: Some(239.5),
+                pace: -0.25,
+                grown: -2.0,
+                backlogs: 3,
+                serving: 4.0,
+                draining: [(Token::from_stored("tg-main-1"), now())].into(),
+            },
             last: Some(Counts {
                 at: now(),
                 waiting: 7.0,
