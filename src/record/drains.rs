@@ -36,18 +36,16 @@ fn ignored(view: &FleetView, server: &Server) -> Option<Concern> {
     let label = server.name();
     let lost = match server.busy {
         Some(0) => "it ran no job".to_owned(),
-        Some(n) => format!("{} on it interrupted", are(n)),
+        Some(n) => {
+            let verb = if n == 1 { "is" } else { "are" };
+            format!("{} on it {verb} interrupted", jobs(u64::from(n)))
+        }
         None => "jobs on it, if any, are interrupted".to_owned(),
     };
     let text = format!(
         "{label} ran on to the deadline of its drain and is terminated: {lost}; see on the server whether the receiver runs, or raise `deadline`"
     );
     Some(Concern::new(format!("drain-ignored:{label}"), Some(&view.name), text))
-}
-
-fn are(n: u32) -> String {
-    let verb = if n == 1 { "is" } else { "are" };
-    format!("{} {verb}", jobs(u64::from(n)))
 }
 
 /// So many drains were ignored that the fleet shrinks no more.

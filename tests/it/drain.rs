@@ -88,10 +88,14 @@ impl Shop {
     async fn run(&mut self, minutes: u64) {
         let end = time::after(self.simulation.now(), Duration::from_mins(minutes));
         while self.simulation.now() < end {
-            let record = self.simulation.tick().await.unwrap();
-            self.simulation.wait(record.next);
-            self.last = Some(record);
+            self.tick().await;
         }
+    }
+
+    async fn tick(&mut self) {
+        let record = self.simulation.tick().await.unwrap();
+        self.simulation.wait(record.next);
+        self.last = Some(record);
     }
 
     fn alive(&self) -> Vec<InstanceId> {
@@ -151,14 +155,27 @@ async fn drained_server_finishes_its_job() {
 
 #[tokio::test]
 async fn deadline_ends_a_drain_and_names_the_job() {
-    let mut shop = Shop::open(TAG, TELLING, &[600, 600]).await;
-    shop.hold(1);
-    shop.run(29).await;
-    assert_eq!((shop.alive().len(), shop.interrupted()), (2, 0));
-    shop.run(3).await;
-    assert_eq!((shop.alive().len(), shop.interrupted()), (1, 1));
-    let told = shop.simulation.journal.ledger();
-    assert_eq!(told.fleets[&job()].drains.ignored, 1);
+    let jobs = [(TELLING, "1 job on it is interrupted"), (PLAIN, "jobs on it, if any, are")];
+    for (read, named) in jobs {
+        let mut shop = Shop::open(TAG, read, &[600, 600]).await;
+        shop.hold(1);
+        shop.run(29).await;
+        assert_eq!((shop.alive().len(), shop.interrupted()), (2, 0));
+        let drains = shop.tagged().remove(0);
+        assert!(!shop.has_problem("drain-ignored"));
+        let (key, mut notices) = (format!("drain-ignored:{drains}"), Vec::new());
+        for _ in 0..24 {
+            shop.tick().await;
+            let open = shop.simulation.journal.ledger().problems.get(&key);
+            notices.extend(open.map(|problem| problem.text.clone()));
+        }
+        assert_eq!((shop.alive().len(), shop.interrupted()), (1, 1));
+        assert!(!notices.is_empty(), "the notice {key} was not open");
+        assert!(notices.iter().all(|text| text.contains(named)), "{notices:?}");
+        assert!(!shop.has_problem("drain-ignored"), "it is over once the server is gone");
+        let told = shop.simulation.journal.ledger();
+        assert_eq!(told.fleets[&job()].drains.ignored, 1);
+    }
 }
 
 #[tokio::test]
