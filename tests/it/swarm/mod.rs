@@ -6,6 +6,7 @@
 //! runs just those, and `tests/run swarm SECONDS` fresh ones. Seeds that fail are written to a file at
 //! once, and reported at the end.
 
+mod drains;
 mod hours;
 mod options;
 mod run;

@@ -92,6 +92,8 @@ pub(super) struct Options {
     pub forgetful_disk: bool,
     /// Somebody puts an old copy of the state directory back now and then.
     pub old_copies: bool,
+    /// While troubles last, EC2 refuses every change of a tag.
+    pub refuses_tags: bool,
     tick: &'static str,
     every: &'static str,
     poll: &'static str,
@@ -123,6 +125,7 @@ impl Options {
             full_disk: false,
             forgetful_disk: false,
             old_copies: false,
+            refuses_tags: false,
             tick: "15s",
             every: "5s",
             poll: "1m",
@@ -149,6 +152,7 @@ impl Options {
         let no_way_back = "{ via: tag, deadline: 20m, cancel: false }";
         self.job_drain = ["none", tag, tag, post][whims.up_to(3)];
         self.work_drain = ["", tag, post, no_way_back][whims.up_to(3)];
+        self.refuses_tags = whims.chance(0.1);
     }
 
     fn vary(&mut self, share: f64, whims: &mut Rng) {
@@ -222,6 +226,7 @@ impl fmt::Display for Options {
             (self.full_disk, "full disk"),
             (self.forgetful_disk, "forgetful disk"),
             (self.old_copies, "old copies"),
+            (self.refuses_tags, "tags refused"),
         ];
         for (_, habit) in habits.into_iter().filter(|(on, _)| *on) {
             write!(f, ", {habit}")?;

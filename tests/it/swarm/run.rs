@@ -18,6 +18,7 @@ use tidegate::sim::rng::Rng;
 use tidegate::sim::world::Settings;
 use tidegate::tick::TickRecord;
 
+use super::drains::Drains;
 use super::hours::Hours;
 use super::options::Options;
 use super::search::Story;
@@ -60,6 +61,8 @@ pub(super) struct Run {
     pub alive_before: BTreeMap<String, u32>,
     /// What the schedule's fleet should have, by a calendar of our own.
     pub hours: Hours,
+    /// Servers that were told to finish their jobs.
+    pub drains: Drains,
     /// The latest events, for the report of a failure.
     story: Story,
 }
@@ -80,6 +83,7 @@ impl Run {
         let simulation =
             Simulation::new(policy, settings, loads(&options), disk.clone(), options.start)
                 .unwrap();
+        simulation.front.state().world.refuses_tags = options.refuses_tags;
         let foreign = somebody_elses(&simulation);
         let hours = Hours::new(&options);
         Self {
@@ -97,6 +101,7 @@ impl Run {
             hidden_since: BTreeMap::new(),
             alive_before: BTreeMap::new(),
             hours,
+            drains: Drains::default(),
             story,
         }
     }
@@ -124,6 +129,7 @@ impl Run {
             Ok(record) => record,
             Err(fault) => {
                 demand!(self, fill, "the journal fails: {fault}");
+                self.drains.interrupted();
                 self.check_world();
                 self.restart_now_and_then();
                 self.simulation.advance(time::after(self.simulation.now(), MOMENT));

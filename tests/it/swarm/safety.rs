@@ -51,6 +51,7 @@ impl Run {
         self.check_calls(record, carrying);
         self.check_steps(record);
         self.check_cuts();
+        self.check_drains(record);
         let blind = record.survey.roster.blind.is_some();
         let held = self.order(&OverrideKey::Hold(name("app"))) && !blind;
         let desired = record.survey.decisions[&name("app")].desired;
