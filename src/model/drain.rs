@@ -164,6 +164,8 @@ pub struct Resume {
     pub cancelled_at: Timestamp,
     /// The last attempt to take the signal back.
     pub asked_at: Timestamp,
+    /// Whether the server had received the signal.
+    pub received: bool,
     /// When the signal was taken back for certain.
     pub done_at: Option<Timestamp>,
     /// Why the signal was never received, if that is why the drain was cancelled.

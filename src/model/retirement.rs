@@ -141,24 +141,31 @@ impl Retirement {
             deadline: drain.deadline,
             cancelled_at: ec2_now,
             asked_at: ec2_now,
+            received: drain.received_at().is_some(),
             done_at: (!drain.may_be_tagged).then_some(ec2_now),
             undelivered,
         })
     }
 
     /// Goes back from a cancelled drain to the drain: the server does not take up its work again, and
-    /// is not asked to once more.
-    pub fn drain_on(&mut self) {
+    /// is not asked to once more. One that never received the signal is signalled anew.
+    pub fn drain_on(&mut self, ec2_now: Timestamp) {
         if let Stage::Resuming(resume) = &self.stage {
             if let Some(terms) = &mut self.drain {
                 Arc::make_mut(terms).cancel = false;
             }
+            let (begun_at, delivery) = if resume.received {
+                let at = resume.cancelled_at;
+                (at, Delivery::Received { at, nothing_runs: false })
+            } else {
+                (ec2_now, Delivery::Pending { last_fault: None })
+            };
             self.stage = Stage::Draining(Drain {
                 deregistered_at: None,
-                begun_at: resume.cancelled_at,
+                begun_at,
                 deadline: resume.deadline,
-                signalled_at: resume.cancelled_at,
-                delivery: Delivery::Received { at: resume.cancelled_at, nothing_runs: false },
+                signalled_at: begun_at,
+                delivery,
                 may_be_tagged: true,
                 end: None,
             });

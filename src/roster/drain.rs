@@ -45,9 +45,9 @@ pub(super) fn note(
     let busy = work.and_then(|work| placed(ledger, seen, &noted.fleet, work));
     if let Stage::Resuming(resume) = &retirement.stage {
         match come_back(resume, instance, noted.sick_since.is_some(), seen, busy.as_ref()) {
-            _ if now_ordered => retirement.drain_on(),
+            _ if now_ordered => retirement.drain_on(ec2_now),
             Back::Works => noted.retirement = None,
-            Back::Stays => retirement.drain_on(),
+            Back::Stays => retirement.drain_on(ec2_now),
             Back::Waits => {}
         }
         return;

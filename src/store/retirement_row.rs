@@ -108,11 +108,18 @@ enum DeliveryRow {
     },
 }
 
+fn yes() -> bool {
+    true
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct ResumeRow {
     deadline: Timestamp,
     cancelled_at: Timestamp,
     asked_at: Timestamp,
+    /// Of a row without it, the server may have received the signal.
+    #[serde(default = "yes")]
+    received: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     done_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -281,15 +288,16 @@ impl DrainRow {
 
 impl From<&Resume> for ResumeRow {
     fn from(resume: &Resume) -> Self {
-        let Resume { deadline, cancelled_at, asked_at, done_at, undelivered } = resume.clone();
-        Self { deadline, cancelled_at, asked_at, done_at, undelivered }
+        let Resume { deadline, cancelled_at, asked_at, received, done_at, undelivered } =
+            resume.clone();
+        Self { deadline, cancelled_at, asked_at, received, done_at, undelivered }
     }
 }
 
 impl From<ResumeRow> for Resume {
     fn from(row: ResumeRow) -> Self {
-        let ResumeRow { deadline, cancelled_at, asked_at, done_at, undelivered } = row;
-        Self { deadline, cancelled_at, asked_at, done_at, undelivered }
+        let ResumeRow { deadline, cancelled_at, asked_at, received, done_at, undelivered } = row;
+        Self { deadline, cancelled_at, asked_at, received, done_at, undelivered }
     }
 }
 

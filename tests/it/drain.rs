@@ -236,6 +236,25 @@ async fn receiver_that_never_answers_gets_its_server_back() {
 }
 
 #[tokio::test]
+async fn never_received_drain_is_not_ended_by_its_deadline() {
+    let mut shop = Shop::open_in(HTTP, PLAIN, &[600, 600], [Trouble::DeadQueue].into()).await;
+    while shop.simulation.now().as_second().div_euclid(600) % 2 == 0 {
+        shop.run(1).await;
+    }
+    // The tag is written and the POST fails. Then the drain is cancelled, and the tag cannot be removed.
+    shop.hold(1);
+    shop.run(1).await;
+    let drains = shop.tagged();
+    assert_eq!(drains.len(), 1);
+    shop.simulation.front.state().world.refuses_tags = true;
+    shop.set_receivers(Manner::Ignores);
+    shop.hold(2);
+    shop.run(60).await;
+    assert!(shop.alive().contains(&drains[0]));
+    assert_eq!(shop.interrupted(), 0);
+}
+
+#[tokio::test]
 async fn ignored_drains_go_one_by_one_and_stop_scale_in() {
     let mut shop = Shop::open(TAG, PLAIN, &[600, 600, 600]).await;
     shop.hold(3);

@@ -52,6 +52,7 @@ fn stages() -> Vec<Stage> {
             deadline: minutes(31),
             cancelled_at: minutes(3),
             asked_at: minutes(4),
+            received: done_at.is_none(),
             done_at,
             undelivered: done_at.map(|_| "HTTP 503".to_owned()),
         }));
