@@ -10,6 +10,7 @@ mod note;
 mod phase;
 mod release;
 mod renamed;
+mod teach;
 #[cfg(test)]
 mod tests;
 mod work;

@@ -146,6 +146,7 @@ impl GoalReason {
                 time::text(*job_takes),
                 match learned {
                     Learned::Completions(jobs) => format!("by {jobs} of late"),
+                    Learned::Drains(0) => "by the queue's length".to_owned(),
                     Learned::Drains(1) => "by the queue's length and 1 drain".to_owned(),
                     Learned::Drains(drains) => {
                         format!("by the queue's length and {drains} drains")
