@@ -343,6 +343,7 @@ fn sum_up(drill: &Drill, policy: &Policy, front: &Front, as_json: bool) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::reading::JsonFields;
     use crate::policy::load;
     use crate::sim::telling::Telling;
 
@@ -363,7 +364,11 @@ fleets:
             let said = stage(&mut policy, 80, Rehearsal { assume, ..Rehearsal::default() });
             let fleet = policy.fleets.into_values().next().unwrap();
             let source = fleet.queue.unwrap().source;
-            (source.url.clone(), source.json.clone(), said.first().cloned().unwrap())
+            let pointer = source.json.as_ref().and_then(|fields| match fields {
+                JsonFields::Named(pointer) => Some(pointer.clone()),
+                JsonFields::Mapped(_) => None,
+            });
+            (source.url.clone(), pointer, said.first().cloned().unwrap())
         };
         let (url, json, first) = staged("", None);
         assert_eq!((url.as_str(), json), ("http://127.0.0.1:80/queue/job", None));
@@ -376,5 +381,8 @@ fleets:
         assert_eq!(url, "http://127.0.0.1:80/queue/job.json");
         assert_eq!(json.as_deref(), Some("/waiting"));
         assert!(first.starts_with("Assumed beyond the policy"), "{first}");
+        let (url, _, first) = staged(", json: { waiting: /n, running: /r }", None);
+        assert_eq!(url, "http://127.0.0.1:80/queue/job.json?waiting=%2Fn&running=%2Fr");
+        assert!(first.ends_with("it answers JSON with running."), "{first}");
     }
 }

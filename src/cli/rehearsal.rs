@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use crate::model::fleet::FleetName;
 use crate::model::reading::QueueSource;
+#[cfg(any(test, feature = "aws"))]
+use crate::model::reading::{FieldMap, JsonFields};
 use crate::model::time;
 use crate::policy::Policy;
 use crate::sim::load::Interruption;
@@ -16,7 +18,8 @@ use crate::sim::telling::Telling;
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(super) struct Rehearsal {
     /// What the queue tells besides its length: oldest, running, totals and busy with commas, or
-    /// all, or none [default: all where the policy reads JSON, none where it reads a number]
+    /// all, or none [default: what the policy maps; all where it reads JSON without a map, none where it
+    /// reads a number]
     #[arg(long, value_name = "FIELDS", value_parser = fields)]
     pub assume: Option<Telling>,
     /// What becomes of a job whose server ends: lost, at-once, or back when its lock times out, so
@@ -31,7 +34,7 @@ fn fields(text: &str) -> Result<Telling, String> {
         match name {
             "oldest" => telling.oldest = true,
             "running" => telling.running = true,
-            "totals" => telling.totals = true,
+            "totals" => (telling.arrived, telling.completed) = (true, true),
             "busy" => telling.busy = true,
             "all" => telling = Telling::ALL,
             "none" if text.trim() == "none" => {}
@@ -47,7 +50,9 @@ fn fields(text: &str) -> Result<Telling, String> {
 /// What a queue tells without an option, and how that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Known {
-    /// By the policy's own `read`.
+    /// The policy reads a plain number.
+    Plain,
+    /// By the policy's own `read`, which is of JSON.
     Policy(Telling),
     /// A daemon recorded it.
     Recorded(Telling),
@@ -57,13 +62,13 @@ pub(super) enum Known {
 
 impl Known {
     pub(super) fn of(source: &QueueSource) -> Self {
-        Self::Policy(Telling::of(source))
+        if source.json.is_none() { Self::Plain } else { Self::Policy(Telling::of(source)) }
     }
 
     fn telling(self) -> Telling {
         match self {
             Self::Policy(telling) | Self::Recorded(telling) => telling,
-            Self::Length => Telling::NONE,
+            Self::Plain | Self::Length => Telling::NONE,
         }
     }
 }
@@ -94,7 +99,7 @@ impl Rehearsal {
         let (own, of) = (known.telling(), if name.is_empty() { "" } else { " of " });
         let Some(assumed) = self.assume.filter(|assumed| *assumed != own) else {
             return match known {
-                Known::Policy(Telling::NONE) => format!(
+                Known::Plain => format!(
                     "Assumed of the queue{of}{name}: it answers a plain number, its length alone."
                 ),
                 Known::Policy(_) => {
@@ -112,7 +117,7 @@ impl Rehearsal {
         };
         let side = if assumed.and(own) == assumed { "short of" } else { "beyond" };
         let what = match known {
-            Known::Policy(_) => "the policy",
+            Known::Plain | Known::Policy(_) => "the policy",
             Known::Recorded(_) | Known::Length => "the recording",
         };
         format!("Assumed {side} {what}: the queue{of}{name} tells {}.", beside(assumed))
@@ -134,7 +139,7 @@ impl Rehearsal {
     pub(super) fn json(&self, known: Known) -> Value {
         let from = match (self.assume, known) {
             (Some(_), _) => "option",
-            (None, Known::Policy(_)) => "policy",
+            (None, Known::Plain | Known::Policy(_)) => "policy",
             (None, Known::Recorded(_)) => "recording",
             (None, Known::Length) => "length",
         };
@@ -173,7 +178,7 @@ fn listed(telling: Telling) -> String {
     }
 }
 
-/// Returns where a rehearsal over HTTP reads the queue of a fleet: with the policy's own pointer, and
+/// Returns where a rehearsal over HTTP reads the queue of a fleet: with the policy's own pointers, and
 /// as a plain number where the policy reads one, unless `assumed` has more than that can tell.
 #[cfg(any(test, feature = "aws"))]
 pub(super) fn simulated(
@@ -183,16 +188,41 @@ pub(super) fn simulated(
 ) -> QueueSource {
     let url = format!("http://127.0.0.1:{port}/queue/{fleet}");
     let more = assumed.is_some_and(|assumed| assumed != Telling::NONE);
-    let json = source.json.clone().or_else(|| more.then(|| "/waiting".to_owned()));
+    let json = match &source.json {
+        Some(JsonFields::Mapped(map)) => {
+            let map = assumed.map_or_else(|| map.clone(), |assumed| limited(map, assumed));
+            Some(JsonFields::Mapped(map))
+        }
+        Some(JsonFields::Named(pointer)) => Some(JsonFields::Named(pointer.clone())),
+        None => more.then(|| JsonFields::Named("/waiting".to_owned())),
+    };
+    let query = |pairs: &[(&str, &str)]| {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        format!("{url}.json?{}", query.extend_pairs(pairs).finish())
+    };
     let url = match &json {
         None => url,
-        Some(pointer) if pointer == "/waiting" => format!("{url}.json"),
-        Some(pointer) => {
-            let mut query = form_urlencoded::Serializer::new(String::new());
-            format!("{url}.json?{}", query.append_pair("at", pointer).finish())
-        }
+        Some(JsonFields::Named(pointer)) if pointer == "/waiting" => format!("{url}.json"),
+        Some(JsonFields::Named(pointer)) => query(&[("at", pointer)]),
+        Some(JsonFields::Mapped(map)) => query(&map.fields().collect::<Vec<_>>()),
     };
     QueueSource { url, json, header: None }
+}
+
+/// Returns a map of the fields that are assumed, each where `map` has it.
+#[cfg(any(test, feature = "aws"))]
+fn limited(map: &FieldMap, assumed: Telling) -> FieldMap {
+    let at = |told: bool, known: &Option<String>, usual: &str| {
+        told.then(|| known.clone().unwrap_or_else(|| usual.to_owned()))
+    };
+    FieldMap {
+        waiting: map.waiting.clone(),
+        running: at(assumed.running, &map.running, "/running"),
+        oldest_seconds: at(assumed.oldest, &map.oldest_seconds, "/oldest_seconds"),
+        busy: at(assumed.busy, &map.busy, "/busy"),
+        arrived: at(assumed.arrived, &map.arrived, "/arrived"),
+        completed: at(assumed.completed, &map.completed, "/completed"),
+    }
 }
 
 /// Returns what became of each fleet's servers and jobs, for people. `period` says how long `hours`
@@ -268,10 +298,16 @@ pub(super) fn summary_json(
 mod tests {
     use super::*;
 
+    fn mapped() -> QueueSource {
+        let (waiting, running) = ("/ready".to_owned(), Some("/q/unacked".to_owned()));
+        let map = FieldMap { waiting, running, ..FieldMap::default() };
+        QueueSource { json: Some(JsonFields::Mapped(map)), ..source(None) }
+    }
+
     fn source(json: Option<&str>) -> QueueSource {
         QueueSource {
             url: "http://q.example/".to_owned(),
-            json: json.map(str::to_owned),
+            json: json.map(|pointer| JsonFields::Named(pointer.to_owned())),
             header: None,
         }
     }
@@ -281,7 +317,11 @@ mod tests {
         let job = FleetName::new("job").unwrap();
         let told = |json, assumed| {
             let read = simulated(&source(json), (&job, 80), assumed);
-            (read.url.replace("http://127.0.0.1:80/queue/", ""), read.json)
+            let pointer = read.json.map(|fields| match fields {
+                JsonFields::Named(pointer) => pointer,
+                JsonFields::Mapped(map) => format!("{map:?}"),
+            });
+            (read.url.replace("http://127.0.0.1:80/queue/", ""), pointer)
         };
         assert_eq!(told(None, None), ("job".to_owned(), None));
         assert_eq!(told(None, Some(Telling::NONE)), ("job".to_owned(), None));
@@ -290,6 +330,24 @@ mod tests {
         assert_eq!(told(Some("/q/n"), Some(Telling::NONE)), nested);
         let more = ("job.json".to_owned(), Some("/waiting".to_owned()));
         assert_eq!(told(None, Some(Telling::ALL)), more);
+    }
+
+    #[test]
+    fn drill_reads_the_fields_of_a_map_and_no_others() {
+        let job = FleetName::new("job").unwrap();
+        let told = |assumed| {
+            let read = simulated(&mapped(), (&job, 80), assumed);
+            (Telling::of(&read), read.url.replace("http://127.0.0.1:80/queue/", ""))
+        };
+        let running = Telling { running: true, ..Telling::NONE };
+        let url = "job.json?waiting=%2Fready&running=%2Fq%2Funacked";
+        assert_eq!(told(None), (running, url.to_owned()));
+        assert_eq!(
+            told(Some(Telling::NONE)),
+            (Telling::NONE, "job.json?waiting=%2Fready".to_owned())
+        );
+        let busy = Telling { busy: true, ..running };
+        assert_eq!(told(Some(busy)), (busy, format!("{url}&busy=%2Fbusy")));
     }
 
     #[test]
@@ -305,6 +363,16 @@ mod tests {
             "it answers JSON with oldest_seconds, running, arrived, completed and busy."
         ));
         assert_eq!(said(Some("all"), json), said(None, json));
+        let map = Known::of(&mapped());
+        assert!(said(None, map).ends_with("it answers JSON with running."));
+        assert_eq!(
+            said(Some("running,busy"), map),
+            "Assumed beyond the policy: the queue tells its length with running and busy."
+        );
+        let length = FieldMap { waiting: "/n".to_owned(), ..FieldMap::default() };
+        let json_alone = QueueSource { json: Some(JsonFields::Mapped(length)), ..source(None) };
+        let said_alone = said(None, Known::of(&json_alone));
+        assert!(said_alone.ends_with("it answers JSON with its length alone."), "{said_alone}");
         assert_eq!(
             said(Some("running,busy"), plain),
             "Assumed beyond the policy: the queue tells its length with running and busy."

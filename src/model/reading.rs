@@ -10,10 +10,57 @@ use super::time::Timestamp;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueSource {
     pub url: String,
-    /// A JSON pointer to the number; `None`: the body is the number.
-    pub json: Option<String>,
+    /// Where the fields are in a JSON answer; `None`: the body is the number of waiting jobs.
+    pub json: Option<JsonFields>,
     /// A header whose value is in a file: `{ name: Authorization, secret: NAME }`.
     pub header: Option<SecretHeader>,
+}
+
+/// Where the fields of a queue are in a JSON answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JsonFields {
+    /// A JSON pointer to the number of waiting jobs. The other fields are looked up by their names,
+    /// beside it and at the top, and may be missing.
+    Named(String),
+    /// A JSON pointer to each field that is read. No other field is looked up.
+    Mapped(FieldMap),
+}
+
+/// A JSON pointer to each field that a queue tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FieldMap {
+    pub waiting: String,
+    pub running: Option<String>,
+    pub oldest_seconds: Option<String>,
+    pub busy: Option<String>,
+    pub arrived: Option<String>,
+    pub completed: Option<String>,
+}
+
+impl FieldMap {
+    /// Returns the fields that are mapped, with their pointers.
+    pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let others = [
+            ("running", &self.running),
+            ("oldest_seconds", &self.oldest_seconds),
+            ("busy", &self.busy),
+            ("arrived", &self.arrived),
+            ("completed", &self.completed),
+        ];
+        let others = others.into_iter().filter_map(|(name, at)| Some((name, at.as_deref()?)));
+        std::iter::once(("waiting", self.waiting.as_str())).chain(others)
+    }
+}
+
+impl QueueSource {
+    /// Returns whether an answer may tell which servers run jobs, or how many jobs run.
+    pub fn may_tell_jobs(&self) -> bool {
+        match &self.json {
+            None => false,
+            Some(JsonFields::Named(_)) => true,
+            Some(JsonFields::Mapped(map)) => map.busy.is_some() || map.running.is_some(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

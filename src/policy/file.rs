@@ -59,6 +59,8 @@ pub const QUEUE_KEYS: &[&str] = &[
 /// Keys of a queue that belong to its goal, and to no thresholds.
 pub const GOAL_KEYS: &[&str] = &["start_within", "jobs_at_once", "boot_takes"];
 pub const READ_KEYS: &[&str] = &["http", "json", "header"];
+pub const READ_JSON_KEYS: &[&str] =
+    &["waiting", "running", "oldest_seconds", "busy", "arrived", "completed"];
 pub const HEADER_KEYS: &[&str] = &["name", "secret"];
 pub const SCALE_OUT_KEYS: &[&str] = &["above", "add"];
 pub const SCALE_IN_KEYS: &[&str] = &["below", "remove", "after"];
@@ -92,6 +94,7 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
     ("schedule", SCHEDULE_KEYS),
     ("queue", QUEUE_KEYS),
     ("queue.read", READ_KEYS),
+    ("queue.read.json", READ_JSON_KEYS),
     ("queue.read.header", HEADER_KEYS),
     ("queue.scale_out", SCALE_OUT_KEYS),
     ("queue.scale_in", SCALE_IN_KEYS),

@@ -219,9 +219,10 @@ pub enum QueueRule {
 }
 
 impl QueuePolicy {
-    /// Whether its answers may say who is busy. Servers are then released upon a fresh answer only.
+    /// Whether its answers may say who is busy, or how many jobs run. Servers are then released upon a
+    /// fresh answer only.
     pub fn may_tell_who_is_busy(&self) -> bool {
-        self.source.json.is_some() || self.goal().is_some()
+        self.source.may_tell_jobs() || self.goal().is_some()
     }
 
     /// The waiting-time goal, if that is its rule.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::problem::{Place, Problem, quote};
 use super::{DrainPolicy, FleetPolicy};
 use crate::model::fleet::FleetName;
+use crate::model::reading::JsonFields;
 
 /// How long a job may take where the policy does not say.
 const JOB_TAKES_USUAL: Duration = Duration::from_mins(15);
@@ -16,6 +17,10 @@ pub enum JobsAtRisk {
     LengthOnly,
     /// The queue may tell which servers have jobs. Whether it does shows with its first reading.
     NotToldYet,
+    /// Every answer tells which servers have jobs. None has been read yet.
+    BusyUnread,
+    /// Every answer tells how many jobs run, and not on which servers. None has been read yet.
+    RunningUnread,
 }
 
 impl JobsAtRisk {
@@ -26,6 +31,8 @@ impl JobsAtRisk {
                 "the queue tells neither who is busy nor how many jobs run, and there is no `drain`"
             }
             Self::NotToldYet => "the queue has not told yet who is busy or how many jobs run",
+            Self::BusyUnread => "no reading has told who is busy",
+            Self::RunningUnread => "no reading has told how many jobs run",
         }
     }
 
@@ -33,18 +40,22 @@ impl JobsAtRisk {
     pub fn remedy(self) -> &'static str {
         match self {
             Self::LengthOnly => {
-                "add `drain: { via: tag, deadline: 30m }` to the fleet; or have the queue answer in JSON with `busy`, and set `json` in `read`; or write `drain: none`"
+                "add `drain: { via: tag, deadline: 30m }` to the fleet; or have the queue tell `busy` or `running` in JSON, and set `json` in `read`; or write `drain: none`"
             }
             Self::NotToldYet => {
                 "have the queue tell `busy` or `running` beside its length; or add `drain: { via: tag, deadline: 30m }` to the fleet, or `drain: none`"
             }
+            Self::BusyUnread => "wait for the next reading",
+            Self::RunningUnread => {
+                "name `busy` in `json` as well, and idle servers are released at once; or add `drain: { via: tag, deadline: 30m }` to the fleet"
+            }
         }
     }
 
-    /// Returns what `check` says of it: of a queue at `at`.
-    pub(super) fn problem(self, fleet: &FleetName, at: Place) -> Problem {
+    /// Returns what `check` says of it: of a queue at `at`. `None`: all is well.
+    pub(super) fn problem(self, fleet: &FleetName, at: Place) -> Option<Problem> {
         let fleet = quote(fleet.as_str());
-        match self {
+        let problem = match self {
             Self::LengthOnly => {
                 let message = format!("jobs are at risk when fleet {fleet} scales in");
                 Problem::risk(at, message, "tells its length, and not which servers have a job")
@@ -57,7 +68,14 @@ impl JobsAtRisk {
                 let remedy = "with `running` and no `busy`, scale-in waits until `running` is 0; with `busy`, idle servers are released at once";
                 Problem::note(at, message, label).remedy(remedy)
             }
-        }
+            Self::RunningUnread => {
+                let message = format!("fleet {fleet} scales in only while no job runs");
+                let label = "tells how many jobs run, and not on which servers";
+                Problem::note(at, message, label).remedy(self.remedy())
+            }
+            Self::BusyUnread => return None,
+        };
+        Some(problem)
     }
 }
 
@@ -74,8 +92,12 @@ impl FleetPolicy {
         let queue = self.queue.as_ref()?;
         match &self.drain {
             DrainPolicy::Terms(_) | DrainPolicy::Off => None,
-            DrainPolicy::Unsaid if queue.source.json.is_some() => Some(JobsAtRisk::NotToldYet),
-            DrainPolicy::Unsaid => Some(JobsAtRisk::LengthOnly),
+            DrainPolicy::Unsaid => Some(match &queue.source.json {
+                Some(JsonFields::Named(_)) => JobsAtRisk::NotToldYet,
+                Some(JsonFields::Mapped(map)) if map.busy.is_some() => JobsAtRisk::BusyUnread,
+                Some(JsonFields::Mapped(map)) if map.running.is_some() => JobsAtRisk::RunningUnread,
+                Some(JsonFields::Mapped(_)) | None => JobsAtRisk::LengthOnly,
+            }),
         }
     }
 

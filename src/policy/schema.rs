@@ -154,8 +154,19 @@ const SHAPES: &[(&str, &[(&str, Shape)])] = &[
         "queue.read",
         &[
             ("http", Formed(URL)),
-            ("json", Formed(POINTER)),
+            ("json", Either(&[Formed(POINTER), Section("queue.read.json")])),
             ("header", Section("queue.read.header")),
+        ],
+    ),
+    (
+        "queue.read.json",
+        &[
+            ("waiting", Formed(POINTER)),
+            ("running", Formed(POINTER)),
+            ("oldest_seconds", Formed(POINTER)),
+            ("busy", Formed(POINTER)),
+            ("arrived", Formed(POINTER)),
+            ("completed", Formed(POINTER)),
         ],
     ),
     ("queue.read.header", &[("name", Text), ("secret", Text)]),

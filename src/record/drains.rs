@@ -111,8 +111,9 @@ fn at_risk(view: &FleetView, fleet: Option<&FleetPolicy>) -> Option<Concern> {
     let last = view.memory.last_reading().and_then(|reading| reading.depth.as_ref().ok());
     let stands = match (risk, last) {
         (JobsAtRisk::LengthOnly, _) => true,
-        // Nothing was read.
-        (JobsAtRisk::NotToldYet, None) => false,
+        // Nothing was read. A reading by a map tells what the map has.
+        (JobsAtRisk::NotToldYet, None)
+        | (JobsAtRisk::BusyUnread | JobsAtRisk::RunningUnread, _) => false,
         (JobsAtRisk::NotToldYet, Some(depth)) => {
             depth.work.busy.is_none() && depth.work.running.is_none()
         }

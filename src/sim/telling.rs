@@ -1,6 +1,6 @@
 //! What the queue endpoint of a fleet tells besides the queue's length.
 
-use crate::model::reading::{Depth, QueueSource, Reading, Work};
+use crate::model::reading::{Depth, JsonFields, QueueSource, Reading, Work};
 
 /// The fields that a queue endpoint answers beside the number of waiting jobs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -9,19 +9,31 @@ pub struct Telling {
     /// `oldest_seconds`.
     pub oldest: bool,
     pub running: bool,
-    /// `arrived` and `completed`.
-    pub totals: bool,
+    pub arrived: bool,
+    pub completed: bool,
     pub busy: bool,
 }
 
 impl Telling {
-    pub const NONE: Self = Self { oldest: false, running: false, totals: false, busy: false };
-    pub const ALL: Self = Self { oldest: true, running: true, totals: true, busy: true };
+    pub const NONE: Self =
+        Self { oldest: false, running: false, arrived: false, completed: false, busy: false };
+    pub const ALL: Self =
+        Self { oldest: true, running: true, arrived: true, completed: true, busy: true };
 
-    /// Returns what the queue behind `source` may tell. A plain number tells the length alone; JSON
-    /// is taken to have every field.
+    /// Returns what the queue behind `source` may tell: of a plain number the length alone, and of JSON
+    /// the fields of its map. Without a map, JSON is taken to have every field.
     pub fn of(source: &QueueSource) -> Self {
-        if source.json.is_some() { Self::ALL } else { Self::NONE }
+        match &source.json {
+            None => Self::NONE,
+            Some(JsonFields::Named(_)) => Self::ALL,
+            Some(JsonFields::Mapped(map)) => Self {
+                oldest: map.oldest_seconds.is_some(),
+                running: map.running.is_some(),
+                arrived: map.arrived.is_some(),
+                completed: map.completed.is_some(),
+                busy: map.busy.is_some(),
+            },
+        }
     }
 
     /// Returns the fields that any of these readings has.
@@ -30,7 +42,8 @@ impl Telling {
         Self {
             oldest: depths().any(|depth| depth.oldest.is_some()),
             running: depths().any(|depth| depth.work.running.is_some()),
-            totals: depths().any(|depth| depth.work.arrived.is_some()),
+            arrived: depths().any(|depth| depth.work.arrived.is_some()),
+            completed: depths().any(|depth| depth.work.completed.is_some()),
             busy: depths().any(|depth| depth.work.busy.is_some()),
         }
     }
@@ -40,7 +53,8 @@ impl Telling {
         Self {
             oldest: self.oldest && other.oldest,
             running: self.running && other.running,
-            totals: self.totals && other.totals,
+            arrived: self.arrived && other.arrived,
+            completed: self.completed && other.completed,
             busy: self.busy && other.busy,
         }
     }
@@ -50,8 +64,8 @@ impl Telling {
         let Depth { waiting, oldest, work } = truth;
         let work = Work {
             running: work.running.filter(|_| self.running),
-            arrived: work.arrived.filter(|_| self.totals),
-            completed: work.completed.filter(|_| self.totals),
+            arrived: work.arrived.filter(|_| self.arrived),
+            completed: work.completed.filter(|_| self.completed),
             busy: work.busy.filter(|_| self.busy),
         };
         Depth { waiting, oldest: oldest.filter(|_| self.oldest), work }
@@ -62,8 +76,8 @@ impl Telling {
         let fields = [
             (self.oldest, "oldest_seconds"),
             (self.running, "running"),
-            (self.totals, "arrived"),
-            (self.totals, "completed"),
+            (self.arrived, "arrived"),
+            (self.completed, "completed"),
             (self.busy, "busy"),
         ];
         fields.into_iter().filter(|(told, _)| *told).map(|(_, name)| name).collect()

@@ -100,6 +100,9 @@ fn what_is_misspelt_or_of_the_wrong_form_is_seen_in_the_editor() {
         ("    schedule: [{ cron: \"0 8 * *\", capacity: 1 }]\n", "0 8 * *"),
         ("    schedule: [{ capacity: 1 }]\n", "schedule"),
         ("    queue: { read: { url: \"http://q/\" } }\n", "url"),
+        ("    queue: { read: { json: { waiting: /n, busy: /b } } }\n", ""),
+        ("    queue: { read: { json: { waiting: n } } }\n", "json"),
+        ("    queue: { read: { json: { wating: /n } } }\n", "json"),
         ("    load_balancer: { classic: a, drain: 1m }\n", ""),
         (
             "    load_balancer: { classic: a, drain: 1m, deregistration_delay: 1m }\n",

@@ -299,7 +299,9 @@ impl Asked<'_> {
         let own = fleet.queue.as_ref().map_or(Telling::NONE, |queue| Telling::of(&queue.source));
         match (self.past, self.trace) {
             (None, Trace::Lengths(_)) => Known::Length,
-            (None, Trace::Jobs(_)) => Known::Policy(own),
+            (None, Trace::Jobs(_)) => {
+                fleet.queue.as_ref().map_or(Known::Plain, |queue| Known::of(&queue.source))
+            }
             (Some(past), _) => {
                 let recorded = Telling::recorded(&past.history.readings);
                 let ran = std::ptr::eq(policy, &raw const past.policy);

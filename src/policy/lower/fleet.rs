@@ -84,8 +84,10 @@ fn remarks(section: &Section<'_>, policy: &FleetPolicy, out: &mut Problems) {
     if let Some(terms) = policy.drain_terms() {
         drain::launches(section, terms, out);
     }
-    if let (Some(risk), Some(queue)) = (policy.jobs_at_risk(), section.get("queue")) {
-        out.push(risk.problem(&policy.name, queue.at));
+    if let (Some(risk), Some(queue)) = (policy.jobs_at_risk(), section.get("queue"))
+        && let Some(problem) = risk.problem(&policy.name, queue.at)
+    {
+        out.push(problem);
     }
     if let (DrainPolicy::Off, Some(queue), Some(entry)) =
         (&policy.drain, &policy.queue, section.get("drain"))

@@ -9,9 +9,9 @@ use super::goal;
 use super::health::url;
 use super::section::{Section, formed, text, whole};
 use crate::model::capacity::Capacity;
-use crate::model::reading::{QueueSource, SecretHeader};
+use crate::model::reading::{FieldMap, JsonFields, QueueSource, SecretHeader};
 use crate::model::time;
-use crate::policy::file::{self, Entry};
+use crate::policy::file::{self, Entry, Kind};
 use crate::policy::problem::{Problem, Problems, quote};
 use crate::policy::{IfUnreadable, QueuePolicy, QueueRule, ScaleIn, ScaleOut};
 
@@ -39,7 +39,7 @@ pub(super) fn read(
     let every = section.span("every", every, "5s"..="1d", out);
     let source = section.section("read", file::READ_KEYS, out).and_then(|read| {
         need(&read, "http", "add `http: \"http://HOST/queue/length\"`", out);
-        source(&read, out)
+        source(&read, context, out)
     });
     let (rule, job_takes) = if section.get("start_within").is_some() {
         let goal = goal::read(&section, every, out);
@@ -113,13 +113,51 @@ fn thresholds(
     Some(QueueRule::Thresholds(scale_out?, scale_in?))
 }
 
-fn source(read: &Section<'_>, out: &mut Problems) -> Option<QueueSource> {
-    let pointer = |text: &str| text.starts_with('/');
-    let form = "a JSON pointer like `/queues/0/length`";
-    let json = read.get("json").and_then(|entry| formed(entry, form, pointer, out));
+fn source(read: &Section<'_>, context: &Context, out: &mut Problems) -> Option<QueueSource> {
+    let json = read.get("json").and_then(|entry| json(entry, context, out));
     let header = read.section("header", file::HEADER_KEYS, out).and_then(|h| header(&h, out));
     let url = read.get("http").and_then(|entry| url(entry, &[], out))?;
     Some(QueueSource { url, json, header })
+}
+
+/// Reads where the fields are in a JSON answer: a pointer to the number of waiting jobs, or a map.
+fn json(entry: &Entry, context: &Context, out: &mut Problems) -> Option<JsonFields> {
+    match &entry.value.kind {
+        Kind::Map(_) => {
+            let section = Section::open(entry, file::READ_JSON_KEYS, out);
+            if !context.partial {
+                let remedy = "say where the number of waiting jobs is: `waiting: /messages_ready`";
+                section.need("waiting", remedy, out);
+            }
+            let mut at = |key| section.get(key).and_then(|entry| pointer(entry, out));
+            Some(JsonFields::Mapped(FieldMap {
+                // Where it is missing the file is refused.
+                waiting: at("waiting").unwrap_or_default(),
+                running: at("running"),
+                oldest_seconds: at("oldest_seconds"),
+                busy: at("busy"),
+                arrived: at("arrived"),
+                completed: at("completed"),
+            }))
+        }
+        Kind::List(_) => {
+            let problem = Problem::error(
+                entry.value.at,
+                "`json` is a list",
+                "should be a JSON pointer, or a map of them",
+            );
+            out.push(problem.remedy(
+                "write `json: /waiting`, or `json: { waiting: /messages_ready, running: /messages_unacknowledged }`",
+            ));
+            None
+        }
+        Kind::Text(_) | Kind::Nothing => pointer(entry, out).map(JsonFields::Named),
+    }
+}
+
+fn pointer(entry: &Entry, out: &mut Problems) -> Option<String> {
+    let form = "a JSON pointer like `/queues/0/length`";
+    formed(entry, form, |text| text.starts_with('/'), out)
 }
 
 /// Reads a header whose value is in a file.

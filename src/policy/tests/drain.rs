@@ -207,9 +207,16 @@ fn drain_warns_of_tags_and_types_that_do_not_work_with_it() {
 fn jobs_are_at_risk_without_drain_or_busy() {
     let at_risk = "8:5 error jobs are at risk when fleet `app` scales in | tells its length, and not which servers have a job";
     let note = "8:5 note fleet `app` scales in only once its queue tells who is busy | scale-in waits until a reading has told `busy` or `running`";
+    let no_job = "8:5 note fleet `app` scales in only while no job runs | tells how many jobs run, and not on which servers";
+    let mapped = |more: &str| JSON.replace("/n", &format!("{{ {more}waiting: /n }}"));
     let cases = [
         (with(QUEUE), Some(JobsAtRisk::LengthOnly), Some(at_risk)),
         (with(JSON), Some(JobsAtRisk::NotToldYet), Some(note)),
+        (with(&mapped("")), Some(JobsAtRisk::LengthOnly), Some(at_risk)),
+        (with(&mapped("arrived: /a, ")), Some(JobsAtRisk::LengthOnly), Some(at_risk)),
+        (with(&mapped("running: /r, ")), Some(JobsAtRisk::RunningUnread), Some(no_job)),
+        (with(&mapped("busy: /b, ")), Some(JobsAtRisk::BusyUnread), None),
+        (with(&mapped("running: /r, busy: /b, ")), Some(JobsAtRisk::BusyUnread), None),
         (with(QUEUE).replace("min: 1", "min: 3"), None, None),
         (with(&format!("{QUEUE}\n    drain: none")), None, None),
         (with(&format!("{QUEUE}\n    drain: {{ via: tag, deadline: 5m }}")), None, None),

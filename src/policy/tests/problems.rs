@@ -1,6 +1,7 @@
 //! Bad files: every problem, where it is and how it looks.
 
 use super::*;
+use crate::model::reading::{FieldMap, JsonFields};
 
 /// `BASE` with `added` at the end of its fleet has exactly this problem.
 #[track_caller]
@@ -100,6 +101,58 @@ fn one_problem_in_a_fleet() {
     for (added, expected) in cases {
         check(added, expected);
     }
+}
+
+#[test]
+fn problems_of_a_field_map() {
+    let cases = [
+        ("{ running: /r }", "8:41 error `json` has no `waiting` | needs `waiting`"),
+        (
+            "{ waiting: /n, runing: /r }",
+            "8:62 error unknown key `runing` in `json` | did you mean `running`?",
+        ),
+        ("{ waiting: /n, oldest: /r }", "8:62 error unknown key `oldest` in `json` | no such key"),
+        (
+            "{ waiting: n }",
+            "8:58 error `waiting` cannot be `n` | not a JSON pointer like `/queues/0/length`",
+        ),
+        ("{ waiting: /n, busy: }", "8:62 error `busy` has no value | says nothing"),
+        ("[/n]", "8:47 error `json` is a list | should be a JSON pointer, or a map of them"),
+        ("n", "8:47 error `json` cannot be `n` | not a JSON pointer like `/queues/0/length`"),
+    ];
+    for (json, expected) in cases {
+        let read = format!("read: {{ http: \"http://h/\", json: {json} }}");
+        let rules = "scale_out: { above: 5 }, scale_in: { below: 1 }";
+        check(&format!("queue: {{ {read}, {rules} }}"), expected);
+    }
+}
+
+#[test]
+fn field_map_is_read_and_half_a_one_in_defaults() {
+    let text = |defaults: &str, own: &str| {
+        let rules = "scale_out: { above: 5 }, scale_in: { below: 1 }";
+        format!(
+            "version: 1\ndefaults: {{ queue: {{ read: {{ {defaults} }} }} }}\nfleets:\n  app:\n    launch: {{ template: web }}\n    max: 3\n    drain: none\n    queue: {{ read: {{ http: \"http://h/\", {own} }}, {rules} }}\n"
+        )
+    };
+    let json = |text: &str| {
+        let policy = good(text);
+        fleet(&policy, "app").queue.as_ref().unwrap().source.json.clone().unwrap()
+    };
+    let map = FieldMap {
+        waiting: "/n".to_owned(),
+        running: Some("/r".to_owned()),
+        ..FieldMap::default()
+    };
+    assert_eq!(json(&text("", "json: /n")), JsonFields::Named("/n".to_owned()));
+    let whole = "json: { waiting: /n, running: /r }";
+    assert_eq!(json(&text("", whole)), JsonFields::Mapped(map.clone()));
+    assert_eq!(
+        json(&text("json: { running: /r }", "json: { waiting: /n }")),
+        JsonFields::Mapped(map)
+    );
+    let plain = json(&text("json: { running: /r }", "json: /n"));
+    assert_eq!(plain, JsonFields::Named("/n".to_owned()));
 }
 
 #[test]

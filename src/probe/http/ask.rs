@@ -40,7 +40,7 @@ pub(super) async fn read(
         return Err(format!("an answer that a cache has kept for {}", time::text(age)));
     }
     let answer = body(response, BODY_AT_MOST).await.map_err(|error| cause(&error, LIMIT))?;
-    reading(&answer, query.source.json.as_deref())
+    reading(&answer, query.source.json.as_ref())
 }
 
 /// How long ago the answer was made, as a cache on the way tells it (RFC 9111, section 5.1).

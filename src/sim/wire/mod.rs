@@ -9,6 +9,7 @@
 //! | `POST /drain/{instance}` | the receiver of an instance's drain |
 //! | `GET /queue/{fleet}` | a queue's length, a plain number |
 //! | `GET /queue/{fleet}.json?at=/pointer` | the same as JSON, with what else the queue tells |
+//! | `GET /queue/{fleet}.json?waiting=/a&running=/b` | the same with these fields alone, where these pointers lead |
 //! | `/_world/…` | the levers |
 
 mod ec2;

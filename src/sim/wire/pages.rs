@@ -39,7 +39,8 @@ pub(super) async fn page(State(wire): State<WireWorld>, Path(id): Path<String>) 
 
 /// `GET /queue/{fleet}`: the depth as a number; with `.json` behind the name as
 /// `{"waiting":N,"oldest_seconds":S,…}`, with what else the queue tells. `?at=/pointer` puts the
-/// number where that JSON pointer leads.
+/// number where that JSON pointer leads. `?waiting=/a&running=/b` puts each field where its own pointer
+/// leads, and leaves the others out.
 pub(super) async fn queue(
     State(wire): State<WireWorld>,
     Path(name): Path<String>,
@@ -57,7 +58,7 @@ pub(super) async fn queue(
     match depth {
         Ok(depth) if as_json => {
             let form = Form::parse(query.unwrap_or_default().as_bytes());
-            Json(document(depth, form.get("at").unwrap_or("/waiting"))).into_response()
+            Json(document(depth, &form)).into_response()
         }
         Ok(depth) => format!("{}\n", depth.waiting).into_response(),
         Err(why) if why == "HTTP 404" => (StatusCode::NOT_FOUND, "no such queue\n").into_response(),
@@ -87,34 +88,47 @@ pub(super) async fn drain(
     }
 }
 
-/// Returns the JSON of a queue, with the number where `pointer` leads and the rest at the top.
-fn document(depth: Depth, pointer: &str) -> Value {
-    let mut told = json!({});
-    if let Some(oldest) = depth.oldest {
-        told["oldest_seconds"] = oldest.as_secs().into();
-    }
+/// Returns the JSON of a queue: by `at` the number where it leads and the rest at the top, or each field
+/// where the form has a pointer for it.
+fn document(depth: Depth, form: &Form) -> Value {
     let work = depth.work;
-    let totals =
-        [("running", work.running), ("arrived", work.arrived), ("completed", work.completed)];
-    for (key, count) in totals {
-        if let Some(count) = count {
-            told[key] = count.into();
+    let count = |count: u64| Value::from(count);
+    let busy = work.busy.map(|busy| {
+        let busy = busy.into_iter().map(|(id, jobs)| (id.as_str().to_owned(), jobs.into()));
+        Value::Object(busy.collect())
+    });
+    let others = [
+        ("oldest_seconds", depth.oldest.map(|oldest| count(oldest.as_secs()))),
+        ("running", work.running.map(count)),
+        ("arrived", work.arrived.map(count)),
+        ("completed", work.completed.map(count)),
+        ("busy", busy),
+    ];
+    let mut told = json!({});
+    let mapped = form.get("waiting");
+    for (name, value) in others {
+        let usual = format!("/{name}");
+        let pointer = if mapped.is_some() { form.get(name) } else { Some(usual.as_str()) };
+        if let (Some(pointer), Some(value)) = (pointer, value) {
+            put(&mut told, pointer, value);
         }
     }
-    if let Some(busy) = work.busy {
-        let busy = busy.into_iter().map(|(id, jobs)| (id.as_str().to_owned(), jobs.into()));
-        told["busy"] = Value::Object(busy.collect());
-    }
+    let pointer = mapped.or_else(|| form.get("at")).unwrap_or("/waiting");
+    put(&mut told, pointer, count(depth.waiting));
+    told
+}
+
+/// Puts a value where a JSON pointer leads.
+fn put(told: &mut Value, pointer: &str, value: Value) {
     // A pointer finds the entry "0" of an object too, so no list is needed.
-    let mut place = &mut told;
+    let mut place = told;
     for key in pointer.split('/').skip(1) {
         if !place.is_object() {
             *place = json!({});
         }
         place = &mut place[key.replace("~1", "/").replace("~0", "~")];
     }
-    *place = depth.waiting.into();
-    told
+    *place = value;
 }
 
 /// Keeps one listener open for every instance that serves, at `port` of its own address.

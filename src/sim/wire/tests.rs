@@ -337,6 +337,8 @@ async fn levers_pages_and_queues() {
     assert_eq!(depth, Depth::of(25));
     let nested = stage.get("/queue/jobs.json?at=/queues/0/a~1b").await;
     assert!(nested.ends_with(r#"{"oldest_seconds":7,"queues":{"0":{"a/b":25}}}"#), "{nested}");
+    let mapped = stage.get("/queue/jobs.json?waiting=/n&running=/r&oldest_seconds=/q/age").await;
+    assert!(mapped.ends_with(r#"{"n":25,"q":{"age":7}}"#), "{mapped}");
     assert!(stage.get("/_world/calls").await.contains("{}"), "levers are no calls");
 }
 
