@@ -355,6 +355,31 @@ async fn jobs_at_risk_keep_the_fleet_from_shrinking() {
 }
 
 #[tokio::test]
+async fn field_map_says_which_jobs_are_known() {
+    let read =
+        |more: &str| format!("{{ http: \"http://q.example/\", json: {{ waiting: /n{more} }} }}");
+    let mut shop = Shop::open("", &read(""), &[12, 12]).await;
+    shop.hold(0);
+    shop.run(60).await;
+    assert_eq!(shop.alive().len(), 2);
+    assert!(shop.has_problem("jobs-at-risk"));
+    // What runs is counted, and not where: all go together.
+    let mut shop = Shop::open("", &read(", running: /r"), &[12, 40]).await;
+    shop.hold(0);
+    shop.run(15).await;
+    assert_eq!(shop.alive().len(), 2);
+    shop.run(45).await;
+    assert_eq!((shop.alive().len(), shop.interrupted()), (0, 0));
+    assert!(!shop.has_problem("jobs-at-risk"));
+    let mut shop = Shop::open("", &read(", busy: /b"), &[12, 40]).await;
+    shop.hold(0);
+    shop.run(15).await;
+    assert_eq!(shop.alive().len(), 1, "the idle one goes");
+    shop.run(45).await;
+    assert_eq!((shop.alive().len(), shop.interrupted()), (0, 0));
+}
+
+#[tokio::test]
 async fn drain_none_waits_for_an_empty_queue() {
     let mut shop = Shop::open("drain: none", PLAIN, &[12, 12]).await;
     shop.hold(0);

@@ -13,6 +13,8 @@ mod disk;
 #[cfg(feature = "aws")]
 mod documents;
 mod drain;
+#[cfg(feature = "net")]
+mod field_map;
 mod hang;
 #[cfg(feature = "aws")]
 mod init;
