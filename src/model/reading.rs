@@ -96,9 +96,16 @@ pub struct Work {
 }
 
 impl Work {
-    /// Returns whether the queue tells its length alone.
-    pub fn is_untold(&self) -> bool {
-        *self == Self::default()
+    /// Returns whether the queue tells how many jobs ever arrived or ended.
+    pub fn has_totals(&self) -> bool {
+        self.arrived.is_some() || self.completed.is_some()
+    }
+
+    /// Returns how many jobs run, by the count or by the servers.
+    pub fn running(&self) -> Option<u64> {
+        let on_servers =
+            || self.busy.as_ref().map(|busy| busy.values().copied().map(u64::from).sum());
+        self.running.or_else(on_servers)
     }
 }
 

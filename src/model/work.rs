@@ -33,11 +33,14 @@ pub struct WorkMemory {
     pub last: Option<Counts>,
 }
 
-/// What is inferred of a fleet's work where its queue tells its length alone; see `roster::length`.
+/// What is inferred of a fleet's work where its queue tells its length, and no totals; see
+/// `roster::length`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Inferred {
-    /// How long a job takes, in seconds; `None`: the last reading told more than the length.
+    /// How long a job takes, in seconds; `None`: the last reading told totals.
     pub job_takes: Option<f64>,
+    /// Whether the last reading told how many jobs run.
+    pub running_told: bool,
     /// The natural logarithm of the pace at which jobs end, in multiples of the declared one. At most
     /// zero.
     pub pace: f64,
@@ -113,9 +116,15 @@ impl WorkMemory {
         plausible(mean)
     }
 
+    /// Returns whether arrivals and ends of jobs are inferred, since the queue told no totals when it was
+    /// last read.
+    pub fn is_inferred(&self) -> bool {
+        self.inferred.job_takes.is_some()
+    }
+
     /// Returns whether the queue told its length alone when it was last read.
     pub fn is_by_length(&self) -> bool {
-        self.inferred.job_takes.is_some()
+        self.is_inferred() && !self.inferred.running_told
     }
 
     /// The share of jobs that started late, between 0 and 1; cautious while few have started.

@@ -1,5 +1,5 @@
-//! What a queue's length alone shows of a fleet's work: how many jobs run, how many came and went, and
-//! how long a job takes. An empty queue does not tell an idle fleet from one that starts each job at
+//! What a queue's length shows of a fleet's work where the queue tells no totals: how many jobs run, if
+//! it does not tell that either, how many came and went, and how long a job takes. An empty queue does not tell an idle fleet from one that starts each job at
 //! once; drains do, since a server that drains is gone when its jobs are.
 
 use std::collections::BTreeMap;
@@ -68,26 +68,32 @@ impl Drains {
     }
 }
 
-/// Returns the counts of a reading, and what happened since the one before.
+/// Returns the counts of a reading, with the running jobs that it told, if it did, and what happened since the one before.
 pub(super) fn infer(
     memory: &mut WorkMemory,
     lesson: &Lesson<'_>,
     waiting: f64,
+    told: Option<f64>,
 ) -> (Counts, Option<Flow>) {
     let at = lesson.reading.at;
     let places = f64::from(lesson.goal.jobs_at_once);
     let takes = job_takes(&memory.inferred, lesson);
-    let before = running_before(memory, lesson);
+    let before = match (told, memory.last) {
+        (Some(_), Some(last)) => last.running,
+        (Some(_) | None, _) => running_before(memory, lesson),
+    };
+    memory.inferred.running_told = told.is_some();
     memory.inferred.serving = lesson.serving / places;
     memory.inferred.draining.clone_from(&lesson.drains.open);
     let Some(last) = memory.last else {
         memory.inferred.job_takes = Some(takes);
-        let running = if waiting > 0.0 { lesson.serving } else { 0.0 };
+        let running = told.unwrap_or(if waiting > 0.0 { lesson.serving } else { 0.0 });
         return (Counts { at, waiting, running, arrived: None, completed: None }, None);
     };
     let span = time::since(at, last.at).as_secs_f64();
-    let running = running(lesson, waiting, before, span / takes);
-    let busy = f64::midpoint(before.min(lesson.serving), running) * span;
+    let running = told.unwrap_or_else(|| running(lesson, waiting, before, span / takes));
+    let ran = if told.is_some() { before } else { before.min(lesson.serving) };
+    let busy = f64::midpoint(ran, running) * span;
     let started = (running - before).max(0.0);
     let grown = waiting + started - last.waiting;
     let backlog = waiting > 0.0 && last.waiting > 0.0;

@@ -50,13 +50,14 @@ pub fn learn(known: &WorkMemory, lesson: Lesson<'_>) -> WorkMemory {
         return memory;
     }
     set_back(&mut memory, reading.at);
-    let (now, flow) = if depth.work.is_untold() {
-        length::infer(&mut memory, &lesson, whole(depth.waiting))
-    } else {
+    let (now, flow) = if depth.work.has_totals() {
         memory.inferred = Inferred::default();
         let now = counts(&memory, goal, reading.at, depth, serving);
         let flow = memory.last.map(|last| flow(&memory, goal, &last, &now));
         (now, flow)
+    } else {
+        let running = depth.work.running().map(whole);
+        length::infer(&mut memory, &lesson, whole(depth.waiting), running)
     };
     match memory.last.zip(flow) {
         Some((last, flow)) => {
@@ -96,9 +97,7 @@ fn set_back(memory: &mut WorkMemory, now: Timestamp) {
 
 /// The reading's counts; what it does not tell is reckoned.
 fn counts(known: &WorkMemory, goal: &Goal, at: Timestamp, depth: &Depth, serving: f64) -> Counts {
-    let told = depth.work.running.map(whole);
-    let on_servers =
-        depth.work.busy.as_ref().map(|busy| busy.values().copied().map(f64::from).sum());
+    let told = depth.work.running().map(whole);
     // While jobs wait every place is taken; otherwise as many run as arrive in a job's time.
     let reckoned = || {
         if depth.waiting > 0 {
@@ -112,7 +111,7 @@ fn counts(known: &WorkMemory, goal: &Goal, at: Timestamp, depth: &Depth, serving
     Counts {
         at,
         waiting: whole(depth.waiting),
-        running: told.or(on_servers).unwrap_or_else(reckoned),
+        running: told.unwrap_or_else(reckoned),
         arrived: depth.work.arrived,
         completed: depth.work.completed,
     }

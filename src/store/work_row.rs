@@ -26,10 +26,11 @@ pub(super) struct WorkRow {
     last: Option<CountsRow>,
 }
 
-/// What is inferred where the queue tells its length alone.
+/// What is inferred where the queue tells no totals.
 #[derive(Debug, Serialize, Deserialize)]
 struct InferredRow {
     job_takes: f64,
+    running_told: bool,
     pace: f64,
     grown: f64,
     backlogs: u32,
@@ -43,6 +44,7 @@ impl InferredRow {
         let draining = inferred.draining.iter();
         Some(Self {
             job_takes: inferred.job_takes?,
+            running_told: inferred.running_told,
             pace: inferred.pace,
             grown: inferred.grown,
             backlogs: inferred.backlogs,
@@ -55,6 +57,7 @@ impl InferredRow {
         let draining = self.draining.into_iter();
         Inferred {
             job_takes: Some(self.job_takes),
+            running_told: self.running_told,
             pace: self.pace,
             grown: self.grown,
             backlogs: self.backlogs,

@@ -47,7 +47,8 @@ fleets:
     billing: second
     queue:
       read: { http: "http://q.example/work", json: /waiting }
-      every: 5m, start_within: 15m
+      every: 5m
+      start_within: 15m
       jobs_at_once: 2
 "#;
 

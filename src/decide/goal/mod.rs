@@ -113,7 +113,7 @@ impl Ask<'_> {
             late_share: work.late_share(),
             started: work.started,
             billing: self.fleet.billing,
-            by_length: work.is_by_length(),
+            inferred: work.is_inferred(),
         }
     }
 
@@ -164,7 +164,7 @@ fn followed(waiting: &[Due], coming: &[Due]) -> Vec<Due> {
 }
 
 fn terms_told(terms: &Terms, work: &WorkMemory, drains: &BusyDrains) -> GoalReason {
-    let learned = if terms.by_length {
+    let learned = if terms.inferred {
         Learned::Drains(size::ceil(drains.ended.floor()))
     } else {
         Learned::Completions(size::ceil(work.completed))
@@ -225,7 +225,7 @@ impl<'a> AtWork<'a> {
             running: 0.0,
             places: terms.places,
             each,
-            by_length: terms.by_length,
+            by_length: work.is_by_length(),
         };
         for server in servers {
             if is_coming(server) {

@@ -27,8 +27,8 @@ pub(super) struct Terms {
     pub late_share: f64,
     pub started: f64,
     pub billing: Billing,
-    /// Whether the queue tells its length alone.
-    pub by_length: bool,
+    /// Whether since when the jobs wait is inferred, for want of totals.
+    pub inferred: bool,
 }
 
 /// Up to so many waiting jobs, counted from the oldest, must have started by a time.
@@ -69,8 +69,8 @@ const MARGIN: f64 = 0.35;
 /// been late.
 const EARLIER: f64 = 2.0 / 3.0;
 
-/// The same where the queue tells its length alone, and since when its jobs wait is inferred.
-const EARLIER_BY_LENGTH: f64 = 0.2;
+/// The same where since when the jobs wait is inferred.
+const EARLIER_INFERRED: f64 = 0.2;
 
 /// How much later than due a reading and the launches for it may be: a tick, and the calls.
 const LAUNCHED_LATE: f64 = 20.0;
@@ -100,8 +100,8 @@ impl Terms {
 
     /// How far to look ahead of a deadline.
     pub(super) fn earlier(&self) -> f64 {
-        let by_length = if self.by_length { EARLIER_BY_LENGTH } else { 0.0 };
-        (self.caution() * EARLIER + by_length) * self.every
+        let inferred = if self.inferred { EARLIER_INFERRED } else { 0.0 };
+        (self.caution() * EARLIER + inferred) * self.every
     }
 
     /// The pace at which a taken place comes free. With full caution it is not counted on.

@@ -172,6 +172,7 @@ fn memory() -> FleetMemory {
             late: 0.5,
             inferred: Inferred {
                 job_takes: Some(239.5),
+                running_told: true,
                 pace: -0.25,
                 grown: -2.0,
                 backlogs: 3,
