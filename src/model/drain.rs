@@ -51,7 +51,7 @@ impl Carrier {
     pub fn settles_after(&self) -> Duration {
         match self {
             Self::Tag => Duration::from_secs(90),
-            Self::Http(_) => Duration::from_secs(15),
+            Self::Http(_) => Duration::from_secs(30),
         }
     }
 }
@@ -95,7 +95,7 @@ pub enum Delivery {
     /// EC2 refused the tag for certain.
     Refused { why: String },
     /// EC2 accepted the tag, and the receiver answered 2xx where there is one. `nothing_runs`: it has
-    /// answered that no job runs.
+    /// answered that no job runs, after the signal had settled.
     Received { at: Timestamp, nothing_runs: bool },
 }
 

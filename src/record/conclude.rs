@@ -122,13 +122,19 @@ fn change(journal: &Journal, call: &Call, outcome: &Outcome, clocks: Clocks) -> 
 
 /// What an attempt to signal a drain proves. `tagged`: an earlier one may have set the tag.
 fn signalled(record: &mut ServerRecord, outcome: &Outcome, tagged: bool, ec2_now: Timestamp) {
-    let Some(Retirement { stage: Stage::Draining(drain), .. }) = &mut record.retirement else {
+    let Some(Retirement { drain: terms, stage: Stage::Draining(drain), .. }) =
+        &mut record.retirement
+    else {
         return;
     };
     match outcome {
         Outcome::Received { running } => {
             let at = drain.received_at().unwrap_or(ec2_now);
-            drain.delivery = Delivery::Received { at, nothing_runs: *running == Some(0) };
+            // A server that has just been told may still take a job.
+            let settles = terms.as_ref().map(|terms| terms.carrier.settles_after());
+            let settled = settles.is_some_and(|settles| time::since(ec2_now, at) >= settles);
+            let nothing_runs = settled && *running == Some(0);
+            drain.delivery = Delivery::Received { at, nothing_runs };
         }
         Outcome::Failed(fault) => {
             let refused = is_refused(fault);

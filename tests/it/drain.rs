@@ -255,6 +255,21 @@ async fn never_received_drain_is_not_ended_by_its_deadline() {
 }
 
 #[tokio::test]
+async fn job_taken_after_the_signal_is_not_interrupted() {
+    let mut shop = Shop::open(HTTP, PLAIN, &[]).await;
+    shop.set_receivers(Manner::ClosesLate);
+    shop.hold(1);
+    let arrives = time::after(shop.simulation.now(), Duration::from_secs(5));
+    let job = Job { arrives, takes: Duration::from_mins(10) };
+    let queue = Queue::given([job; 2].into_iter(), 1, Interruption::default(), start());
+    shop.simulation.front.state().queues.insert(self::job(), queue);
+    shop.run(9).await;
+    assert_eq!((shop.alive().len(), shop.interrupted()), (2, 0));
+    shop.run(30).await;
+    assert_eq!((shop.alive().len(), shop.interrupted()), (1, 0));
+}
+
+#[tokio::test]
 async fn ignored_drains_go_one_by_one_and_stop_scale_in() {
     let mut shop = Shop::open(TAG, PLAIN, &[600, 600, 600]).await;
     shop.hold(3);
