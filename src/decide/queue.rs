@@ -88,13 +88,20 @@ impl Ask<'_> {
         if self.view.memory.stepped_at_reading == Some(reading.at) {
             let waiting = depth.waiting;
             let reason = Reason::QueueAnswered { waiting, read_at: reading.at };
-            let mut proposal = Proposal::new(self.stand, reason);
+            let stand = if waiting == 0 { self.not_missed() } else { self.stand };
+            let mut proposal = Proposal::new(stand, reason);
             // Who is busy was true at the reading: none is taken on the strength of it later.
             proposal.may_release = false;
             return proposal;
         }
         let Self { fleet, queue, view, floor, .. } = *self;
         goal::Ask { fleet, queue, goal, view, floor, reading, depth }.answer()
+    }
+
+    /// What stands until the next reading of a queue that needs no more servers: those that were lost or
+    /// terminated by hand since the last one are not replaced.
+    fn not_missed(&self) -> Capacity {
+        self.stand.min(self.view.capacity()).max(self.floor)
     }
 
     /// The thresholds: one step per reading, out at once, in only on trusted readings and only with
@@ -105,7 +112,7 @@ impl Ask<'_> {
         let high = waiting > above;
         if (low || high) && self.view.memory.stepped_at_reading == Some(reading.at) {
             return Proposal::new(
-                self.stand,
+                if low { self.not_missed() } else { self.stand },
                 Reason::QueueAnswered { waiting, read_at: reading.at },
             );
         }
