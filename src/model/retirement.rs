@@ -147,8 +147,8 @@ impl Retirement {
         })
     }
 
-    /// Goes back from a cancelled drain to the drain: the server does not take up its work again, and
-    /// is not asked to once more. One that never received the signal is signalled anew.
+    /// Returns from a cancelled drain to the drain, for a server that does not resume its work. The
+    /// drain cannot be cancelled again. A server that never received the signal is signalled again.
     pub fn drain_on(&mut self, ec2_now: Timestamp) {
         if let Stage::Resuming(resume) = &self.stage {
             if let Some(terms) = &mut self.drain {

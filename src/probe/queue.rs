@@ -53,8 +53,8 @@ fn named(document: &Value, pointer: &str) -> Result<Depth, String> {
     Ok(Depth { waiting, oldest: oldest(document, pointer), work: work(document, pointer)? })
 }
 
-/// The fields of a map, and no others. A pointer that leads nowhere makes the answer unreadable: the
-/// field would pass for one that the queue does not tell.
+/// Reads the fields of a map, and no others. A pointer that leads nowhere makes the answer unreadable,
+/// because a missing field would look like a field that the map does not have.
 fn mapped(document: &Value, map: &FieldMap) -> Result<Depth, String> {
     let counted = |name: &str, pointer: Option<&String>| {
         pointer.map(|pointer| Field { name, pointer }.count(document)).transpose()
@@ -155,7 +155,7 @@ fn oldest(document: &Value, pointer: &str) -> Option<Duration> {
     seconds(beside(document, pointer, "oldest_seconds")?)
 }
 
-/// A span of time in seconds, also one that is written in a string.
+/// Reads a duration in seconds, from a number or a string.
 fn seconds(value: &Value) -> Option<Duration> {
     let seconds = match value {
         Value::Number(number) => number.as_f64()?,

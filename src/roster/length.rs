@@ -1,6 +1,6 @@
-//! What a queue's length shows of a fleet's work where the queue tells no totals: how many jobs run, if
-//! it does not tell that either, how many came and went, and how long a job takes. An empty queue does not tell an idle fleet from one that starts each job at
-//! once; drains do, since a server that drains is gone when its jobs are.
+//! Infers a fleet's work from the length of its queue, where the queue has no totals: how many jobs run,
+//! arrive and end, and how long a job takes. An empty queue looks the same for an idle fleet and for one
+//! that starts each job at once. Drains show the difference: a draining server is gone with its last job.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -68,7 +68,8 @@ impl Drains {
     }
 }
 
-/// Returns the counts of a reading, with the running jobs that it told, if it did, and what happened since the one before.
+/// Returns the counts of a reading, and what happened since the one before. `told`: the number of running
+/// jobs in the reading, if it has one.
 pub(super) fn infer(
     memory: &mut WorkMemory,
     lesson: &Lesson<'_>,
