@@ -173,9 +173,15 @@ impl Storm {
     /// Fair weather: all comes right, and the books have every instance there ever was.
     fn settle(&mut self) {
         self.proxy.rage(0.0);
+        // All servers are wanted at first, so that every launch without an answer is asked for again.
+        // One that is not wanted counts as capacity until EC2 has not listed it for fifteen minutes.
+        self.daemon.write_policy(&self.policies[2]);
+        self.cloud.pin(30);
+        self.daemon.start();
+        self.daemon.wait_in_service("app", 3);
+        self.daemon.wait_in_service("job", 2);
         self.daemon.write_policy(&self.policies[1]);
         self.cloud.pin(0);
-        self.daemon.start();
         let why = || {
             let (status, log) = (self.daemon.status(), self.daemon.log());
             format!("two serve, and nothing else is there: seed {}: {status:?}\n{log}", self.seed)
