@@ -18,6 +18,19 @@ use crate::settings::Settings;
 
 const WHOLE: &str = include_str!("../../deploy/iam-policy.json");
 
+/// The partitions beside `aws`, by how the names of their regions begin.
+///
+/// <https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html>
+const PARTITIONS: [(&str, &str); 7] = [
+    ("cn-", "aws-cn"),
+    ("us-gov-", "aws-us-gov"),
+    ("us-isob-", "aws-iso-b"),
+    ("us-isof-", "aws-iso-f"),
+    ("us-iso-", "aws-iso"),
+    ("eu-isoe-", "aws-iso-e"),
+    ("eusc-", "aws-eusc"),
+];
+
 /// EC2's way to name an image by a parameter of Systems Manager.
 const PARAMETER: &str = "resolve:ssm:";
 
@@ -73,8 +86,24 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
+    /// Returns the partition of the region, which is the second part of each ARN.
+    fn partition(&self) -> &'static str {
+        let of = PARTITIONS.iter().find(|(prefix, _)| self.region.starts_with(prefix));
+        of.map_or("aws", |(_, partition)| partition)
+    }
+
+    /// Returns the domain that the names of services end with.
+    fn suffix(&self) -> &'static str {
+        if self.partition() == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" }
+    }
+
+    /// Returns the ARN of something that belongs to no account.
+    fn of_aws(&self, service: &str, what: &str) -> String {
+        format!("arn:{}:{service}:{}::{what}", self.partition(), self.region)
+    }
+
     fn of_ours(&self, service: &str, what: &str) -> String {
-        format!("arn:aws:{service}:{}:{}:{what}", self.region, self.account)
+        format!("arn:{}:{service}:{}:{}:{what}", self.partition(), self.region, self.account)
     }
 }
 
@@ -85,6 +114,8 @@ fn least(
     args: &IamPolicy,
 ) -> anyhow::Result<(Value, Vec<String>)> {
     let text = WHOLE
+        .replace("PARTITION", place.partition())
+        .replace("SUFFIX", place.suffix())
         .replace("REGION", place.region)
         .replace("ACCOUNT", place.account)
         .replace("\"INSTALL\"", &format!("\"{}\"", policy.install));
@@ -118,7 +149,8 @@ fn least(
             Some("TargetGroups") => statement["Resource"] = json!(groups),
             Some("TellPeople") => statement["Resource"] = json!(topics),
             Some("GiveServersTheirRole") => {
-                let arn = |role: &String| format!("arn:aws:iam::{}:role/{role}", place.account);
+                let (partition, account) = (place.partition(), place.account);
+                let arn = |role: &String| format!("arn:{partition}:iam::{account}:role/{role}");
                 statement["Resource"] = json!(roles.iter().map(arn).collect::<Vec<_>>());
             }
             _ => {}
@@ -186,7 +218,7 @@ fn topics(policy: &Policy) -> BTreeSet<&str> {
 /// What a launch may use: what the file names where it names all of it, else any.
 fn launch_from(launches: &[&LaunchPolicy], place: &Place<'_>) -> BTreeSet<String> {
     let mut out: BTreeSet<String> = BTreeSet::new();
-    out.insert(format!("arn:aws:ec2:{}::snapshot/*", place.region));
+    out.insert(place.of_aws("ec2", "snapshot/*"));
     // What a template leaves to be said is unknown here.
     let named = |named: &dyn Fn(&LaunchPolicy) -> Vec<String>| -> Vec<String> {
         let each: Vec<Vec<String>> = launches.iter().map(|launch| named(launch)).collect();
@@ -197,7 +229,7 @@ fn launch_from(launches: &[&LaunchPolicy], place: &Place<'_>) -> BTreeSet<String
         Image::Id(id) if !id.starts_with(PARAMETER) => vec![id.clone()],
         Image::Id(_) | Image::Template { .. } => Vec::new(),
     }) {
-        out.insert(format!("arn:aws:ec2:{}::image/{image}", place.region));
+        out.insert(place.of_aws("ec2", &format!("image/{image}")));
     }
     for subnet in named(&|launch| launch.subnets.clone()) {
         out.insert(place.of_ours("ec2", &format!("subnet/{subnet}")));
@@ -264,7 +296,7 @@ fn parameters(launches: &[&LaunchPolicy], place: &Place<'_>) -> BTreeSet<String>
     let arn = |name: &str| {
         let bare = name.split(':').next().unwrap_or(name).trim_start_matches('/');
         if bare.starts_with("aws/") {
-            format!("arn:aws:ssm:{}::parameter/{bare}", place.region)
+            place.of_aws("ssm", &format!("parameter/{bare}"))
         } else {
             place.of_ours("ssm", &format!("parameter/{bare}"))
         }
@@ -294,6 +326,29 @@ fleets:
         let region = policy.region.clone().unwrap();
         let account = args.account.clone().unwrap_or_else(|| "*".to_owned());
         least(&policy, &Place { region: &region, account: &account }, args).unwrap()
+    }
+
+    #[test]
+    fn arns_name_the_partition_of_the_region() {
+        for (region, partition) in [
+            ("us-gov-west-1", "aws-us-gov"),
+            ("cn-northwest-1", "aws-cn"),
+            ("us-isob-east-1", "aws-iso-b"),
+            ("us-west-2", "aws"),
+        ] {
+            let file = FILE.replace("eu-west-1", region);
+            let (made, _) = made(&file, &with(Some("123456789012")));
+            let text = made.to_string();
+            let arns = text.matches("\"arn:").count();
+            let right = text.matches(&format!("\"arn:{partition}:")).count();
+            assert!(arns > 10 && arns == right, "{region}: {text}");
+            let service = if region.starts_with("cn-") {
+                "ec2.amazonaws.com.cn"
+            } else {
+                "ec2.amazonaws.com"
+            };
+            assert!(text.contains(&format!("\"{service}\"")), "{region}: {text}");
+        }
     }
 
     fn with(account: Option<&str>) -> IamPolicy {
@@ -329,7 +384,7 @@ fleets:
         let text = document.to_string();
         assert!(text.contains("\"aws:RequestTag/tidegate:install\":\"blue\""), "{text}");
         assert!(!text.contains("DescribeTarget"), "{text}");
-        for placeholder in ["REGION", "ACCOUNT", "INSTALL", "SERVER_ROLE"] {
+        for placeholder in ["PARTITION", "SUFFIX", "REGION", "ACCOUNT", "INSTALL", "SERVER_ROLE"] {
             assert!(!text.contains(placeholder), "{placeholder}: {text}");
         }
         assert_eq!(remarks.len(), 1, "{remarks:?}");
