@@ -73,6 +73,10 @@ impl FormatTime for Timer {
     }
 }
 
+/// What is logged unless more is asked for. The named libraries log an error for each call that fails,
+/// without a fleet or an instance; tidegate reports the same failures itself.
+const USUAL: &str = "error,rustls_platform_verifier=off,aws_config=off,aws_credential_types=off,aws_runtime=off,aws_smithy_http_client=off,aws_smithy_runtime=off,tidegate=info";
+
 /// What takes events and spans elsewhere as well.
 pub type Also = Vec<Box<dyn Layer<Registry> + Send + Sync>>;
 
@@ -80,7 +84,7 @@ pub type Also = Vec<Box<dyn Layer<Registry> + Send + Sync>>;
 /// finds a logger in place, which is as good.
 pub fn init(format: LogFormat, under_systemd: bool, verbose: bool, now: &Now, also: Also) {
     // As in `RUST_LOG`, of which only the part for tidegate itself is usual.
-    let usual = EnvFilter::new(if verbose { "info,tidegate=debug" } else { "error,tidegate=info" });
+    let usual = EnvFilter::new(if verbose { "info,tidegate=debug" } else { USUAL });
     // Spans are for traces: a line of the log says what happened, not in which stage of a tick.
     let lines = usual.and(filter_fn(an_event));
     let text = |timer| {
