@@ -15,7 +15,7 @@ use crate::model::fleet::FleetName;
 use crate::model::instance::{Instance, InstanceId, Lifecycle};
 use crate::model::ledger::Ledger;
 use crate::model::observation::{Gap, Observation};
-use crate::model::placeholder::fill;
+use crate::model::placeholder::server_url;
 use crate::model::reading::{Health, Reading};
 use crate::model::server::ServerRecord;
 use crate::model::time::Timestamp;
@@ -219,18 +219,7 @@ async fn health(
 
 /// The check of one instance; `None` while an address that the URL needs is not known.
 fn query(check: &HealthPolicy, record: &ServerRecord, instance: &Instance) -> Option<HealthQuery> {
-    let private_ip = instance.private_ip.as_deref().or(record.private_ip.as_deref());
-    let value = |name: &str| {
-        let known = match name {
-            "private_ip" => private_ip,
-            "public_ip" => instance.public_ip.as_deref(),
-            "private_dns" => instance.private_dns.as_deref(),
-            "instance_id" => Some(instance.id.as_str()),
-            _ => return None,
-        };
-        Some(known.ok_or(()))
-    };
-    let url = fill(&check.url, value).ok()?;
+    let url = server_url(&check.url, record, instance).ok()?;
     Some(HealthQuery {
         instance: instance.id.clone(),
         url,

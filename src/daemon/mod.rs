@@ -141,7 +141,7 @@ impl Daemon {
         self.look_who_is_reached(began);
         self.patrol.go_on(&self.ports, &self.policy, self.journal.ledger());
         let mut standing = self.standing.clone();
-        standing.extend(self.patrol.concerns(self.journal.ledger(), &self.policy.zone));
+        standing.extend(self.patrol.concerns(self.journal.ledger(), &self.policy));
         let mut gate = Gate {
             stage: Stage::Looking,
             policy: &self.policy,

@@ -1,5 +1,8 @@
 //! URLs with places for what is known of a server: `http://{private_ip}/`.
 
+use super::instance::Instance;
+use super::server::ServerRecord;
+
 /// Returns `pattern` with its placeholders filled. `value` gives what a name stands for; `None`: it is
 /// no placeholder, and the brace is the URL's own.
 pub fn fill<'a, E>(
@@ -20,6 +23,25 @@ pub fn fill<'a, E>(
     }
     filled.push_str(rest);
     Ok(filled)
+}
+
+/// Returns the URL of a server, with its addresses and its id filled in. Fails with the name of a
+/// placeholder that nothing is known for.
+pub fn server_url(
+    pattern: &str,
+    record: &ServerRecord,
+    instance: &Instance,
+) -> Result<String, &'static str> {
+    let private_ip = instance.private_ip.as_deref().or(record.private_ip.as_deref());
+    fill(pattern, |name| {
+        Some(match name {
+            "private_ip" => private_ip.ok_or("private_ip"),
+            "public_ip" => instance.public_ip.as_deref().ok_or("public_ip"),
+            "private_dns" => instance.private_dns.as_deref().ok_or("private_dns"),
+            "instance_id" => Ok(instance.id.as_str()),
+            _ => return None,
+        })
+    })
 }
 
 #[cfg(test)]

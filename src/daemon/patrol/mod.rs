@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use jiff::tz::TimeZone;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -149,10 +148,10 @@ impl Patrol {
         self.drains.begun = None;
     }
 
-    pub(super) fn concerns(&self, ledger: &Ledger, zone: &TimeZone) -> Vec<Concern> {
+    pub(super) fn concerns(&self, ledger: &Ledger, policy: &Policy) -> Vec<Concern> {
         let mut concerns = self.volumes.told(&["volumes"], ledger, Clone::clone);
         concerns.extend(self.drains.told(&["drain"], ledger, Clone::clone));
-        let of_ec2 = |last: &Vec<Warning>| warnings::told(last, ledger, zone);
+        let of_ec2 = |last: &Vec<Warning>| warnings::told(last, ledger, policy);
         concerns.extend(self.warnings.told(&["impaired", "event"], ledger, of_ec2));
         concerns
     }

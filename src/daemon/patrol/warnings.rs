@@ -1,13 +1,15 @@
 //! EC2's own word on our servers: a check of its own that fails, and what it is going to do.
 
-use jiff::tz::TimeZone;
-
+use crate::model::fleet::FleetName;
 use crate::model::ledger::Ledger;
 use crate::model::warning::{Sign, Warning};
+use crate::policy::Policy;
 use crate::record::Concern;
 
 /// Those that are about servers of ours which stay.
-pub(super) fn told(warnings: &[Warning], ledger: &Ledger, zone: &TimeZone) -> Vec<Concern> {
+pub(super) fn told(warnings: &[Warning], ledger: &Ledger, policy: &Policy) -> Vec<Concern> {
+    let is_checked =
+        |fleet: &FleetName| policy.fleets.get(fleet).is_some_and(|fleet| fleet.health.is_some());
     let concern = |warning: &Warning| {
         let record = ledger.servers.of_instance(&warning.instance)?;
         let stays = record.is_open() && record.retirement.is_none();
@@ -15,7 +17,11 @@ pub(super) fn told(warnings: &[Warning], ledger: &Ledger, zone: &TimeZone) -> Ve
         let (key, then) = match sign {
             Sign::Impaired { part, .. } => (
                 format!("impaired:{part:?}:{instance}"),
-                "Our own health check decides whether it is replaced",
+                if is_checked(&record.fleet) {
+                    "Our own health check decides whether it is replaced"
+                } else {
+                    "It is not replaced for that, as its fleet has no `health`"
+                },
             ),
             Sign::Event { code, .. } => (
                 format!("event:{code}:{instance}"),
@@ -25,7 +31,7 @@ pub(super) fn told(warnings: &[Warning], ledger: &Ledger, zone: &TimeZone) -> Ve
                 },
             ),
         };
-        let sign = sign.text(zone);
+        let sign = sign.text(&policy.zone);
         let text =
             format!("{instance}: {sign}. {then}; `tidegate terminate {instance}` replaces it now");
         stays.then(|| Concern::new(key, Some(&record.fleet), text))
