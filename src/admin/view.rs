@@ -150,6 +150,9 @@ impl FleetStatus {
         let read_at = view.memory.last_reading().map(|reading| reading.at);
         let next_reading = fleet.and_then(|fleet| fleet.poll_due(read_at, survey.roster.now));
         let left_out = survey.plan.left_out.iter().filter(|left| left.fleet == view.name);
+        // What a limit holds up goes on when it ends.
+        let ends = left_out.clone().filter_map(|left| left.why.until());
+        let next_look = ends.chain(decision.and_then(|decision| decision.next_look)).min();
         let mut steps = steps(&survey.plan, &policy.zone);
         steps.retain(|step| step.fleet == view.name.as_str());
         Self {
@@ -167,7 +170,7 @@ impl FleetStatus {
             others: view.others.iter().map(ToString::to_string).collect(),
             since: view.memory.last_decision.as_ref().map(|last| last.at.to_string()),
             next_reading: next_reading.map(|at| at.to_string()),
-            next_look: decision.and_then(|d| d.next_look).map(|at| at.to_string()),
+            next_look: next_look.map(|at| at.to_string()),
             steps,
             left_out: left_out.map(|left| left.why.text(&policy.zone)).collect(),
         }

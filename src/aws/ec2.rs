@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use aws_sdk_ec2::config::Config;
 use aws_sdk_ec2::primitives::DateTime;
 use aws_sdk_ec2::types;
-use base64::Engine as _;
 use jiff::SignedDuration;
 
 use super::fault::{TOO_LARGE, fault};
@@ -19,7 +18,7 @@ use crate::model::account::Account;
 use crate::model::fault::{Fault, FaultKind, printable};
 use crate::model::fleet::FleetName;
 use crate::model::instance::{Attachment, Instance, InstanceId, Lifecycle, OurTags};
-use crate::model::launch::{Image, LaunchRequest, tag};
+use crate::model::launch::{LaunchRequest, tag};
 use crate::model::time::{self, Timestamp};
 use crate::model::volume::Volume;
 use crate::model::warning::Warning;
@@ -225,79 +224,6 @@ impl Aws {
         }
         Ok(())
     }
-
-    /// The request, the same bytes at every repeat.
-    pub(super) fn run_instances(
-        &self,
-        request: &LaunchRequest,
-    ) -> aws_sdk_ec2::operation::run_instances::builders::RunInstancesFluentBuilder {
-        let mut call = self
-            .ec2
-            .run_instances()
-            .min_count(1)
-            .max_count(1)
-            .client_token(request.token.as_str())
-            .set_instance_type(request.pool.instance_type.as_deref().map(types::InstanceType::from))
-            .set_subnet_id(request.pool.subnet.as_deref().map(str::to_owned))
-            .set_key_name(request.key_pair.clone())
-            .instance_initiated_shutdown_behavior(types::ShutdownBehavior::Terminate)
-            .metadata_options(metadata_options(request));
-        call = match &request.image {
-            Image::Id(id) => call.image_id(id),
-            Image::Template { name, version } => call.launch_template(template(name, version)),
-        };
-        if !request.security_groups.is_empty() {
-            call = call.set_security_group_ids(Some(request.security_groups.clone()));
-        }
-        if let Some(profile) = &request.instance_profile {
-            let builder = types::IamInstanceProfileSpecification::builder();
-            let profile = if profile.starts_with("arn:") {
-                builder.arn(profile)
-            } else {
-                builder.name(profile)
-            };
-            call = call.iam_instance_profile(profile.build());
-        }
-        if !request.user_data.is_empty() {
-            let encoded = base64::engine::general_purpose::STANDARD.encode(&request.user_data);
-            call = call.user_data(encoded);
-        }
-        // At launch, in the same call: a server is never without its tags.
-        for kind in [
-            types::ResourceType::Instance,
-            types::ResourceType::Volume,
-            types::ResourceType::NetworkInterface,
-        ] {
-            let tags = request
-                .tags
-                .iter()
-                .map(|(key, value)| types::Tag::builder().key(key).value(value).build());
-            let tags = types::TagSpecification::builder()
-                .resource_type(kind)
-                .set_tags(Some(tags.collect()));
-            call = call.tag_specifications(tags.build());
-        }
-        call
-    }
-}
-
-fn metadata_options(request: &LaunchRequest) -> types::InstanceMetadataOptionsRequest {
-    let options = types::InstanceMetadataOptionsRequest::builder()
-        .http_tokens(types::HttpTokensState::Required)
-        .http_endpoint(types::InstanceMetadataEndpointState::Enabled);
-    // Left out otherwise, so that a launch template's own setting stays, and so do the bytes of a
-    // request that an earlier version has frozen.
-    let shown = request.drains.then_some(types::InstanceMetadataTagsState::Enabled);
-    options.set_instance_metadata_tags(shown).build()
-}
-
-fn template(name: &str, version: &str) -> types::LaunchTemplateSpecification {
-    let builder = types::LaunchTemplateSpecification::builder().version(version);
-    if name.starts_with("lt-") {
-        builder.launch_template_id(name).build()
-    } else {
-        builder.launch_template_name(name).build()
-    }
 }
 
 /// A row; `None` for one without an id, which nothing could be done with.
@@ -317,6 +243,7 @@ fn instance(row: &types::Instance) -> Option<Instance> {
         launched_at: row.launch_time().and_then(timestamp),
         instance_type: row.instance_type().map(|kind| printable(kind.as_str(), 40).into()),
         subnet: text(row.subnet_id()),
+        zone: text(row.placement().and_then(types::Placement::availability_zone)),
         private_ip: text(row.private_ip_address()),
         public_ip: text(row.public_ip_address()),
         private_dns: text(row.private_dns_name()),
@@ -342,9 +269,18 @@ fn instance(row: &types::Instance) -> Option<Instance> {
 
 /// The memory that a row takes, in bytes.
 fn size(row: &Instance) -> usize {
-    let Instance { subnet, private_ip, public_ip, private_dns, token, tags, state_reason, .. } =
-        row;
-    let texts = [subnet, private_ip, public_ip, private_dns, token, state_reason];
+    let Instance {
+        subnet,
+        zone,
+        private_ip,
+        public_ip,
+        private_dns,
+        token,
+        tags,
+        state_reason,
+        ..
+    } = row;
+    let texts = [subnet, zone, private_ip, public_ip, private_dns, token, state_reason];
     let texts = texts
         .into_iter()
         .chain([&tags.install, &tags.drain])

@@ -64,13 +64,17 @@ const CODES: &[(FaultKind, &[&str])] = &[
             "InstanceLimitExceeded",
             "VcpuLimitExceeded",
             "MaxSpotInstanceCountExceeded",
+            "DedicatedHostLimitExceeded",
+        ],
+    ),
+    (
+        FaultKind::AccountQuota,
+        &[
             "VolumeLimitExceeded",
             "MaxIOPSLimitExceeded",
             "ResourceLimitExceeded",
             "ResourceCountExceeded",
             "NetworkInterfaceLimitExceeded",
-            "SecurityGroupsPerInterfaceLimitExceeded",
-            "SecurityGroupsPerInstanceLimitExceeded",
             "TooManyTargets",
             "TooManyRegistrationsForTargetId",
         ],
@@ -103,6 +107,28 @@ const CODES: &[(FaultKind, &[&str])] = &[
             "UnrecognizedClientException",
         ],
     ),
+    (
+        FaultKind::NotFound,
+        &[
+            "InvalidAMIID.NotFound",
+            "InvalidAMIID.Unavailable",
+            "InvalidAMIID.Malformed",
+            "InvalidKeyPair.NotFound",
+            "InvalidGroup.NotFound",
+            "InvalidGroupId.Malformed",
+            "InvalidSecurityGroupID.NotFound",
+            "InvalidIamInstanceProfileArn.NotFound",
+            "InvalidSnapshot.NotFound",
+            "InvalidLaunchTemplateId.Malformed",
+            "InvalidLaunchTemplateId.NotFound",
+            "InvalidLaunchTemplateId.VersionNotFound",
+            "InvalidLaunchTemplateName.NotFoundException",
+        ],
+    ),
+    (
+        FaultKind::SubnetNotFound,
+        &["InvalidSubnetID.NotFound", "InvalidSubnetID.Malformed", "InvalidSubnet"],
+    ),
     (FaultKind::TokenMismatch, &["IdempotentParameterMismatch"]),
     (FaultKind::TokenSpent, &["IdempotentInstanceTerminated"]),
     (
@@ -124,6 +150,16 @@ const CODES: &[(FaultKind, &[&str])] = &[
         &["OperationNotPermitted", "IncorrectInstanceState", "IncorrectState", "TagLimitExceeded"],
     ),
 ];
+
+/// Returns the kind of a refusal. EC2 reports an unknown instance profile, also one that was created
+/// seconds ago, as an invalid value, and only the message says of what.
+fn refusal(code: &str, status: u16, message: &str) -> FaultKind {
+    let profile = ["iamInstanceProfile", "IAM Instance Profile"];
+    if code == "InvalidParameterValue" && profile.iter().any(|name| message.contains(name)) {
+        return FaultKind::NotFound;
+    }
+    kind(code, status)
+}
 
 /// What a code means; a code that is not in the table is judged by the status: an unknown refusal of
 /// the client is a request that cannot succeed as it is, an unknown failure of the server may have
@@ -158,7 +194,7 @@ where
             let said = answer.err();
             let code = said.code().unwrap_or("NoCode");
             let message = said.message().unwrap_or("no message");
-            Fault::new(kind(code, status), code, message)
+            Fault::new(refusal(code, status, message), code, message)
         }
         SdkError::TimeoutError(_) => {
             Fault::new(FaultKind::Ambiguous, "Timeout", "no answer in time")
@@ -212,8 +248,19 @@ mod tests {
     }
 
     #[test]
+    fn unknown_instance_profile_is_not_found() {
+        let kind = |code, message| refusal(code, 400, message);
+        let message = "Value (workers) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name";
+        assert_eq!(kind("InvalidParameterValue", message), FaultKind::NotFound);
+        let other = "Invalid availability zone: [eu-central-1z]";
+        assert_eq!(kind("InvalidParameterValue", other), FaultKind::Config);
+        assert_eq!(kind("InvalidSubnetID.NotFound", "gone"), FaultKind::SubnetNotFound);
+        assert_eq!(kind("InvalidKeyPair.NotFound", "gone"), FaultKind::NotFound);
+    }
+
+    #[test]
     fn unknown_codes_are_judged_by_the_status() {
-        assert_eq!(kind("InvalidAMIID.NotFound", 400), FaultKind::Config);
+        assert_eq!(kind("InvalidParameterValue", 400), FaultKind::Config);
         assert_eq!(kind("SomethingNew", 503), FaultKind::Ambiguous);
         // Documented among the server's errors, and an answer all the same.
         assert_eq!(kind("InsufficientInstanceCapacity", 500), FaultKind::NoCapacity);

@@ -10,6 +10,7 @@ mod elbv2;
 mod fault;
 mod identity;
 mod inventory;
+mod launch;
 mod listing;
 mod preflight;
 mod sns;

@@ -46,7 +46,7 @@ pub async fn preflight(aws: &Aws, asked: &[Asked]) -> Vec<Finding> {
     if let Err(fault) = aws.instances("tidegate-check").await {
         let refused = matches!(fault.kind, FaultKind::Permission | FaultKind::Config);
         let verdict = if refused { Verdict::Problem } else { Verdict::Unknown };
-        let text = format!("nothing could be verified, EC2 cannot be listed: {fault}");
+        let text = format!("nothing could be verified, EC2 cannot be listed: {}", fault.whole());
         return vec![Finding { verdict, text }];
     }
     let mut subnets = BTreeMap::new();
@@ -107,7 +107,7 @@ fn answered(what: &str, fault: &Fault) -> Finding {
     let unsaid =
         matches!(fault.kind, FaultKind::Ambiguous | FaultKind::Throttled | FaultKind::Credentials);
     let verdict = if unsaid { Verdict::Unknown } else { Verdict::Problem };
-    Finding { verdict, text: format!("{what}: {fault}") }
+    Finding { verdict, text: format!("{what}: {}", fault.whole()) }
 }
 
 fn judged(what: &str, answer: Result<String, Fault>) -> Finding {
@@ -122,7 +122,7 @@ fn judged(what: &str, answer: Result<String, Fault>) -> Finding {
                     | FaultKind::SubnetFull
             );
             let verdict = if asked { Verdict::Problem } else { Verdict::Unknown };
-            Finding { verdict, text: format!("{what}: {fault}") }
+            Finding { verdict, text: format!("{what}: {}", fault.whole()) }
         }
     }
 }

@@ -50,7 +50,7 @@ pub(crate) struct Drill {
     /// partial-list, all-sick, late-listing, slow-end, wrong-clock,
     /// stale-credentials, kept-volumes, scarce-pools, quota, zone-outage, spot-reclaim,
     /// console-stop, console-tag, console-deregister, dead-balancer, lying-queue, zone-unlisted, old-list,
-    /// odd-receivers, late-tags, refused-tags
+    /// odd-receivers, late-tags, refused-tags, bad-offerings
     #[arg(long, value_delimiter = ',', value_name = "FAULT")]
     faults: Vec<Trouble>,
     /// How long, in imagined time

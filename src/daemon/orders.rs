@@ -13,7 +13,7 @@ use crate::model::server::ServerRecord;
 use crate::model::time::{self, Timestamp};
 use crate::policy::Policy;
 use crate::record::Journal;
-use crate::roster::{Handover, adopt};
+use crate::roster::{Handover, adopt, failures};
 use crate::telemetry;
 
 /// Where orders are written, and by what they are judged.
@@ -45,14 +45,24 @@ impl Orders<'_> {
                 (vec![Change::Override(entry)], text)
             }
             Entry::Resume { fleet, owner } => {
-                let text = format!("follows its rules again, says {owner}");
+                let mut text = format!("follows its rules again, says {owner}");
                 let keys = [
                     OverrideKey::Hold(fleet.clone()),
                     OverrideKey::Pause(fleet.clone()),
                     OverrideKey::Launch(fleet.clone()),
-                    OverrideKey::Retire(fleet),
+                    OverrideKey::Retire(fleet.clone()),
                 ];
-                (self.end(&keys)?, text)
+                let forgiven = self.forgive(&fleet);
+                if forgiven.is_some() {
+                    text.push_str("; its failed launches do not count any more");
+                }
+                let mut changes = match (self.end(&keys), &forgiven) {
+                    (Ok(changes), _) => changes,
+                    (Err(_), Some(_)) => Vec::new(),
+                    (Err(why), None) => return Err(why),
+                };
+                changes.extend(forgiven);
+                (changes, text)
             }
             Entry::Unkeep { instance, owner } => {
                 let text = format!("{instance} is kept no longer, says {owner}");
@@ -88,6 +98,20 @@ impl Orders<'_> {
         telemetry::log(&event);
         self.telling.note(&event);
         Ok(answer)
+    }
+
+    /// Returns the change by which launches of a fleet that failed count no longer, if there are any.
+    fn forgive(&self, fleet: &FleetName) -> Option<Change> {
+        let policy = self.policy.fleets.get(fleet)?;
+        let ledger = self.journal.ledger();
+        let mut memory = ledger.fleets.get(fleet)?.clone();
+        if failures(policy, ledger, self.now) == 0 {
+            return None;
+        }
+        memory.settings.as_mut()?.since = self.now;
+        // Readings have a change of their own.
+        memory.readings = Arc::default();
+        Some(Change::Fleet(fleet.clone(), Box::new(memory)))
     }
 
     /// Ends whichever of the overrides stand.

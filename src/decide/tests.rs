@@ -104,6 +104,7 @@ impl Scene {
             launched_at: Some(launched_at),
             instance_type: Some("t3.small".into()),
             subnet: None,
+            zone: None,
             private_ip: Some("10.0.0.1".into()),
             public_ip: None,
             private_dns: None,

@@ -199,7 +199,8 @@ impl Filter {
             extra: None,
             retire: None,
             breaker: Breaker::Closed { failures: 0 },
-            cold: Vec::new(),
+            offerings: Vec::new(),
+            backoffs: Vec::new(),
             failing: None,
             others: Vec::new(),
         }
@@ -339,6 +340,7 @@ fn instance(seen: &SightedServer) -> Instance {
         launched_at: Some(seen.launched_at),
         instance_type: None,
         subnet: None,
+        zone: None,
         private_ip: None,
         public_ip: None,
         private_dns: None,

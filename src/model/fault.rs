@@ -16,14 +16,21 @@ pub enum FaultKind {
     NoCapacity,
     /// The subnet has no free address; another subnet may have. The type is not to blame.
     SubnetFull,
-    /// The account's quota is used up; another zone cannot help.
+    /// A quota that types of the same family and market share is used up.
     Quota,
+    /// A quota of the whole account is used up; no other type or zone can help.
+    AccountQuota,
     /// Not allowed to.
     Permission,
     /// The credentials are missing, expired, or the clock is wrong.
     Credentials,
-    /// The request can never succeed as it is: a missing image, subnet, key pair…
+    /// The request can never succeed as it is.
     Config,
+    /// An image, key pair, group, instance profile or template does not exist, or EC2 does not show it
+    /// yet. Every offering has the same.
+    NotFound,
+    /// The subnet does not exist.
+    SubnetNotFound,
     /// The client token was used before with another request.
     TokenMismatch,
     /// The client token's instance was launched and has been terminated.
@@ -37,15 +44,18 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Throttled,
         Self::Ambiguous,
         Self::NoCapacity,
         Self::SubnetFull,
         Self::Quota,
+        Self::AccountQuota,
         Self::Permission,
         Self::Credentials,
         Self::Config,
+        Self::NotFound,
+        Self::SubnetNotFound,
         Self::TokenMismatch,
         Self::TokenSpent,
         Self::InstanceNotFound,
@@ -60,9 +70,12 @@ impl FaultKind {
             Self::NoCapacity => "no capacity",
             Self::SubnetFull => "subnet full",
             Self::Quota => "quota",
+            Self::AccountQuota => "account quota",
             Self::Permission => "permission",
             Self::Credentials => "credentials",
             Self::Config => "configuration",
+            Self::NotFound => "not found",
+            Self::SubnetNotFound => "subnet not found",
             Self::TokenMismatch => "token mismatch",
             Self::TokenSpent => "token spent",
             Self::InstanceNotFound => "instance not found",
@@ -78,20 +91,40 @@ pub struct Fault {
     pub kind: FaultKind,
     /// The service's error code, or our word where there is none (`Timeout`).
     pub code: String,
-    /// The service's message, made safe to print.
+    /// The service's message, made safe to print. Shown shortened, see [`Fault::whole`].
     pub message: String,
 }
 
+/// The longest message that is kept. An encoded authorization message has a few thousand characters,
+/// and is of no use in part.
+const MESSAGE_AT_MOST: usize = 16_384;
+/// The longest message of any other kind, and what is shown of any.
+const SHOWN_AT_MOST: usize = 300;
+
 impl Fault {
     pub fn new(kind: FaultKind, code: impl Into<String>, message: &str) -> Self {
-        Self { kind, code: printable(&code.into(), 80), message: printable(message, 300) }
+        let most = if is_encoded(message) { MESSAGE_AT_MOST } else { SHOWN_AT_MOST };
+        Self { kind, code: printable(&code.into(), 80), message: printable(message, most) }
+    }
+
+    /// Returns the code and the message with nothing left out, for a reader who decodes it by
+    /// `aws sts decode-authorization-message`.
+    pub fn whole(&self) -> String {
+        format!("{}: {}", self.code, self.message)
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code, self.message)
+        write!(f, "{}: {}", self.code, printable(&self.message, SHOWN_AT_MOST))?;
+        let cut = self.message.chars().count() > SHOWN_AT_MOST && is_encoded(&self.message);
+        if cut { f.write_str(" (whole in `tidegate check`)") } else { Ok(()) }
     }
+}
+
+/// Whether EC2 says why it refused only in a form that the account's administrator can decode.
+fn is_encoded(message: &str) -> bool {
+    message.contains("Encoded authorization failure message")
 }
 
 /// Text from outside, safe for a log or a terminal: control and invisible characters escaped, length
@@ -145,13 +178,25 @@ pub fn is_hidden(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_hidden, printable, visible};
+    use super::{Fault, FaultKind, is_hidden, printable, visible};
 
     #[test]
     fn foreign_text_is_escaped_and_capped() {
         assert_eq!(printable("a\u{1b}[31mb\nc", 100), "a\\u{1b}[31mb\\nc");
         assert_eq!(printable("abcdef", 3), "abc…");
         assert_eq!(printable("\u{202e}gnp", 10), "\\u{202e}gnp");
+    }
+
+    #[test]
+    fn encoded_authorization_message_is_kept_whole() {
+        let encoded = "x".repeat(1500);
+        let message = format!("Not authorized. Encoded authorization failure message: {encoded}");
+        let fault = Fault::new(FaultKind::Permission, "UnauthorizedOperation", &message);
+        assert!(fault.whole().ends_with(&encoded));
+        let shown = fault.to_string();
+        assert!(shown.len() < 400 && shown.ends_with("… (whole in `tidegate check`)"), "{shown}");
+        let plain = Fault::new(FaultKind::Config, "InvalidParameterValue", &"y".repeat(1500));
+        assert!(plain.whole().len() < 400);
     }
 
     #[test]

@@ -84,6 +84,8 @@ pub struct Instance {
     pub launched_at: Option<Timestamp>,
     pub instance_type: Option<Arc<str>>,
     pub subnet: Option<Arc<str>>,
+    /// The Availability Zone. Several subnets may be in one.
+    pub zone: Option<Arc<str>>,
     pub private_ip: Option<Arc<str>>,
     pub public_ip: Option<Arc<str>>,
     pub private_dns: Option<Arc<str>>,

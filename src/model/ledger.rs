@@ -63,6 +63,18 @@ pub struct FleetMemory {
     pub work: Option<Arc<WorkMemory>>,
     /// How its servers are drained, and how the last drains went.
     pub drains: Arc<DrainRecord>,
+    /// What its launches are made with.
+    pub settings: Option<SettingsRecord>,
+}
+
+/// The launch settings and health check of a fleet, as far as failed launches depend on them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsRecord {
+    /// A digest of both sections.
+    pub digest: Arc<str>,
+    /// Failures of earlier launches do not count: they happened under other settings, or before an
+    /// operator resumed the fleet.
+    pub since: Timestamp,
 }
 
 impl FleetMemory {

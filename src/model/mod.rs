@@ -17,6 +17,7 @@ pub mod instance;
 pub mod launch;
 pub mod ledger;
 pub mod observation;
+pub mod offering;
 pub mod phase;
 pub mod placeholder;
 pub mod plan;

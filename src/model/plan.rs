@@ -107,8 +107,10 @@ pub enum Limit {
     Terminate { count: Capacity, until: Timestamp },
     /// The launch breaker is open.
     Breaker { failures: Capacity, last: String, probe_at: Option<Timestamp> },
-    /// Every pool refused lately.
-    NoPool { last: Fault, until: Timestamp },
+    /// Every offering refused or failed lately; the next one is asked at `until`.
+    NoOffering { last: String, until: Timestamp },
+    /// Offerings from which no server has passed its check yet are not launched from further.
+    FirstServers { under_way: Capacity },
     /// Launches are spread over ticks.
     Pace,
     /// More than half of the fleet looks sick: more likely the check or the network is.
@@ -120,6 +122,23 @@ pub enum Limit {
 }
 
 impl Limit {
+    /// Returns when it ends by itself, where that is known.
+    pub fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Launch { until, .. }
+            | Self::Terminate { until, .. }
+            | Self::NoOffering { until, .. } => Some(*until),
+            Self::Breaker { probe_at, .. } => *probe_at,
+            Self::Instances { .. }
+            | Self::Max { .. }
+            | Self::FirstServers { .. }
+            | Self::Pace
+            | Self::MostlySick { .. }
+            | Self::Unlaunchable { .. }
+            | Self::Audit(_) => None,
+        }
+    }
+
     /// The limit in words, with times in `zone`.
     pub fn text(&self, zone: &TimeZone) -> String {
         let local = |at: &Timestamp| time::local(*at, zone);
@@ -139,9 +158,12 @@ impl Limit {
                 let probe = probe.unwrap_or_else(|| "a probe is under way".to_owned());
                 format!("launches stopped after {failures} failures, the last: {last}; {probe}")
             }
-            Self::NoPool { last, until } => format!(
-                "every pool refused lately, the last: {last}; tried again from {}",
+            Self::NoOffering { last, until } => format!(
+                "every type and subnet refused or failed lately, the last: {last}; tried again from {}",
                 local(until)
+            ),
+            Self::FirstServers { under_way } => format!(
+                "{under_way} first servers are under way; one has to pass its health check before more are launched beside it"
             ),
             Self::Pace => "launches are spread over several ticks".to_owned(),
             Self::MostlySick { sick, of } => format!(
@@ -185,9 +207,10 @@ impl RetireReason {
     /// The reason in words, with times in `zone`.
     pub fn text(&self, zone: &TimeZone) -> String {
         match self {
-            Self::ScaleIn => "scale-in, newest eligible server first".to_owned(),
-            Self::NeverHealthy { waited } => {
-                format!("not healthy {} after its launch", time::text(*waited))
+            Self::ScaleIn => "scale-in, newest eligible server of the fullest zone".to_owned(),
+            Self::NeverHealthy { waited, last } => {
+                let last = last.as_ref().map_or_else(String::new, |last| format!(" ({last})"));
+                format!("not healthy {} after its launch{last}", time::text(*waited))
             }
             Self::Sick { since } => {
                 format!("its health check has failed since {}", time::local(*since, zone))

@@ -212,8 +212,8 @@ impl Retirement {
 pub enum RetireReason {
     /// More capacity than wanted.
     ScaleIn,
-    /// Not in service within `grace`.
-    NeverHealthy { waited: Duration },
+    /// Not in service within `grace`. `last`: why its last health check failed, if it was made.
+    NeverHealthy { waited: Duration, last: Option<String> },
     /// In service once, and its health check has failed since.
     Sick { since: Timestamp },
     /// Stuck in EC2's `pending`.

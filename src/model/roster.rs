@@ -13,10 +13,13 @@ use super::balancer::{Balancer, Membership};
 use super::busy::Elsewhere;
 use super::capacity::{Capacity, count};
 use super::fault::Fault;
-use super::fleet::{FleetName, Pool};
+use super::fleet::FleetName;
 use super::instance::{Instance, InstanceId, Lifecycle};
 use super::launch::Token;
 use super::ledger::{FleetMemory, Override};
+pub use super::offering::{
+    Backoff, BackoffScope, Breaker, Failures, OfferingView, QuotaFamily, TrackRecord,
+};
 pub use super::phase::{Block, Phase};
 use super::reading::Recent;
 use super::retirement::Retirement;
@@ -122,8 +125,10 @@ pub struct FleetView {
     /// Nobody has approved of it as a new one.
     pub renamed_from: Option<(FleetName, Capacity)>,
     pub breaker: Breaker,
-    /// Pools that refused lately, and until when they are passed over.
-    pub cold: Vec<Cold>,
+    /// What launches may be made from, in the policy's order: by type, then by subnet.
+    pub offerings: Vec<OfferingView>,
+    /// Refusals for want of capacity, addresses or quota that are still respected.
+    pub backoffs: Vec<Backoff>,
     /// No launch has succeeded of late, and some have failed.
     pub failing: Option<Failing>,
     /// Members of its balancer that are servers of no fleet: what ran before, or what a person put
@@ -147,40 +152,6 @@ pub enum BalancerView {
     Missing(Balancer, Fault),
     /// It could not be asked.
     Unreadable(Balancer, Fault),
-}
-
-/// The launch breaker: launches that never come into service stop the fleet's launches.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Breaker {
-    Closed {
-        failures: Capacity,
-    },
-    /// Open: one probe launch is tried at `probe_at`.
-    Open {
-        failures: Capacity,
-        last: String,
-        probe_at: Timestamp,
-    },
-    /// Open, and the probe is under way.
-    Probing {
-        failures: Capacity,
-        last: String,
-    },
-}
-
-/// A pool, a subnet or the whole account that refused a launch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cold {
-    pub scope: ColdScope,
-    pub until: Timestamp,
-    pub fault: Fault,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ColdScope {
-    Pool(Pool),
-    Subnet(Arc<str>),
-    Account,
 }
 
 /// A server: its record, what EC2 and the balancer say of it, and what follows.
@@ -303,6 +274,18 @@ impl Server {
         ordered && stays && self.kept.is_none() && self.instance.is_some()
     }
 
+    /// Orders servers by their launches: the newest is the greatest.
+    fn age(&self) -> (Option<Timestamp>, &Token) {
+        (self.record.launched_at, &self.record.token)
+    }
+
+    /// Returns its Availability Zone, or its subnet where EC2 does not name the zone; empty where EC2
+    /// names neither.
+    fn zone(&self) -> &str {
+        let zone = self.instance.as_ref().and_then(|i| i.zone.as_deref().or(i.subnet.as_deref()));
+        zone.unwrap_or_default()
+    }
+
     /// How it is named to people: its instance id, else its token.
     pub fn name(&self) -> &str {
         self.id().map_or_else(|| self.record.token.as_str(), InstanceId::as_str)
@@ -372,18 +355,47 @@ impl FleetView {
         draining
     }
 
-    /// Servers that scale-in may take now: those that do not serve yet first, then those with the
-    /// fewest jobs where the queue tells, then the newest.
+    /// Returns the servers that scale-in may take now, in the order in which it takes them: those that
+    /// do not serve yet, then those with the fewest jobs where the queue says, then one from the zone
+    /// with the most servers that stay, then the newest.
     pub fn eligible(&self) -> Vec<&Server> {
-        let mut eligible: Vec<&Server> =
-            self.servers.iter().filter(|server| server.release.is_ok()).collect();
-        eligible.sort_by(|a, b| {
-            let serves = |server: &Server| server.phase == Phase::InService;
-            (serves(a).cmp(&serves(b)))
-                .then_with(|| a.busy.cmp(&b.busy))
-                .then_with(|| b.record.launched_at.cmp(&a.record.launched_at))
-                .then_with(|| b.record.token.cmp(&a.record.token))
-        });
+        let mut staying = ByZone::<Capacity>::new();
+        for server in self.servers.iter().filter(|server| server.is_capacity()) {
+            let in_zone = staying.entry(server.zone()).or_default();
+            *in_zone = in_zone.saturating_add(1);
+        }
+        // By class, and in each class by zone; of each zone the newest is last.
+        let mut classes: BTreeMap<_, ByZone<'_, Vec<&Server>>> = BTreeMap::new();
+        for server in self.servers.iter().filter(|server| server.release.is_ok()) {
+            let class = (server.phase == Phase::InService, server.busy);
+            let zones = classes.entry(class).or_default();
+            zones.entry(server.zone()).or_default().push(server);
+        }
+        let mut eligible = Vec::new();
+        for mut zones in classes.into_values() {
+            for servers in zones.values_mut() {
+                servers.sort_by(|a, b| a.age().cmp(&b.age()));
+            }
+            while let Some(zone) = most_crowded(&zones, &staying) {
+                eligible.extend(zones.get_mut(zone).and_then(Vec::pop));
+                let left: &mut Capacity = staying.entry(zone).or_default();
+                *left = left.saturating_sub(1);
+            }
+        }
         eligible
     }
+}
+
+type ByZone<'a, T> = BTreeMap<&'a str, T>;
+
+/// Returns the zone that has the most servers that stay, and of several the one with the newest server
+/// to take.
+fn most_crowded<'a>(
+    zones: &ByZone<'a, Vec<&'a Server>>,
+    staying: &ByZone<'a, Capacity>,
+) -> Option<&'a str> {
+    let newest = zones.iter().filter_map(|(zone, servers)| {
+        Some(((staying.get(zone).copied(), servers.last()?.age()), *zone))
+    });
+    newest.max_by(|(a, _), (b, _)| a.cmp(b)).map(|(_, zone)| zone)
 }

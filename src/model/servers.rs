@@ -5,7 +5,7 @@ use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::fleet::FleetName;
+use super::fleet::{FleetName, Pool};
 use super::instance::InstanceId;
 use super::launch::Token;
 use super::server::ServerRecord;
@@ -40,8 +40,8 @@ pub struct OfFleet {
     /// Launches that ended without ever having an instance: there may be hundreds where EC2 has no
     /// capacity.
     refused: Ended,
-    /// Of the proven, when the latest launch was planned.
-    last_proven: Option<Timestamp>,
+    /// Of the proven, when the latest launch in each offering was planned.
+    last_proven: BTreeMap<Pool, Timestamp>,
 }
 
 /// Records in the order in which they were over: of a day's, a tick asks for the last hour's.
@@ -53,7 +53,7 @@ pub static NONE: OfFleet = OfFleet {
     proven: Ended::new(),
     failed: Ended::new(),
     refused: Ended::new(),
-    last_proven: None,
+    last_proven: BTreeMap::new(),
 };
 
 impl Servers {
@@ -176,7 +176,10 @@ impl OfFleet {
             return;
         };
         if record.is_proven() {
-            self.last_proven = self.last_proven.max(proven(&record));
+            if let Some((pool, at)) = proven(&record) {
+                let last = self.last_proven.entry(pool.clone()).or_insert(at);
+                *last = at.max(*last);
+            }
             self.proven.insert((over, token), record);
         } else if record.instance().is_some() {
             self.failed.insert((over, token), record);
@@ -206,7 +209,8 @@ impl OfFleet {
                 forgotten.extend(ended.pop_first().map(|(_, record)| record));
             }
         }
-        if forgotten.iter().any(|record| proven(record) == self.last_proven) {
+        let last = |(pool, at): (&Pool, Timestamp)| self.last_proven.get(pool) == Some(&at);
+        if forgotten.iter().filter_map(|record| proven(record)).any(last) {
             self.look_back();
         }
         forgotten
@@ -214,7 +218,11 @@ impl OfFleet {
 
     /// Finds anew which launch was the latest that was proven.
     fn look_back(&mut self) {
-        self.last_proven = self.proven.values().filter_map(|record| proven(record)).max();
+        self.last_proven.clear();
+        for (pool, at) in self.proven.values().filter_map(|record| proven(record)) {
+            let last = self.last_proven.entry(pool.clone()).or_insert(at);
+            *last = at.max(*last);
+        }
     }
 
     /// Those that are not proven gone, in order of their tokens.
@@ -258,7 +266,12 @@ impl OfFleet {
 
     /// When the latest launch of ours was planned that passed its health check once, and has ended.
     pub fn last_proven(&self) -> Option<Timestamp> {
-        self.last_proven
+        self.last_proven.values().max().copied()
+    }
+
+    /// The same, of the launches in one offering.
+    pub fn last_proven_in(&self, pool: &Pool) -> Option<Timestamp> {
+        self.last_proven.get(pool).copied()
     }
 }
 
@@ -274,9 +287,10 @@ fn over(record: &ServerRecord) -> Option<Timestamp> {
     Some(gone.max(record.planned_at).max(retired.unwrap_or(gone)))
 }
 
-/// When a launch of ours was planned that passed its health check.
-fn proven(record: &ServerRecord) -> Option<Timestamp> {
-    (record.is_proven() && record.request.is_some()).then_some(record.planned_at)
+/// Of a launch of ours that passed its health check: its offering, and when it was planned.
+fn proven(record: &ServerRecord) -> Option<(&Pool, Timestamp)> {
+    let request = record.request.as_ref().filter(|_| record.is_proven())?;
+    Some((&request.pool, record.planned_at))
 }
 
 /// What is known of the records follows from them.
@@ -312,7 +326,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::fleet::Pool;
     use crate::model::launch::{Image, LaunchRequest};
     use crate::model::retirement::{RetireReason, Retirement, Stage};
     use crate::model::server::{Gone, GoneHow, LaunchState};

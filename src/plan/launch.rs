@@ -1,19 +1,20 @@
 //! Growing: the drains that the decision names are cancelled, unanswered launches are repeated, and
 //! the servers that it asks for are launched, each from the best pool that has not refused lately.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::budget::Budget;
+use super::offering::{BySubnet, Chooser};
 use super::{Draft, drain};
 use crate::model::capacity::Capacity;
 use crate::model::decision::Decision;
 use crate::model::fault::FaultKind;
 use crate::model::fleet::Pool;
 use crate::model::launch::{LaunchRequest, Token, tag};
+use crate::model::offering::Breaker;
 use crate::model::plan::{Act, LeftOut, Limit};
-use crate::model::roster::{Breaker, Cold, ColdScope, FleetView};
+use crate::model::roster::FleetView;
 use crate::model::server::{Asked, LaunchState};
 use crate::model::time::{self, Timestamp};
 use crate::policy::{FleetPolicy, Policy};
@@ -60,12 +61,17 @@ fn replay_due(asked: &Asked, now: Timestamp) -> bool {
     let hopeless = asked.last_fault.as_ref().is_some_and(|fault| match fault.kind {
         // An answer that no repeat will change; whether an earlier attempt launched something is
         // told by EC2's list alone.
-        FaultKind::Config | FaultKind::TokenMismatch | FaultKind::Refused => true,
+        FaultKind::Config
+        | FaultKind::NotFound
+        | FaultKind::SubnetNotFound
+        | FaultKind::TokenMismatch
+        | FaultKind::Refused => true,
         FaultKind::Throttled
         | FaultKind::Ambiguous
         | FaultKind::NoCapacity
         | FaultKind::SubnetFull
         | FaultKind::Quota
+        | FaultKind::AccountQuota
         | FaultKind::Permission
         | FaultKind::Credentials
         | FaultKind::TokenSpent
@@ -107,7 +113,8 @@ pub(super) fn launch(
         Ok(allowed) => missing.min(allowed),
         Err(why) => return leave(draft, missing, why),
     };
-    let mut spread = Spread::of(draft.view, fleet);
+    let mut chooser = Chooser::of(draft.view, draft.clocks.host);
+    let mut servers = BySubnet::of(draft.view);
     let mut alive = draft.view.alive();
     // A hold may ask for more than `max`; it is a person's word and still counts against `limits`.
     let most = fleet.bounds.max().max(decision.desired);
@@ -116,7 +123,7 @@ pub(super) fn launch(
         if alive >= most {
             return leave(draft, left, Limit::Max { max: most, alive });
         }
-        let pool = match spread.next(&draft.view.cold) {
+        let pool = match chooser.next(&mut servers) {
             Ok(pool) => pool,
             Err(why) => return leave(draft, left, why),
         };
@@ -157,69 +164,6 @@ fn allowance(view: &FleetView, now: Timestamp) -> Result<Capacity, Limit> {
         Breaker::Probing { failures, last } => {
             Err(Limit::Breaker { failures: *failures, last: last.clone(), probe_at: None })
         }
-    }
-}
-
-/// Which pool is next: the first type in order of preference that some subnet may have, and among
-/// those subnets the one with the fewest servers of the fleet.
-struct Spread<'a> {
-    types: Vec<Option<&'a str>>,
-    /// Servers of the fleet by subnet, in the policy's order.
-    subnets: Vec<(Option<&'a str>, Capacity)>,
-}
-
-impl<'a> Spread<'a> {
-    fn of(view: &FleetView, fleet: &'a FleetPolicy) -> Self {
-        let mut by_subnet: BTreeMap<&str, Capacity> = BTreeMap::new();
-        for server in view.servers.iter().filter(|server| server.is_alive()) {
-            let asked = server.record.request.as_ref().and_then(|r| r.pool.subnet.as_deref());
-            let actual = server.instance.as_ref().and_then(|i| i.subnet.as_deref());
-            if let Some(subnet) = actual.or(asked) {
-                let n = by_subnet.entry(subnet).or_default();
-                *n = n.saturating_add(1);
-            }
-        }
-        let types: Vec<_> = fleet.launch.types.iter().map(|kind| Some(kind.as_str())).collect();
-        let subnets: Vec<_> = fleet
-            .launch
-            .subnets
-            .iter()
-            .map(|subnet| {
-                (Some(subnet.as_str()), by_subnet.get(subnet.as_str()).copied().unwrap_or(0))
-            })
-            .collect();
-        Self {
-            types: if types.is_empty() { vec![None] } else { types },
-            subnets: if subnets.is_empty() { vec![(None, 0)] } else { subnets },
-        }
-    }
-
-    fn next(&mut self, cold: &[Cold]) -> Result<Pool, Limit> {
-        for kind in &self.types {
-            let mut order: Vec<_> = self.subnets.iter_mut().collect();
-            order.sort_by_key(|(_, servers)| *servers);
-            for (subnet, servers) in order {
-                let pool =
-                    Pool { instance_type: kind.map(Into::into), subnet: subnet.map(Into::into) };
-                if !cold.iter().any(|cold| covers(&cold.scope, &pool)) {
-                    *servers = servers.saturating_add(1);
-                    return Ok(pool);
-                }
-            }
-        }
-        let soonest = cold.iter().min_by_key(|cold| cold.until);
-        Err(soonest.map_or(Limit::Pace, |cold| Limit::NoPool {
-            last: cold.fault.clone(),
-            until: cold.until,
-        }))
-    }
-}
-
-fn covers(scope: &ColdScope, pool: &Pool) -> bool {
-    match scope {
-        ColdScope::Account => true,
-        ColdScope::Subnet(subnet) => pool.subnet.as_ref() == Some(subnet),
-        ColdScope::Pool(cold) => cold == pool,
     }
 }
 

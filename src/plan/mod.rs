@@ -10,6 +10,7 @@ pub mod audit;
 mod budget;
 mod drain;
 mod launch;
+mod offering;
 mod retire;
 
 use std::collections::BTreeMap;

@@ -153,7 +153,7 @@ pub(super) fn broken(
             let why = if pending {
                 RetireReason::StuckPending { waited }
             } else {
-                RetireReason::NeverHealthy { waited }
+                RetireReason::NeverHealthy { waited, last: server.ailing.clone() }
             };
             if !retire(draft, budget, server, why, Vec::new()) {
                 return;

@@ -137,6 +137,8 @@ pub struct FleetPolicy {
     /// What becomes of the jobs on a server that goes.
     pub drain: DrainPolicy,
     pub lines: Lines,
+    /// A digest of what a launch's success depends on: the sections `launch` and `health`.
+    pub settings: Arc<str>,
 }
 
 impl FleetPolicy {

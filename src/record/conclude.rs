@@ -212,9 +212,14 @@ fn settles(fault: &Fault, in_doubt: bool) -> Settled {
         FaultKind::Ambiguous | FaultKind::TokenMismatch => Settled::No { in_doubt: true },
         // The door was shut before anybody looked at the request: neither says anything of it.
         FaultKind::Throttled | FaultKind::Credentials => Settled::No { in_doubt },
-        FaultKind::NoCapacity | FaultKind::SubnetFull | FaultKind::Quota => Settled::Refused,
+        FaultKind::NoCapacity
+        | FaultKind::SubnetFull
+        | FaultKind::Quota
+        | FaultKind::AccountQuota => Settled::Refused,
         FaultKind::Permission
         | FaultKind::Config
+        | FaultKind::NotFound
+        | FaultKind::SubnetNotFound
         | FaultKind::InstanceNotFound
         | FaultKind::BalancerNotFound
         | FaultKind::Refused => {
@@ -244,6 +249,9 @@ fn is_refused(fault: &Fault) -> bool {
         | FaultKind::NoCapacity
         | FaultKind::SubnetFull
         | FaultKind::Quota
+        | FaultKind::AccountQuota
+        | FaultKind::NotFound
+        | FaultKind::SubnetNotFound
         | FaultKind::BalancerNotFound => false,
     }
 }

@@ -4,6 +4,7 @@
 
 mod conclude;
 mod drains;
+mod launches;
 mod journal;
 mod problems;
 mod remember;

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use super::Journal;
 use super::drains::drains;
+use super::launches::launches;
 use crate::model::balancer::Membership;
 use crate::model::decision::{Decision, Reason};
 use crate::model::fault::FaultKind;
 use crate::model::fleet::FleetName;
 use crate::model::instance::Attachment;
 use crate::model::ledger::{Change, Event, EventKind, OpenProblem, Override, OverrideKey};
+use crate::model::placeholder::server_url;
 use crate::model::plan::{Limit, Plan};
-use crate::model::roster::{BalancerView, Block, Breaker, FleetView, Phase, Roster, Server};
+use crate::model::roster::{BalancerView, Block, FleetView, Phase, Roster, Server};
 use crate::model::server::LaunchState;
 use crate::model::sight::{Blind, clock_text};
 use crate::model::time::{self, Timestamp};
@@ -67,7 +69,7 @@ pub fn concerns(
     for (name, view) in &roster.fleets {
         found.extend(balancer(view));
         found.extend(balancer_changed(view, policy.fleets.get(name)));
-        found.extend(breaker(view));
+        found.extend(launches(journal, view, decisions.get(name)));
         found.extend(drains(view, policy));
         found.extend(decisions.get(name).and_then(|decision| queue(name, decision)));
         found.extend(decisions.get(name).and_then(|decision| approval(name, decision, policy)));
@@ -91,6 +93,13 @@ pub fn concerns(
         }
     }
     found.extend(credentials(journal));
+    found.extend(calls(journal));
+    found
+}
+
+/// Calls that fail, one problem for each.
+fn calls(journal: &Journal) -> Vec<Concern> {
+    let mut found = Vec::new();
     for (call, (fleet, fault)) in journal.failing() {
         // A launch that is refused is the breaker's and the pools' business.
         let launch = call.starts_with("launch ");
@@ -102,8 +111,11 @@ pub fn concerns(
             | FaultKind::NoCapacity
             | FaultKind::SubnetFull
             | FaultKind::Quota
+            | FaultKind::AccountQuota
             | FaultKind::Permission
             | FaultKind::Config
+            | FaultKind::NotFound
+            | FaultKind::SubnetNotFound
             | FaultKind::TokenSpent
             | FaultKind::InstanceNotFound
             | FaultKind::BalancerNotFound
@@ -205,14 +217,16 @@ fn limit_key(limit: &Limit) -> Option<&'static str> {
         Limit::Instances { .. } => Some("limit-instances"),
         Limit::Launch { .. } => Some("limit-launch"),
         Limit::Terminate { .. } => Some("limit-terminate"),
-        Limit::NoPool { .. } => Some("no-capacity"),
         Limit::MostlySick { .. } => Some("mostly-sick"),
         Limit::Audit(_) => Some("audit"),
         // Whatever holds the places, a sick or a draining server, is told by itself; the breaker
         // is told for as long as it is open, not only while servers are missing.
-        Limit::Max { .. } | Limit::Breaker { .. } | Limit::Unlaunchable { .. } | Limit::Pace => {
-            None
-        }
+        Limit::Max { .. }
+        | Limit::Breaker { .. }
+        | Limit::FirstServers { .. }
+        | Limit::NoOffering { .. }
+        | Limit::Unlaunchable { .. }
+        | Limit::Pace => None,
     }
 }
 
@@ -226,19 +240,6 @@ fn approval(name: &FleetName, decision: &Decision, policy: &Policy) -> Option<Co
 fn undecided(name: &FleetName, decision: &Decision, policy: &Policy) -> Option<Concern> {
     let frozen = decision.because.iter().find(|reason| reason.rule() == "frozen")?;
     Some(Concern::new(format!("audit:{name}"), Some(name), frozen.text(&policy.zone)))
-}
-
-fn breaker(view: &FleetView) -> Option<Concern> {
-    let (failures, last) = match &view.breaker {
-        Breaker::Closed { .. } => return None,
-        Breaker::Open { failures, last, .. } | Breaker::Probing { failures, last } => {
-            (failures, last)
-        }
-    };
-    let text = format!(
-        "launches stopped after {failures} failures, the last: {last}; one is tried every 15m"
-    );
-    Some(Concern::new(format!("launches-stopped:{}", view.name), Some(&view.name), text))
 }
 
 /// The file names another balancer than the servers are in.
@@ -346,11 +347,23 @@ fn flapping(journal: &Journal, name: &FleetName, server: &Server) -> Option<Conc
     Some(Concern::new(key, Some(name), text))
 }
 
+/// Returns why no health check was made of a server.
+fn unchecked(name: &FleetName, server: &Server, policy: &Policy) -> String {
+    let health = policy.fleets.get(name).and_then(|fleet| fleet.health.as_ref());
+    let missing = health
+        .zip(server.instance.as_ref())
+        .and_then(|(health, instance)| server_url(&health.url, &server.record, instance).err());
+    missing.map_or_else(
+        || "no check could be made".to_owned(),
+        |missing| format!("no check could be made: EC2 shows no {missing} of it, and `health.http` names {{{missing}}}"),
+    )
+}
+
 fn ailing(name: &FleetName, server: &Server, policy: &Policy, now: Timestamp) -> Option<Concern> {
     let grace = policy.fleets.get(name).map_or(PATIENCE, |fleet| fleet.grace);
     let label = server.name();
     let age = time::since(now, server.record.planned_at);
-    let ailing = server.ailing.as_deref().unwrap_or("no check could be made");
+    let ailing = server.ailing.clone().unwrap_or_else(|| unchecked(name, server, policy));
     let (kind, text) = match &server.phase {
         Phase::Stopped => {
             ("stopped", format!("{label} was stopped by somebody, and still costs its volumes"))

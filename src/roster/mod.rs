@@ -3,10 +3,12 @@
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
 mod adopt;
+mod backoffs;
 mod breaker;
 mod drain;
 mod length;
 mod note;
+mod offerings;
 mod phase;
 mod release;
 mod renamed;
@@ -32,7 +34,7 @@ use crate::model::observation::{Gap, Observation};
 use crate::model::reading::Work;
 use crate::model::retirement::Retirement;
 use crate::model::roster::{
-    BalancerView, Cold, ColdScope, FleetView, Leftover, Roster, Server, Stranger,
+    Backoff, BackoffScope, BalancerView, FleetView, Leftover, Roster, Server, Stranger,
 };
 use crate::model::server::{GoneHow, LaunchState, ServerRecord};
 use crate::model::servers::{self, OfFleet};
@@ -43,6 +45,7 @@ use crate::policy::{FleetPolicy, Policy, QueuePolicy, Rate};
 pub use self::adopt::{Handover, adopt};
 pub use self::length::Drains;
 pub use self::note::note;
+pub use self::offerings::failures;
 use self::phase::Standing;
 pub use self::release::{Looks, by_time, has_hour_to_spare, paid_until};
 use self::renamed::renamed_from;
@@ -60,9 +63,9 @@ const CLOCK_WRONG: Duration = Duration::from_mins(5);
 pub fn derive(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Roster {
     let blind = blindness(ledger, seen);
     let doubt = doubt(ledger, seen);
-    let account = breaker::cold_account(ledger, seen.now);
+    let quotas = backoffs::quotas(ledger, seen.now);
     let unanswered = breaker::unanswered(ledger);
-    let desk = Desk { policy, ledger, seen, account, unanswered, doubt: doubt.as_ref() };
+    let desk = Desk { policy, ledger, seen, quotas, unanswered, doubt: doubt.as_ref() };
     let mut fleets = BTreeMap::new();
     let mut leftovers = Vec::new();
     for (name, fleet) in &policy.fleets {
@@ -102,7 +105,7 @@ struct Desk<'a> {
     policy: &'a Policy,
     ledger: &'a Ledger,
     seen: &'a Observation,
-    account: Option<Cold>,
+    quotas: Vec<backoffs::Reached<'a>>,
     doubt: Option<&'a Doubt>,
     /// The latest launch that was asked for in vain.
     unanswered: Option<breaker::Failed<'a>>,
@@ -146,14 +149,24 @@ impl Desk<'_> {
             let entry = (!ordered.is_empty()).then(|| ordered.get(&key(name.clone())))?;
             entry.filter(|entry| entry.until > now).cloned()
         };
-        let mut cold = breaker::cold_pools(records, now);
-        cold.extend(self.account.clone());
-        cold.extend(self.seen.gap.iter().flat_map(|gap| self.silent(gap)));
+        let launch = fleet.map(|fleet| &fleet.launch);
+        let mut backoffs = backoffs::of_fleet(records, now);
+        backoffs
+            .extend(launch.into_iter().flat_map(|l| backoffs::that_bind(&self.quotas, &l.image)));
+        backoffs.extend(self.seen.gap.iter().flat_map(|gap| self.silent(gap)));
+        let history = launch.map(|launch| {
+            let settings = memory.settings.as_ref();
+            let launches = offerings::Launches { settings, records, servers: &servers, now };
+            offerings::history(launch, &launches)
+        });
+        let (offerings, failures) =
+            history.map_or((Vec::new(), 0), |history| (history.offerings, history.failures));
         Box::new(FleetView {
             name: name.clone(),
-            breaker: breaker::breaker(records, now),
-            cold,
-            failing: breaker::failing(records, self.unanswered, now),
+            breaker: breaker::breaker(&offerings, failures, now),
+            failing: breaker::failing(records, (&offerings, &backoffs), self.unanswered, now),
+            offerings,
+            backoffs,
             hold: active(OverrideKey::Hold),
             pause: active(OverrideKey::Pause),
             extra: active(OverrideKey::Launch),
@@ -172,11 +185,11 @@ impl Desk<'_> {
     }
 
     /// Where nothing is launched, since EC2 would not show it.
-    fn silent<'a>(&self, gap: &'a Gap) -> impl Iterator<Item = Cold> + use<'a> {
+    fn silent<'a>(&self, gap: &'a Gap) -> impl Iterator<Item = Backoff> + use<'a> {
         let until = time::after(self.seen.now, self.policy.tick);
         let (fault, silent) = (&gap.fault, gap.silent.iter());
-        silent.map(move |subnet| Cold {
-            scope: ColdScope::Subnet(subnet.clone()),
+        silent.map(move |subnet| Backoff {
+            scope: BackoffScope::Subnet(subnet.clone()),
             until,
             fault: fault.clone(),
         })

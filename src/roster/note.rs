@@ -14,7 +14,7 @@ use crate::model::balancer::{Balancer, Membership};
 use crate::model::fleet::FleetName;
 use crate::model::instance::{Instance, InstanceId, Lifecycle};
 use crate::model::launch::Token;
-use crate::model::ledger::{Change, Event, EventKind, FleetMemory, Ledger};
+use crate::model::ledger::{Change, Event, EventKind, FleetMemory, Ledger, SettingsRecord};
 use crate::model::observation::Observation;
 use crate::model::retirement::Retirement;
 use crate::model::server::{Gone, GoneHow, LaunchState, ServerRecord};
@@ -77,7 +77,7 @@ pub fn note(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Change>
         }
         changes.extend(note.found(&unclaimed));
     }
-    fleets(policy, &balancers, &mut memories);
+    fleets(policy, &balancers, &mut memories, seen.now);
     teach::teach(policy, seen, &changes, &mut memories);
     changes.extend(memories.changes());
     changes
@@ -373,7 +373,12 @@ fn in_use(policy: &Policy, ledger: &Ledger, seen: &Observation) -> BTreeMap<Flee
 
 /// What is remembered of each fleet for the day it leaves the policy, or changes in it: the balancer
 /// its servers are in, and whether it acts.
-fn fleets(policy: &Policy, in_use: &BTreeMap<FleetName, Balancer>, memories: &mut Memories<'_>) {
+fn fleets(
+    policy: &Policy,
+    in_use: &BTreeMap<FleetName, Balancer>,
+    memories: &mut Memories<'_>,
+    now: Timestamp,
+) {
     // One that left the policy and has no servers is new when it comes back.
     let left = memories.ledger.fleets.iter().filter(|(name, memory)| {
         let over = !policy.fleets.contains_key(*name) && !memories.ledger.servers.has_open(name);
@@ -396,6 +401,13 @@ fn fleets(policy: &Policy, in_use: &BTreeMap<FleetName, Balancer>, memories: &mu
         if memories.known(name).and_then(|memory| memory.drains.terms.as_ref()) != terms {
             let memory = memories.change(name);
             Arc::make_mut(&mut memory.drains).adopt(terms);
+        }
+        let known = memories.known(name).and_then(|memory| memory.settings.as_ref());
+        // A record from the future was written before the host's clock was set back, and would hide
+        // the failures that come until then.
+        if known.is_none_or(|known| known.digest != fleet.settings || known.since > now) {
+            let settings = SettingsRecord { digest: Arc::clone(&fleet.settings), since: now };
+            memories.change(name).settings = Some(settings);
         }
         let acting = Some(fleet.mode == Mode::Act);
         if memories.known(name).and_then(|memory| memory.acting) != acting {

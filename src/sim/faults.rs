@@ -71,10 +71,13 @@ pub enum Trouble {
     LateTags,
     /// For twenty minutes of every two hours tags may not be changed.
     RefusedTags,
+    /// In each subnet, for two hours of every six, launches are refused, die while they are pending, or
+    /// never pass their health check.
+    BadOfferings,
 }
 
 impl Trouble {
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::SlowBoot,
         Self::NoCapacity,
         Self::DeadQueue,
@@ -105,6 +108,7 @@ impl Trouble {
         Self::OddReceivers,
         Self::LateTags,
         Self::RefusedTags,
+        Self::BadOfferings,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -139,6 +143,7 @@ impl Trouble {
             Self::OddReceivers => "odd-receivers",
             Self::LateTags => "late-tags",
             Self::RefusedTags => "refused-tags",
+            Self::BadOfferings => "bad-offerings",
         }
     }
 }

@@ -145,6 +145,7 @@ impl Machine {
             launched_at: Some(self.launch_time()),
             instance_type: self.request.pool.instance_type.clone(),
             subnet: self.request.pool.subnet.clone(),
+            zone: self.request.pool.subnet.as_deref().map(|subnet| zone(subnet).into()),
             private_ip: Some(self.private_ip.clone()),
             public_ip: None,
             private_dns: None,
@@ -161,5 +162,15 @@ impl Machine {
                 after: time::since(at, self.launched_at),
             }),
         }
+    }
+}
+
+/// Returns the zone of a subnet.
+pub(super) fn zone(subnet: &str) -> &'static str {
+    let sum: u32 = subnet.bytes().map(u32::from).sum();
+    match sum % 3 {
+        0 => "us-east-1a",
+        1 => "us-east-1b",
+        _ => "us-east-1c",
     }
 }

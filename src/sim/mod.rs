@@ -2,6 +2,7 @@
 //! it, and whatever asks "what would happen".
 
 mod arrivals;
+pub mod bad_offering;
 pub mod backtest;
 mod buckets;
 pub mod disk;

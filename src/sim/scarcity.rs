@@ -16,6 +16,9 @@ impl World {
     pub(super) fn refusal(&mut self, pool: &Pool) -> Option<Fault> {
         let scarce = self.has(Trouble::NoCapacity)
             && pool.instance_type.as_deref().is_some_and(|kind| self.is_scarce(kind));
+        if let Some(fault) = self.refuses(pool) {
+            return Some(fault);
+        }
         if scarce || self.is_dry(pool) || self.is_cut_off(pool) {
             return Some(Fault::new(
                 FaultKind::NoCapacity,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
+use super::bad_offering::{BadOfferings, Failing};
 use super::buckets::Buckets;
 use super::faults::{Severity, Trouble, Troubles};
 use super::machine::{Machine, ours};
@@ -90,6 +91,8 @@ pub struct World {
     pub refuses_tags: bool,
     /// How many launches to come lose their answer, as [`Trouble::LostReplies`] has it by chance.
     answers_to_lose: u32,
+    /// Where launches fail, as [`Trouble::BadOfferings`] has it by spells.
+    pub(super) bad_offerings: BadOfferings,
 }
 
 impl World {
@@ -123,6 +126,7 @@ impl World {
             hidden: BTreeMap::new(),
             refuses_tags: false,
             answers_to_lose: 0,
+            bad_offerings: BadOfferings::new(),
         }
     }
 
@@ -219,6 +223,7 @@ impl World {
         self.hidden.clear();
         self.refuses_tags = false;
         self.answers_to_lose = 0;
+        self.bad_offerings.clear();
     }
 
     /// Loses the answers of the next launches that take effect.
@@ -324,14 +329,16 @@ impl World {
         if let Some(fault) = self.refusal(&request.pool) {
             return Err(fault);
         }
+        let fails = self.fails(&request.pool);
         self.ordinal += 1;
         let id = InstanceId::new(&format!("i-{:017x}", 0x0fa0_0000_0000_0000_u64 + self.ordinal));
         let slow = if self.has(Trouble::SlowBoot) { 3 } else { 1 };
         let start = self.boots.between(self.settings.start.0, self.settings.start.1);
         let deploy = self.boots.between(self.settings.deploy.0, self.settings.deploy.1) * slow;
         let running_at = time::after(self.now, start);
-        let broken = self.strikes(Trouble::NeverHealthy, 0.5);
-        let dies = self.strikes(Trouble::DieYoung, 1.0 / 3.0);
+        let broken =
+            self.strikes(Trouble::NeverHealthy, 0.5) || fails == Some(Failing::NeverHealthy);
+        let dies = self.strikes(Trouble::DieYoung, 1.0 / 3.0) || fails == Some(Failing::DiePending);
         let why = "Server.InternalError: Internal error on launch".to_owned();
         let slow_end = self.strikes(Trouble::SlowEnd, 0.5);
         Ok(Machine {

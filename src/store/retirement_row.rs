@@ -48,10 +48,21 @@ fn is_zero(count: &u32) -> bool {
 #[serde(rename_all = "snake_case")]
 enum RetireRow {
     ScaleIn,
-    NeverHealthy { waited: Duration },
-    Sick { since: Timestamp },
-    StuckPending { waited: Duration },
-    Operator { who: String, why: String },
+    NeverHealthy {
+        waited: Duration,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last: Option<String>,
+    },
+    Sick {
+        since: Timestamp,
+    },
+    StuckPending {
+        waited: Duration,
+    },
+    Operator {
+        who: String,
+        why: String,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -157,7 +168,7 @@ impl From<&Retirement> for RetirementRow {
         let termination = retirement.termination();
         let why = match why {
             RetireReason::ScaleIn => RetireRow::ScaleIn,
-            RetireReason::NeverHealthy { waited } => RetireRow::NeverHealthy { waited },
+            RetireReason::NeverHealthy { waited, last } => RetireRow::NeverHealthy { waited, last },
             RetireReason::Sick { since } => RetireRow::Sick { since },
             RetireReason::StuckPending { waited } => RetireRow::StuckPending { waited },
             RetireReason::Operator { who, why } => RetireRow::Operator { who, why },
@@ -181,7 +192,7 @@ impl RetirementRow {
     pub(super) fn into_retirement(self) -> Result<Retirement, String> {
         let why = match self.why {
             RetireRow::ScaleIn => RetireReason::ScaleIn,
-            RetireRow::NeverHealthy { waited } => RetireReason::NeverHealthy { waited },
+            RetireRow::NeverHealthy { waited, last } => RetireReason::NeverHealthy { waited, last },
             RetireRow::Sick { since } => RetireReason::Sick { since },
             RetireRow::StuckPending { waited } => RetireReason::StuckPending { waited },
             RetireRow::Operator { who, why } => RetireReason::Operator { who, why },

@@ -17,7 +17,7 @@ use crate::model::fault::{Fault, FaultKind};
 use crate::model::fleet::{FleetName, Pool};
 use crate::model::instance::InstanceId;
 use crate::model::launch::{Image, LaunchRequest, Token};
-use crate::model::ledger::{FleetMemory, LastDecision};
+use crate::model::ledger::{FleetMemory, LastDecision, SettingsRecord};
 use crate::model::server::{Asked, Gone, GoneHow, LaunchState, ServerRecord};
 use crate::model::time::Timestamp;
 
@@ -138,6 +138,14 @@ pub(super) struct FleetRow {
     work: Option<WorkRow>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     drains: Option<DrainRecordRow>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    settings: Option<SettingsRow>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct SettingsRow {
+    digest: String,
+    since: Timestamp,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -339,6 +347,7 @@ impl From<&FleetMemory> for FleetRow {
             acting,
             work,
             drains,
+            settings,
         } = memory.clone();
         Self {
             target,
@@ -363,6 +372,10 @@ impl From<&FleetMemory> for FleetRow {
             work: work.map(|work| WorkRow::from((*work).clone())),
             // A fleet without a drain is stored as in earlier versions.
             drains: (*drains != DrainRecord::default()).then(|| DrainRecordRow::from(&*drains)),
+            settings: settings.map(|SettingsRecord { digest, since }| SettingsRow {
+                digest: digest.as_ref().to_owned(),
+                since,
+            }),
         }
     }
 }
@@ -399,6 +412,10 @@ impl FleetRow {
             acting: self.acting,
             work: self.work.map(|row| Arc::new(row.into())),
             drains: self.drains.map(|row| Arc::new(row.into())).unwrap_or_default(),
+            settings: self.settings.map(|SettingsRow { digest, since }| SettingsRecord {
+                digest: digest.into(),
+                since,
+            }),
         })
     }
 }

@@ -13,6 +13,8 @@ mod disk;
 #[cfg(feature = "aws")]
 mod documents;
 mod drain;
+#[cfg(feature = "aws")]
+mod failing_launches;
 #[cfg(feature = "net")]
 mod field_map;
 mod hang;
@@ -35,6 +37,7 @@ mod next;
 mod notices;
 #[cfg(feature = "otlp")]
 mod otlp;
+mod offerings;
 mod page;
 #[cfg(feature = "aws")]
 mod patrol;

@@ -79,6 +79,8 @@ struct Cue {
     /// EC2 leaves the newest servers of a fleet out of its answers for so long, also those that are
     /// ending.
     hide: Option<Hide>,
+    /// Launches of a type, or in a subnet, fail in this way from now on; `null`: they succeed again.
+    spoil: Option<BTreeMap<String, Option<String>>>,
     /// The answers of so many launches to come are lost after each took effect.
     lose_answers: Option<u32>,
     /// The daemon is killed, and started again after so long.
@@ -252,6 +254,9 @@ fn befall(cue: &Cue, simulation: &Simulation) {
     }
     if let Some(launches) = cue.lose_answers {
         state.world.lose_answers(launches);
+    }
+    for (what, how) in cue.spoil.iter().flatten() {
+        state.world.spoil(what, how.as_ref().map(|how| how.parse().unwrap()));
     }
     if cue.calm {
         state.world.calm();

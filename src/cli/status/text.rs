@@ -31,6 +31,7 @@ pub(in crate::cli) fn fleet(fleet: &FleetStatus, zone: &TimeZone) -> Vec<String>
         number(fleet.max)
     )];
     lines.extend(fleet.because.iter().map(|reason| format!("  because  {}", reason.text)));
+    lines.extend(fleet.left_out.iter().map(|limit| format!("  held up  {limit}")));
     lines.extend(fleet.reading.as_ref().map(|read| format!("  queue    {}", reading(read, zone))));
     lines.extend(others(fleet).map(|others| format!("  beside   {others}")));
     lines.extend(fleet.instances.iter().map(|one| format!("  {}", instance(one, zone))));

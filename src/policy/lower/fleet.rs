@@ -51,10 +51,12 @@ pub(super) fn read(entry: &Entry, context: &Context, out: &mut Problems) -> Opti
     let keep_attached = section.get("keep_attached").and_then(|entry| word(entry, YES_NO, out));
     let (health, grace) = health;
     let max = limits.max?;
+    let launch = launch?;
     let policy = FleetPolicy {
         name: name?,
         mode: mode.unwrap_or(context.mode),
-        launch: launch?,
+        settings: super::digest(&format!("{launch:?} {health:?} {grace:?}")).into(),
+        launch,
         balancer,
         health,
         grace,

@@ -58,7 +58,7 @@ pub(super) fn read(
         security_groups: strings("security_groups", "sg-0a1b2c3d", "sg-", out),
         key_pair: plain("key_pair", out),
         instance_profile: plain("instance_profile", out),
-        user_data: user_data(section.get("user_data"), &role, out),
+        user_data: user_data(section.get("user_data"), &role, image.as_ref(), out),
         tags: section.get("tags").map_or_else(BTreeMap::new, |entry| tags(entry, out)),
         role,
         // Without one nothing can be launched; the problem is already told.
@@ -122,9 +122,19 @@ fn is_template(text: &str) -> bool {
         && (number || matches!(version, "$Default" | "$Latest"))
 }
 
-/// A map becomes `K=V;K=V`, with the role at its end; a text is sent as it is.
-fn user_data(entry: Option<&Entry>, role: &str, out: &mut Problems) -> String {
-    let Some(entry) = entry else { return format!("ROLE={role}") };
+/// Returns the user data to send. A map becomes `K=V;K=V`, with the role at its end; a text is sent as
+/// it is. Without either a launch template keeps its own, which may be the script that boots the
+/// server.
+fn user_data(
+    entry: Option<&Entry>,
+    role: &str,
+    image: Option<&Image>,
+    out: &mut Problems,
+) -> String {
+    let Some(entry) = entry else {
+        let own = matches!(image, Some(Image::Template { .. }));
+        return if own { String::new() } else { format!("ROLE={role}") };
+    };
     let sent = if let Kind::Text(text) = &entry.value.kind {
         text.clone()
     } else {

@@ -127,7 +127,7 @@ fn read(text: &str, now: Timestamp, out: &mut Problems) -> Option<Policy> {
 }
 
 /// The first twelve hex digits of the text's SHA-256.
-fn digest(text: &str) -> String {
+pub(super) fn digest(text: &str) -> String {
     let bytes = Sha256::digest(text);
     bytes.iter().take(6).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }

@@ -164,7 +164,9 @@ fn what_a_fleet_may_say() {
     let ssm = launch("{ image: \"resolve:ssm:/images/web\", types: [t3.small] }");
     assert_eq!(ssm.image, Image::Id("resolve:ssm:/images/web".into()));
     let data = |text: &str| launch(&format!("{{ template: web, {text} }}")).user_data;
-    assert_eq!(data("role: web"), "ROLE=web");
+    assert_eq!(data("role: web"), "", "the template may have user data of its own");
+    let by_image = launch("{ image: ami-0123456789abcdef0, types: [t3.small], role: web }");
+    assert_eq!(by_image.user_data, "ROLE=web");
     assert_eq!(data("user_data: { B: 1.10, A: yes }"), "B=1.10;A=yes;ROLE=app");
     assert_eq!(data("user_data: { ROLE: x, A: }"), "ROLE=x;A=");
     assert_eq!(data("user_data: \"#!/bin/sh\""), "#!/bin/sh");

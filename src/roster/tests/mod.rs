@@ -217,6 +217,7 @@ fn instance(record: &ServerRecord) -> Instance {
         launched_at: record.launched_at,
         instance_type: None,
         subnet: None,
+        zone: None,
         private_ip: Some("10.0.0.1".into()),
         public_ip: None,
         private_dns: None,

@@ -11,7 +11,7 @@ use crate::model::instance::{InstanceId, Lifecycle};
 use crate::model::launch::{Image, tag};
 use crate::model::time::Timestamp;
 use crate::model::warning::{Part, Sign};
-use crate::sim::machine::Machine;
+use crate::sim::machine::{Machine, zone};
 use crate::sim::world::{self, World};
 
 /// Pages of DescribeInstances: what EC2 allows, and what it takes unless told.
@@ -239,7 +239,7 @@ fn instance(xml: &mut Xml, machine: &Machine, now: Timestamp) {
         .maybe("instanceType", row.instance_type)
         .text("launchTime", date(row.launched_at.unwrap_or(now)))
         .element("placement", |xml| {
-            xml.text("availabilityZone", zone(row.subnet.as_deref()));
+            xml.maybe("availabilityZone", row.zone);
         });
     if network {
         xml.maybe("subnetId", row.subnet)
@@ -298,16 +298,6 @@ fn state(xml: &mut Xml, name: &str, lifecycle: Lifecycle) {
     xml.element(name, |xml| {
         xml.text("code", code).text("name", lifecycle.as_str());
     });
-}
-
-/// A subnet lies in one of three zones, always the same one.
-fn zone(subnet: Option<&str>) -> &'static str {
-    let sum: u32 = subnet.unwrap_or_default().bytes().map(u32::from).sum();
-    match sum % 3 {
-        0 => "us-east-1a",
-        1 => "us-east-1b",
-        _ => "us-east-1c",
-    }
 }
 
 /// A filter of DescribeInstances: any of its values will do.
@@ -392,7 +382,7 @@ fn subnets(form: &Form, id: &str) -> String {
                 .text("vpcId", "vpc-0123456789abcdef0")
                 .text("cidrBlock", "127.77.0.0/16")
                 .text("availableIpAddressCount", 60_000)
-                .text("availabilityZone", zone(Some(subnet)))
+                .text("availabilityZone", zone(subnet))
                 .text("ownerId", ACCOUNT);
         });
     })

@@ -85,7 +85,10 @@ fn records() -> Vec<ServerRecord> {
     let fault = || Fault::new(FaultKind::NoCapacity, "InsufficientInstanceCapacity", "none left");
     let reasons = [
         RetireReason::ScaleIn,
-        RetireReason::NeverHealthy { waited: Duration::from_secs(601) },
+        RetireReason::NeverHealthy {
+            waited: Duration::from_secs(601),
+            last: Some("answered 403".to_owned()),
+        },
         RetireReason::Sick { since: now() },
         RetireReason::StuckPending { waited: Duration::from_mins(30) },
         RetireReason::Operator { who: "ann".to_owned(), why: "broken disk".to_owned() },
