@@ -1,10 +1,8 @@
 //! Schedules as levels: at any instant the capacity is that of the line that fired last. Nothing
 //! here remembers anything, so a daemon that slept through 8:00 is right at 8:07.
 //!
-//! Clock times and daylight saving: a line for one time of day (`0 8 * * *`) whose time is skipped
-//! fires at the next valid minute; one whose time happens twice fires once, at the first. A line
-//! for many times of day (`*/30 * * * *`) follows the clock on the wall. When two lines fire at the
-//! same instant, the later one in the file wins.
+//! [`super::firing`] has when a cron line fires as the clocks change. When two lines fire at the same
+//! instant, the later one in the file wins.
 //!
 //! A line for dates beats one for hours of the week (`during`) for as long as it holds, and that one
 //! beats whatever cron line fired last. Where several of a kind hold, the largest capacity counts.
@@ -12,12 +10,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use croner::Cron;
-use jiff::Zoned;
 use jiff::tz::TimeZone;
 
-use super::cron::{self, CronError};
-use super::span::{Dates, Span as _, Window, instant};
+use super::cron::{self, Cron, CronError};
+use super::span::{Dates, Span as _, Window};
 use super::walk::Walk;
 use crate::model::capacity::Capacity;
 use crate::model::time::{Timestamp, after, before};
@@ -178,7 +174,7 @@ impl Schedule {
         let mut best = self.standing(now);
         for (index, line) in self.lines.iter().enumerate().filter(|(_, line)| line.ready) {
             let mut at = now;
-            while let Some(fires) = self.next(line, at, false).filter(|fires| *fires <= horizon) {
+            while let Some(fires) = self.next(line, at).filter(|fires| *fires <= horizon) {
                 let best_capacity = best.as_ref().map(|standing| standing.capacity);
                 if best_capacity.is_some_and(|capacity| capacity >= line.capacity) {
                     break;
@@ -252,9 +248,7 @@ impl Schedule {
         let (kind, since) = match &line.when {
             When::Dates(dates) => (Kind::Dates, dates.since(&self.zone, at)?),
             When::During(window) => (Kind::During, window.since(&self.zone, at)?),
-            When::Cron(cron) => {
-                (Kind::Cron, last_firing(cron, &now.to_zoned(self.zone.clone()), inclusive)?)
-            }
+            When::Cron(cron) => (Kind::Cron, cron.last(&self.zone, at)?),
         };
         let fired = (kind == Kind::Cron).then_some(since);
         let capacity = (kind != Kind::Cron).then_some(line.capacity);
@@ -275,8 +269,8 @@ impl Schedule {
     ) -> Option<Timestamp> {
         #[cfg(test)]
         searches::count();
-        let begins = self.next(line, now, false);
-        let leads = line.ready.then(|| self.next(line, after(now, boot), false)).flatten();
+        let begins = self.next(line, now);
+        let leads = line.ready.then(|| self.next(line, after(now, boot))).flatten();
         let leads = leads.map(|begins| before(begins, boot));
         let ends = match &line.when {
             When::Cron(_) => None,
@@ -286,9 +280,9 @@ impl Schedule {
         begins.into_iter().chain(leads).chain(ends).min()
     }
 
-    fn next(&self, line: &Line, now: Timestamp, inclusive: bool) -> Option<Timestamp> {
+    fn next(&self, line: &Line, now: Timestamp) -> Option<Timestamp> {
         match &line.when {
-            When::Cron(cron) => next_firing(cron, &now.to_zoned(self.zone.clone()), inclusive),
+            When::Cron(cron) => cron.next(&self.zone, now),
             When::During(window) => window.next_start(&self.zone, now),
             When::Dates(dates) => dates.next_start(&self.zone, now),
         }
@@ -306,32 +300,6 @@ impl Line {
             text: self.text.clone(),
         }
     }
-}
-
-/// When `cron` fires next; `None`: never.
-pub(super) fn next_firing(cron: &Cron, now: &Zoned, inclusive: bool) -> Option<Timestamp> {
-    match cron.find_next_occurrence(now, inclusive) {
-        Ok(fires) => Some(fires.timestamp()),
-        Err(_) => on_the_wall(now, |wall| cron.find_next_occurrence(wall, inclusive)),
-    }
-}
-
-/// When `cron` fired last; `None`: never.
-fn last_firing(cron: &Cron, now: &Zoned, inclusive: bool) -> Option<Timestamp> {
-    match cron.find_previous_occurrence(now, inclusive) {
-        Ok(fired) => Some(fired.timestamp()),
-        Err(_) => on_the_wall(now, |wall| cron.find_previous_occurrence(wall, inclusive)),
-    }
-}
-
-/// croner gives up where a whole day was skipped, as in Samoa in 2011. So search as if the wall
-/// clock never jumped, and ask the zone when what was found came, or would have come, to pass.
-fn on_the_wall(
-    now: &Zoned,
-    search: impl Fn(&Zoned) -> Result<Zoned, croner::errors::CronError>,
-) -> Option<Timestamp> {
-    let wall = now.datetime().to_zoned(TimeZone::UTC).ok()?;
-    instant(now.time_zone(), search(&wall).ok()?.datetime())
 }
 
 /// Counts the searches of a line in the calendar, for tests of how their number grows.

@@ -1,10 +1,51 @@
-//! Cron expressions as crontab knows them: five fields, with names. croner reads more dialects
-//! than one, and does not say which field is wrong, so the fields are checked here first.
-
-use croner::Cron;
-use croner::parser::{CronParser, Seconds, Year};
+//! Cron expressions as crontab knows them: five fields, with names. [`super::firing`] finds when one
+//! fires.
 
 use crate::model::fault::printable;
+
+/// A cron expression that fires again and again.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cron {
+    pub(super) minutes: Values,
+    pub(super) hours: Values,
+    pub(super) days: Values,
+    pub(super) months: Values,
+    /// Sunday is 0.
+    pub(super) weekdays: Values,
+    /// Whether a day must match both of its fields; else one of them is enough.
+    pub(super) narrows: bool,
+    /// Whether the minute or the hour begins with `*`. As in Vixie cron, such a line follows the wall
+    /// clock through a change of the clocks, and any other fires once for each stated time.
+    pub(super) follows_wall: bool,
+}
+
+/// The values of a field, each of them under 64.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Values(u64);
+
+impl Values {
+    fn add(&mut self, value: u32) {
+        self.0 |= 1_u64.checked_shl(value).unwrap_or(0);
+    }
+
+    pub(super) fn has(self, value: i8) -> bool {
+        self.from(value) == Some(value)
+    }
+
+    /// Returns the least value that is `least` or more.
+    pub(super) fn from(self, least: i8) -> Option<i8> {
+        let shift = u32::try_from(least.max(0)).ok()?;
+        let rest = self.0.checked_shr(shift)?.checked_shl(shift)?;
+        i8::try_from(rest.trailing_zeros()).ok().filter(|value| *value < 64)
+    }
+
+    /// Returns the greatest value that is `most` or less.
+    pub(super) fn until(self, most: i8) -> Option<i8> {
+        let unused = 63_u32.checked_sub(u32::try_from(most).ok()?)?;
+        let rest = self.0.checked_shl(unused)?.checked_shr(unused)?;
+        i8::try_from(63_u32.checked_sub(rest.leading_zeros())?).ok()
+    }
+}
 
 /// Why an expression is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,26 +110,19 @@ pub fn parse(text: &str) -> Result<Cron, CronError> {
     if let Some((_, long)) = NICKNAMES.iter().find(|(short, _)| *short == text) {
         return Err(CronError::new("a nickname", format!("write `{long}`")));
     }
-    if fields.len() != FIELDS.len() {
-        return Err(wrong_count(&fields));
-    }
-    let mut numbers = fields
+    let [minute, hour, day, _, weekday] = fields[..] else { return Err(wrong_count(&fields)) };
+    let values = fields
         .iter()
         .zip(&FIELDS)
-        .map(|(text, field)| field.in_numbers(text))
+        .map(|(text, field)| field.values(text))
         .collect::<Result<Vec<_>, _>>()?;
-    let by_both = matches!(fields[..], [_, _, days, _, weekdays] if goes_by_both(days, weekdays));
-    if by_both && let Some(weekdays) = numbers.last_mut() {
-        // croner's word for it.
-        weekdays.insert(0, '+');
-    }
-    let cron = CronParser::builder()
-        .seconds(Seconds::Disallowed)
-        .year(Year::Disallowed)
-        .build()
-        .parse(&numbers.join(" "))
-        .map_err(|error| CronError::new("not a cron expression", error.to_string()))?;
-    if by_both && !some_month_has_its_days(&cron) {
+    let [minutes, hours, days, months, weekdays] = values[..] else {
+        return Err(wrong_count(&fields));
+    };
+    let narrows = goes_by_both(day, weekday);
+    let follows_wall = minute.starts_with('*') || hour.starts_with('*');
+    let cron = Cron { minutes, hours, days, months, weekdays, narrows, follows_wall };
+    if narrows && !some_month_has_its_days(&cron) {
         return Err(CronError::new(
             "no month of it has such a day",
             "check the day of the month against the month",
@@ -111,8 +145,8 @@ fn goes_by_both(days: &str, weekdays: &str) -> bool {
 
 /// Whether one of its months is as long as the first of its days.
 fn some_month_has_its_days(cron: &Cron) -> bool {
-    let first = cron.pattern.days.values().into_iter().min().unwrap_or(1);
-    cron.pattern.months.values().into_iter().any(|month| match month {
+    let first = cron.days.from(1).unwrap_or(1);
+    (1..=12).filter(|month| cron.months.has(*month)).any(|month| match month {
         2 => first <= 29,
         4 | 6 | 9 | 11 => first <= 30,
         _ => true,
@@ -122,8 +156,11 @@ fn some_month_has_its_days(cron: &Cron) -> bool {
 fn wrong_count(fields: &[&str]) -> CronError {
     let message = format!("{} fields where cron has five", fields.len());
     match fields {
-        [_, rest @ ..] if rest.len() == FIELDS.len() => {
+        [_, rest @ ..] if parse(&rest.join(" ")).is_ok() => {
             CronError::new(message, format!("without seconds: `{}`", rest.join(" ")))
+        }
+        [rest @ .., _] if parse(&rest.join(" ")).is_ok() => {
+            CronError::new(message, format!("without a year: `{}`", rest.join(" ")))
         }
         _ => CronError::new(
             message,
@@ -133,50 +170,69 @@ fn wrong_count(fields: &[&str]) -> CronError {
 }
 
 impl Field {
-    /// The field with numbers for names: `mon-fri` is `1-5`, `sat-sun` is `6-7`.
-    fn in_numbers(&self, text: &str) -> Result<String, CronError> {
-        let parts: Result<Vec<_>, _> = text.split(',').map(|part| self.part(part)).collect();
-        parts.map(|parts| parts.join(","))
+    /// Returns the values that a field names.
+    fn values(&self, text: &str) -> Result<Values, CronError> {
+        let mut values = Values::default();
+        for part in text.split(',') {
+            let (low, high, step) = self.part(part)?;
+            // Both 0 and 7 are Sunday.
+            let of_day = |value| if self.high == 7 && value == 7 { 0 } else { value };
+            let mut value = low;
+            while value <= high {
+                values.add(of_day(value));
+                value = value.saturating_add(step.max(1));
+            }
+        }
+        Ok(values)
     }
 
-    /// `*`, `5`, `1-5`, and the first and last with `/step`.
-    fn part(&self, text: &str) -> Result<String, CronError> {
+    /// Returns the first and last value and the step of `*`, `5` or `1-5`, the first and last of which
+    /// may have a `/step`.
+    fn part(&self, text: &str) -> Result<(u32, u32, u32), CronError> {
         let (range, step) = text.split_once('/').map_or((text, None), |(r, s)| (r, Some(s)));
-        let step = match step.map(|step| (step, step.parse::<u32>())) {
-            None => String::new(),
-            Some(_) if range != "*" && !range.contains('-') => {
-                let remedy = format!("write `{range}-{}/STEP`", self.high);
-                return Err(CronError::new(
-                    format!("{}: a step without a range", self.name),
-                    remedy,
-                ));
-            }
-            Some((_, Ok(step))) if (1..=self.high).contains(&step) => format!("/{step}"),
-            Some((step, _)) => {
+        let ending = step.map_or_else(String::new, |step| format!("/{step}"));
+        let each = match step.map(str::parse::<u32>) {
+            None => 1,
+            Some(Ok(each)) if (1..=self.high).contains(&each) => each,
+            Some(_) => {
+                let message = format!("{}: no step `{}`", self.name, step.unwrap_or_default());
                 let remedy = format!("a step of the {} is 1 to {}", self.name, self.high);
-                return Err(CronError::new(format!("{}: no step `{step}`", self.name), remedy));
+                return Err(CronError::new(message, remedy));
             }
         };
         if range == "*" {
-            return Ok(format!("*{step}"));
+            return Ok((self.low, self.high, each));
         }
         let Some((first, last)) = range.split_once('-') else {
-            return self.value(range).map(|value| value.to_string());
+            let value = self.value(range)?;
+            if step.is_some() {
+                let message = format!("{}: a step without a range", self.name);
+                let remedy = format!("write `{range}-{}{ending}`", self.high);
+                return Err(CronError::new(message, remedy));
+            }
+            return Ok((value, value, each));
         };
         let (low, mut high) = (self.value(first)?, self.value(last)?);
         if last == "sun" {
             high = 7;
         }
         if low > high {
-            let message = format!("{}: `{range}` runs backwards", self.name);
-            let remedy = format!(
-                "write it in two: `{first}-{},{}-{last}`",
-                self.label(if self.high == 7 { 6 } else { self.high }),
-                self.label(self.low)
-            );
-            return Err(CronError::new(message, remedy));
+            return Err(self.backwards((first, last), low, &ending));
         }
-        Ok(format!("{low}-{high}{step}"))
+        Ok((low, high, each))
+    }
+
+    /// `first-last` is a range whose end comes before its beginning, `low`.
+    fn backwards(&self, (first, last): (&str, &str), low: u32, ending: &str) -> CronError {
+        let message = format!("{}: `{first}-{last}` runs backwards", self.name);
+        let least = self.label(self.low);
+        let remedy = if self.high == 7 && low == 7 {
+            format!("Sunday is also 0: `{}-{last}{ending}`", self.low)
+        } else {
+            let most = self.label(if self.high == 7 { 6 } else { self.high });
+            format!("write it in two: `{first}-{most}{ending},{least}-{last}{ending}`")
+        };
+        CronError::new(message, remedy)
     }
 
     fn value(&self, text: &str) -> Result<u32, CronError> {

@@ -6,6 +6,7 @@ pub mod calendar;
 pub mod coming;
 pub mod cron;
 pub mod file;
+mod firing;
 mod lines;
 mod lower;
 pub mod notify;

@@ -1,6 +1,7 @@
 //! Whole files: what good ones mean. Bad ones are in `problems`, hostile ones in `hostile`.
 
 mod calendar;
+mod clocks;
 mod drain;
 mod goal;
 mod hostile;
