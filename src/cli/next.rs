@@ -64,13 +64,13 @@ pub(crate) fn run(args: &Next, settings: &Settings, json: bool) -> Result<(), Fa
 fn as_json(coming: &Coming<'_>) -> serde_json::Value {
     let at = coming.at.to_string();
     match &coming.what {
-        What::Capacity { fleet, from, standing } => json!({
+        What::Capacity { fleet, from, to, standing } => json!({
             "format_version": 1,
             "at": at,
             "kind": "capacity",
             "fleet": fleet.name.as_str(),
-            "from": from.unwrap_or_else(|| fleet.bounds.min()),
-            "to": standing.as_ref().map_or_else(|| fleet.bounds.min(), |s| s.capacity),
+            "from": from,
+            "to": to,
             "floor": fleet.queue.is_some(),
             "by": standing.as_ref().map(|standing| standing.text.as_str()),
             "line": standing.as_ref().map(|standing| standing.at_line),

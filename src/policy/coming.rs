@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::calendar::Standing;
 use super::{FleetPolicy, Policy, Schedule};
+use crate::model::capacity::Capacity;
 use crate::model::time::{self, Timestamp};
 
 /// A thing to come.
@@ -18,8 +19,8 @@ pub struct Coming<'a> {
 /// What comes.
 #[derive(Debug, Clone)]
 pub enum What<'a> {
-    /// From a capacity to what stands from then on; `None`: no line, and so the fleet's `min`.
-    Capacity { fleet: &'a FleetPolicy, from: Option<u32>, standing: Option<Standing> },
+    /// From one capacity to another, by a line; `None`: no line, and so the fleet's `min`.
+    Capacity { fleet: &'a FleetPolicy, from: Capacity, to: Capacity, standing: Option<Standing> },
     /// The clocks are set; by how much, in seconds.
     Clocks { by: i64 },
 }
@@ -62,12 +63,16 @@ fn changes<'a>(
     end: Timestamp,
 ) -> Vec<Coming<'a>> {
     let mut found = Vec::new();
-    let mut from = schedule.standing(now).map(|standing| standing.capacity);
+    // Without a line, `min` it is.
+    let capacity = |standing: &Option<Standing>| {
+        standing.as_ref().map_or(fleet.bounds.min(), |standing| standing.capacity)
+    };
+    let mut from = capacity(&schedule.standing(now));
     for (at, standing) in schedule.edges(now).take_while(|(at, _)| *at <= end) {
-        let capacity = standing.as_ref().map(|standing| standing.capacity);
-        if capacity != from {
-            found.push(Coming { at, what: What::Capacity { fleet, from, standing } });
-            from = capacity;
+        let to = capacity(&standing);
+        if to != from {
+            found.push(Coming { at, what: What::Capacity { fleet, from, to, standing } });
+            from = to;
         }
     }
     found
@@ -101,10 +106,7 @@ impl Coming<'_> {
     /// What changes, and by what.
     pub fn text(&self) -> String {
         match &self.what {
-            What::Capacity { fleet, from, standing } => {
-                let min = fleet.bounds.min();
-                let from = from.unwrap_or(min);
-                let to = standing.as_ref().map_or(min, |standing| standing.capacity);
+            What::Capacity { fleet, from, to, standing } => {
                 let floor = if fleet.queue.is_some() { "at least " } else { "" };
                 let by = standing.as_ref().map_or_else(
                     || "min".to_owned(),

@@ -1,11 +1,17 @@
 //! Files with thousands of lines and fleets. Work is counted, and never timed: for times there is
 //! `a_large_file` in `benches/speed.rs`.
-#![expect(clippy::integer_division, reason = "tests of small numbers")]
+#![expect(
+    clippy::integer_division,
+    clippy::arithmetic_side_effects,
+    reason = "tests of small numbers"
+)]
 
 use super::*;
 use crate::model::time::Timestamp;
 use crate::policy::calendar::searches;
+use crate::policy::coming::{What, coming};
 
+const DAY: Duration = Duration::from_hours(24);
 const HEAD: &str = "version: 1\ntimezone: UTC\n";
 const LAUNCH: &str =
     "{ launch: { image: ami-0123456789abcdef0, types: [t3.small] }, min: 0, max: 9000";
@@ -34,6 +40,57 @@ fn schedule_edge_costs_few_calendar_searches() {
         // all lines at each edge would come to 100 searches an edge, and to 1,000.
         assert!(searched <= 8 * edges, "{searched} searches for {edges} edges of {lines} lines");
     }
+}
+
+/// What `tidegate next` lists of fleet `a` for so many days from a Monday on, as `from -> to`.
+fn listed(lines: &str, days: u32) -> Vec<(Timestamp, u32, u32)> {
+    let policy = good(&format!("{HEAD}fleets:\n  a: {LAUNCH}, schedule: [{lines}] }}\n"));
+    let start: Timestamp = "2026-03-02T00:00:30Z".parse().unwrap();
+    let span = (start, time::after(start, DAY * days));
+    let coming = coming(&policy, policy.fleets.values(), span);
+    coming
+        .into_iter()
+        .filter_map(|coming| match coming.what {
+            What::Capacity { from, to, .. } => Some((coming.at, from, to)),
+            What::Clocks { .. } => None,
+        })
+        .collect()
+}
+
+#[test]
+fn next_lists_all_changes_at_few_searches() {
+    for lines in [50, 401, 1_200] {
+        let line = |n: usize| {
+            let (hour, minute) = (n / 60 % 24, n % 60);
+            format!("{{ cron: {minute} {hour} * * *, capacity: {} }}, ", n % 3 + 1)
+        };
+        let text: String = (0..lines).map(line).collect();
+        let before = searches::so_far();
+        let found = listed(&text, 9);
+        let searched = searches::so_far() - before;
+        // The first line fires at the end of the last day, and was before the first change.
+        assert_eq!(found.len(), 9 * lines, "{lines} lines");
+        assert!(found.iter().all(|(_, from, to)| from != to));
+        assert!(searched <= 2 * found.len() + 4 * lines, "{searched} searches for {lines} lines");
+    }
+}
+
+#[test]
+fn next_looks_past_firings_without_a_change() {
+    let lines = "{ cron: '*/2 * * * *', capacity: 2 }, { dates: 2026-03-20, capacity: 5 }";
+    let found = listed(lines, 30);
+    let days: Vec<String> =
+        found.iter().map(|(at, from, to)| format!("{at} {from} {to}")).collect();
+    assert_eq!(days, ["2026-03-20T00:00:00Z 2 5", "2026-03-21T00:00:00Z 5 2"]);
+}
+
+#[test]
+fn next_lists_no_change_to_the_same_capacity() {
+    // `min` is 0.
+    let lines = "{ during: tue 10:00-12:00, capacity: 0 }, { during: tue 11:00-13:00, capacity: 4 }, { during: tue 13:00-14:00, capacity: 0 }, { during: tue 12:00-13:00, capacity: 4 }";
+    let found = listed(lines, 7);
+    let changes: Vec<(u32, u32)> = found.iter().map(|(_, from, to)| (*from, *to)).collect();
+    assert_eq!(changes, [(0, 4), (4, 0)]);
 }
 
 /// The renderer reads the whole file for each problem that it draws.
