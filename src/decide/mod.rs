@@ -35,6 +35,10 @@ struct Proposal {
     promised: Capacity,
     /// The number before a person's extra servers came on top, and how many those are.
     extra: Option<(Capacity, Capacity)>,
+    /// How many the queue's own steps ask for, whatever the floor; `None`: as many as come out.
+    asked: Option<Capacity>,
+    /// Whether a step lowers `asked` alone, so that no server goes for it.
+    steps_below_floor: bool,
     /// Draining servers that the rule itself puts back into service.
     cancel: Vec<Token>,
     because: Vec<Reason>,
@@ -53,6 +57,8 @@ impl Proposal {
             may_release: true,
             promised: capacity,
             extra: None,
+            asked: None,
+            steps_below_floor: false,
             cancel: Vec::new(),
             because,
             steps_on: None,
@@ -155,7 +161,9 @@ const FEW: Capacity = 2;
 /// holds is a person's word already.
 fn await_approval(fleet: &FleetPolicy, view: &FleetView, proposal: &mut Proposal) {
     let Some(from) = view.edited_from.filter(|_| proposal.bounded) else { return };
-    let by_edit = fleet.queue.is_none() || from > fleet.bounds.max();
+    // Of a queue's fleet, what a floor had added goes with the floor alone.
+    let by_floor = view.memory.asked.is_some();
+    let by_edit = fleet.queue.is_none() || from > fleet.bounds.max() || by_floor;
     let to = proposal.capacity;
     let large = from.saturating_sub(to) >= FEW && to.saturating_mul(2) < from;
     if by_edit && large {
@@ -200,6 +208,7 @@ fn conclude(
         wanted,
         desired,
         target,
+        asked: proposal.asked.filter(|asked| *asked < target),
         retire: retired(view, together.saturating_sub(desired)),
         cancel_drains,
         launch: desired.saturating_sub(together),

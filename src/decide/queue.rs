@@ -29,11 +29,13 @@ pub(super) fn ask(
 ) -> Proposal {
     let floor = standing.map_or(0, |standing| standing.capacity).max(fleet.bounds.min());
     let target = view.memory.target.unwrap_or_else(|| view.capacity());
+    // What a floor adds goes when the floor falls. What the queue asked for stays.
+    let asked = view.memory.asked.map_or(target, |asked| asked.min(target)).max(fleet.bounds.min());
     // What stands if the queue asks for no change.
-    let stand = target.clamp(floor, fleet.bounds.max().max(floor));
-    let ask = Ask { fleet, queue, view, floor, stand, most: fleet.bounds.max(), now };
+    let stand = asked.clamp(floor, fleet.bounds.max().max(floor));
+    let ask = Ask { fleet, queue, view, floor, asked, stand, most: fleet.bounds.max(), now };
     let mut proposal = match view.memory.last_reading() {
-        None => Proposal::new(stand, Reason::QueueUnread),
+        None => ask.unchanged(Reason::QueueUnread),
         Some(reading) => match &reading.depth {
             Err(why) => ask.unreadable(why),
             Ok(_) if time::since(now, reading.at) > stale_after(queue) => ask
@@ -63,12 +65,21 @@ struct Ask<'a> {
     queue: &'a QueuePolicy,
     view: &'a FleetView,
     floor: Capacity,
+    /// What the queue's own steps have come to, which may be less than the floor.
+    asked: Capacity,
     stand: Capacity,
     most: Capacity,
     now: Timestamp,
 }
 
 impl Ask<'_> {
+    /// What stands, for a reason that asks for no change.
+    fn unchanged(&self, reason: Reason) -> Proposal {
+        let mut proposal = Proposal::new(self.stand, reason);
+        proposal.asked = Some(self.asked);
+        proposal
+    }
+
     fn unreadable(&self, why: &str) -> Proposal {
         let at_least = match self.queue.if_unreadable {
             IfUnreadable::Hold => None,
@@ -80,6 +91,7 @@ impl Ask<'_> {
         let reason = Reason::QueueUnreadable { why: why.to_owned(), since, at_least };
         // A gap never releases a server, whatever a changed `max` or schedule would now allow.
         let mut proposal = Proposal::new(self.stand.max(at_least.unwrap_or(0)), reason);
+        proposal.asked = Some(self.asked.max(at_least.unwrap_or(0)));
         proposal.may_release = false;
         proposal
     }
@@ -111,30 +123,47 @@ impl Ask<'_> {
         let low = waiting < below;
         let high = waiting > above;
         if (low || high) && self.view.memory.stepped_at_reading == Some(reading.at) {
-            return Proposal::new(
-                if low { self.not_missed() } else { self.stand },
-                Reason::QueueAnswered { waiting, read_at: reading.at },
-            );
+            let mut proposal =
+                self.unchanged(Reason::QueueAnswered { waiting, read_at: reading.at });
+            if low {
+                proposal.capacity = self.not_missed();
+            }
+            return proposal;
         }
         if high {
             self.scale_out(reading, waiting, *out)
         } else if low && self.stand > self.floor {
             self.scale_in(reading, waiting, *inn)
+        } else if low {
+            self.scale_in_below_floor(reading, waiting, inn)
         } else {
-            let reason = if low {
-                Reason::QueueBelow { waiting, below, remove: 0 }
-            } else {
-                Reason::QueueBetween { waiting, below, above }
-            };
-            Proposal::new(self.stand, reason)
+            self.unchanged(Reason::QueueBetween { waiting, below, above })
         }
+    }
+
+    /// The servers stay with the floor. A step that it holds up is remembered, so that they go with it.
+    fn scale_in_below_floor(&self, reading: &Reading, waiting: u64, rule: &ScaleIn) -> Proposal {
+        let below = rule.below;
+        let mut proposal = self.unchanged(Reason::QueueBelow { waiting, below, remove: 0 });
+        let readings = &self.view.memory.readings;
+        let until = time::after(under_since(self.queue, readings, reading.at, below), rule.after);
+        let least = self.fleet.bounds.min();
+        if self.asked > least && until <= self.now {
+            proposal.asked = Some(self.asked.saturating_sub(rule.remove).max(least));
+            proposal.steps_below_floor = true;
+            proposal.steps_on = Some(reading.at);
+        }
+        proposal
     }
 
     fn scale_out(&self, reading: &Reading, waiting: u64, rule: ScaleOut) -> Proposal {
         let reason = Reason::QueueAbove { waiting, above: rule.above, add: rule.add };
-        let mut proposal = Proposal::new(self.stand.saturating_add(rule.add), reason);
+        // Servers that a fallen floor has left over are as many as the queue has now, and too few.
+        let there = if self.view.extra.is_none() { self.view.capacity() } else { 0 };
+        let stand = self.stand.max(there.min(self.most));
+        let mut proposal = Proposal::new(stand.saturating_add(rule.add), reason);
         // At `max` the reading stays unanswered: should `max` rise, it still asks.
-        proposal.steps_on = (self.stand < self.most).then_some(reading.at);
+        proposal.steps_on = (stand < self.most).then_some(reading.at);
         proposal
     }
 
@@ -145,7 +174,7 @@ impl Ask<'_> {
         let until = time::after(under_since, rule.after);
         if until > self.now {
             let under_for = time::since(self.now, under_since);
-            let mut proposal = Proposal::new(self.stand, below);
+            let mut proposal = self.unchanged(below);
             proposal.because.push(Reason::Stabilising { under_for, after: rule.after, until });
             proposal.look_at(until);
             return proposal;
@@ -154,7 +183,8 @@ impl Ask<'_> {
         if capacity < self.stand {
             let lost = self.stand.saturating_sub(capacity);
             let less = self.stand.saturating_sub(rule.remove);
-            let mut proposal = Proposal::new(capacity.min(less).max(self.floor), below);
+            let mut proposal = self.unchanged(below);
+            proposal.capacity = capacity.min(less).max(self.floor);
             proposal.because.push(Reason::LostNotMissed { lost });
             proposal.steps_on = Some(reading.at);
             return proposal;
@@ -163,9 +193,12 @@ impl Ask<'_> {
         let take = rule.remove.min(eligible).min(self.stand.saturating_sub(self.floor));
         if take == 0 {
             // Asked for and blocked: `settle` says by what and until when.
-            return Proposal::new(self.stand.saturating_sub(rule.remove).max(self.floor), below);
+            let mut proposal = self.unchanged(below);
+            proposal.capacity = self.stand.saturating_sub(rule.remove).max(self.floor);
+            return proposal;
         }
-        let mut proposal = Proposal::new(self.stand.saturating_sub(take), below);
+        let mut proposal = self.unchanged(below);
+        proposal.capacity = self.stand.saturating_sub(take);
         proposal.steps_on = Some(reading.at);
         proposal
     }

@@ -56,7 +56,7 @@ pub(super) fn settle(
             proposal.look_at(until);
         }
     }
-    if free == 0 && fleet.goal().is_none() {
+    if free == 0 && fleet.goal().is_none() && !proposal.steps_below_floor {
         // Nothing comes of the step, so the reading asks for it still.
         proposal.steps_on = None;
     }

@@ -128,6 +128,7 @@ impl Filter {
         let memory = self.ledger.fleets.entry(name.clone()).or_default();
         *memory = std::mem::take(&mut view.memory);
         memory.target = Some(decision.target);
+        memory.asked = decision.asked;
         memory.stepped_at_reading = decision.steps_on.or(memory.stepped_at_reading);
         let every = self.fleet.queue.as_ref().map(|queue| time::after(seen.now, queue.every));
         let regular = every.unwrap_or_else(|| time::after(seen.now, Duration::from_mins(5)));

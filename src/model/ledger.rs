@@ -45,6 +45,9 @@ pub struct Ledger {
 pub struct FleetMemory {
     /// The desired capacity last decided.
     pub target: Option<Capacity>,
+    /// How many of `target` the queue's own steps asked for, where a schedule's floor holds more;
+    /// `None`: all of them.
+    pub asked: Option<Capacity>,
     /// The reading that last led to a step, so that one reading leads to one step.
     pub stepped_at_reading: Option<Timestamp>,
     /// Recent readings, oldest first.

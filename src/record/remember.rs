@@ -41,6 +41,7 @@ impl News<'_> {
             // What was decided before an edit stands until somebody approves of less.
             if !decision.because.iter().any(Reason::awaits_approval) {
                 memory.target = Some(decision.target);
+                memory.asked = decision.asked;
                 changes.extend(self.decided_by(&mut memory, decision));
             }
         }

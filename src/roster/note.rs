@@ -387,7 +387,7 @@ fn fleets(
     let left: Vec<FleetName> = left.map(|(name, _)| name.clone()).collect();
     for name in left {
         let memory = memories.change(&name);
-        (memory.target, memory.decided_by) = (None, None);
+        (memory.target, memory.asked, memory.decided_by) = (None, None, None);
     }
     for (name, fleet) in &policy.fleets {
         let entry = fleet.balancer.as_ref();

@@ -126,6 +126,8 @@ enum GoneHowRow {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct FleetRow {
     target: Option<Capacity>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    asked: Option<Capacity>,
     stepped_at_reading: Option<Timestamp>,
     boots: Vec<Duration>,
     last_decision: Option<DecisionRow>,
@@ -338,6 +340,7 @@ impl From<&FleetMemory> for FleetRow {
         // Readings have a table of their own.
         let FleetMemory {
             target,
+            asked,
             stepped_at_reading,
             readings: _,
             boots,
@@ -351,6 +354,7 @@ impl From<&FleetMemory> for FleetRow {
         } = memory.clone();
         Self {
             target,
+            asked,
             stepped_at_reading,
             boots: boots.times().collect(),
             last_decision: last_decision.map(|last| DecisionRow {
@@ -395,6 +399,7 @@ impl FleetRow {
         };
         Ok(FleetMemory {
             target: self.target,
+            asked: self.asked,
             stepped_at_reading: self.stepped_at_reading,
             readings: Arc::default(),
             boots: self.boots.into_iter().collect(),

@@ -30,6 +30,8 @@ pub struct Decision {
     pub desired: Capacity,
     /// `desired` without what a person added on top: where the rules go on from.
     pub target: Capacity,
+    /// See [`FleetMemory::asked`](crate::model::ledger::FleetMemory::asked).
+    pub asked: Option<Capacity>,
     /// Servers to retire, in the order in which they go.
     pub retire: Vec<Token>,
     /// Draining servers to put back into service.

@@ -155,6 +155,7 @@ fn records() -> Vec<ServerRecord> {
 fn memory() -> FleetMemory {
     FleetMemory {
         target: Some(3),
+        asked: Some(1),
         stepped_at_reading: Some(now()),
         boots: [Duration::from_secs(90), Duration::from_millis(1500)].into_iter().collect(),
         last_decision: Some(Arc::new(LastDecision {

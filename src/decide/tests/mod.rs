@@ -1,6 +1,8 @@
 //! The rules against tables: one line, one case.
 #![expect(clippy::arithmetic_side_effects, reason = "numbers of a test are what they are")]
 
+mod floor;
+
 use std::sync::Arc;
 use std::time::Duration;
 
