@@ -98,6 +98,63 @@ fn an_unreadable_queue_and_the_goal_of_another_policy() {
     assert_eq!(code, Some(0), "{said}{told}");
 }
 
+/// Runs these tests of a job fleet that lets servers go after 20 minutes, once up for 45.
+fn tested_from_the_start(name: &str, tests: &str) {
+    let folder = folder(name);
+    let policy = "version: 1
+fleets:
+  job:
+    launch: { template: job }
+    min: 1
+    max: 5
+    drain: none
+    minimum_uptime: 45m
+    queue:
+      read: { http: \"http://queue.test/\" }
+      job_takes: 1m
+      scale_out: { above: 20 }
+      scale_in: { below: 5, after: 20m }
+";
+    fs::write(folder.join("policies.yaml"), policy).unwrap();
+    let (code, said, told) = run(&folder, tests, &[]);
+    assert_eq!(code, Some(0), "{said}{told}");
+}
+
+#[test]
+fn test_reads_its_queue_from_the_start_on() {
+    let tests = "  - name: the window begins with the first sample
+    fleet: job
+    servers: 3
+    waiting: 0x30
+    expect: { 0m: 3, 15m: 3, 19m: 3, 20m: 2, 25m: 1, 30m: 1 }
+  - name: a first sample over the threshold is one step
+    fleet: job
+    start: 2026-03-02 09:30
+    servers: 2
+    waiting: 30 10x9
+    expect: { 0m: { desired: 3, in_service: 2 }, 30m: { desired: 3, in_service: 3 } }
+";
+    tested_from_the_start("from-the-start", tests);
+}
+
+#[test]
+fn test_has_servers_of_the_age_it_says() {
+    let tests = "  - name: young servers stay for their minimum uptime
+    fleet: job
+    servers: 2
+    age: 10m
+    waiting: 0x30
+    expect: { 20m: 2, 34m: 2, 36m: 1 }
+  - name: old ones go after the window
+    fleet: job
+    servers: 2
+    age: 50m
+    waiting: 0x30
+    expect: { 19m: 2, 20m: 1 }
+";
+    tested_from_the_start("ages", tests);
+}
+
 #[test]
 fn slips_are_named_with_their_place_and_remedy() {
     let folder = folder("slips");

@@ -12,7 +12,7 @@ use crate::cli::moment;
 use crate::custody::{self, Accept};
 use crate::model::capacity::Capacity;
 use crate::model::fleet::FleetName;
-use crate::model::time::Timestamp;
+use crate::model::time::{self, Timestamp};
 use crate::policy::{Policy, units};
 
 #[derive(Deserialize)]
@@ -33,6 +33,7 @@ struct Entry {
     fleet: Option<String>,
     start: Option<String>,
     servers: Option<Capacity>,
+    age: Option<String>,
     every: Option<String>,
     waiting: Option<String>,
     expect: Option<BTreeMap<String, Expected>>,
@@ -88,6 +89,8 @@ pub(super) struct Script {
     pub start: Timestamp,
     /// In service at the start.
     pub servers: Capacity,
+    /// How long before the start those were launched.
+    pub age: Duration,
     pub every: Duration,
     pub waiting: Vec<Option<u64>>,
     /// By the time since the start.
@@ -96,8 +99,12 @@ pub(super) struct Script {
 
 /// A Monday without anything about it.
 const USUAL_START: &str = "2026-01-05 00:00";
+/// Old enough for any usual `minimum_uptime`.
+const USUAL_AGE: Duration = Duration::from_hours(2);
 /// What the demo's servers take.
 const USUAL_BOOT: Duration = Duration::from_mins(3);
+/// Ticks from the end of a boot to a server that is in service.
+const TICKS_TO_SERVICE: u32 = 4;
 /// A script that is longer is a backtest.
 const LONGEST: Duration = Duration::from_hours(24 * 31);
 
@@ -114,22 +121,23 @@ pub(super) fn read(path: &Path) -> anyhow::Result<File> {
 impl File {
     pub(super) fn suite(self, policy: &Policy) -> anyhow::Result<Suite> {
         let boot = self.boot.as_deref().map(span).transpose().context("boot")?;
+        let boot = boot.unwrap_or(USUAL_BOOT);
         let tests = self.tests.into_iter().map(|entry| {
             let name = entry.name.clone();
-            entry.test(policy).with_context(|| format!("test {name:?}"))
+            entry.test(policy, boot).with_context(|| format!("test {name:?}"))
         });
         let tests: Vec<Test> = tests.collect::<anyhow::Result<_>>()?;
         if tests.is_empty() {
             return Err(anyhow!("there are no tests in it"));
         }
-        Ok(Suite { boot: boot.unwrap_or(USUAL_BOOT), tests })
+        Ok(Suite { boot, tests })
     }
 }
 
 impl Entry {
-    fn test(self, policy: &Policy) -> anyhow::Result<Test> {
-        let Self { name, at, fleet, start, servers, every, waiting, expect } = self;
-        let what = match (at, fleet) {
+    fn test(mut self, policy: &Policy, boot: Duration) -> anyhow::Result<Test> {
+        let name = std::mem::take(&mut self.name);
+        let what = match (self.at.take(), self.fleet.take()) {
             (Some(_), Some(_)) => {
                 return Err(anyhow!("`at` asks the calendar, `fleet` a queue: two tests"));
             }
@@ -140,32 +148,45 @@ impl Entry {
                 ));
             }
             (Some(at), None) => {
-                if start.is_some() || servers.is_some() || every.is_some() || waiting.is_some() {
+                let Self { start, servers, age, every, waiting, expect, .. } = self;
+                let texts = [start, age, every, waiting].iter().any(Option::is_some);
+                if texts || servers.is_some() || expect.is_some() {
                     return Err(anyhow!("with `at` only the calendar is asked: nothing else fits"));
                 }
                 What::Calendar(calendar(at, policy)?)
             }
-            (None, Some(fleet)) => {
-                let fleet = known(&fleet, policy)?;
-                let waiting =
-                    waiting.ok_or_else(|| anyhow!("`waiting` is missing: `0x2 900x10`"))?;
-                let expect = expect.ok_or_else(|| anyhow!("`expect` is missing: `{{ 5m: 3 }}`"))?;
-                let own = &policy.fleets[&fleet];
-                let queue = own.queue.as_ref().map(|queue| queue.every);
-                let queue = queue.ok_or_else(|| anyhow!("fleet {fleet} has no queue"))?;
-                let every = every.as_deref().map(span).transpose().context("every")?;
-                let start = start.as_deref().unwrap_or(USUAL_START);
-                What::Queue(Script {
-                    start: instant(start, policy)?,
-                    servers: servers.unwrap_or_else(|| own.bounds.min()),
-                    every: every.unwrap_or(queue).max(Duration::from_secs(1)),
-                    waiting: samples(&waiting).map_err(|why| anyhow!("waiting: {why}"))?,
-                    expect: expected(expect)?,
-                    fleet,
-                })
-            }
+            (None, Some(fleet)) => self.script(known(&fleet, policy)?, policy, boot)?,
         };
         Ok(Test { name, what })
+    }
+
+    fn script(self, fleet: FleetName, policy: &Policy, boot: Duration) -> anyhow::Result<What> {
+        let Self { start, servers, age, every, waiting, expect, .. } = self;
+        let waiting = waiting.ok_or_else(|| anyhow!("`waiting` is missing: `0x2 900x10`"))?;
+        let expect = expect.ok_or_else(|| anyhow!("`expect` is missing: `{{ 5m: 3 }}`"))?;
+        let own = &policy.fleets[&fleet];
+        let queue = own.queue.as_ref().map(|queue| queue.every);
+        let queue = queue.ok_or_else(|| anyhow!("fleet {fleet} has no queue"))?;
+        let every = every.as_deref().map(span).transpose().context("every")?;
+        // Servers are in service some ticks after their boot.
+        let youngest = boot + policy.tick * TICKS_TO_SERVICE;
+        let age = age.as_deref().map(span).transpose().context("age")?;
+        if let Some(age) = age.filter(|age| *age < youngest) {
+            let (age, youngest, boot) = (time::text(age), time::text(youngest), time::text(boot));
+            return Err(anyhow!(
+                "age: servers of {age} are not in service yet, at a `boot` of {boot}: write {youngest} or more"
+            ));
+        }
+        let start = start.as_deref().unwrap_or(USUAL_START);
+        Ok(What::Queue(Script {
+            start: instant(start, policy)?,
+            servers: servers.unwrap_or_else(|| own.bounds.min()),
+            age: age.unwrap_or_else(|| USUAL_AGE.max(youngest)),
+            every: every.unwrap_or(queue).max(Duration::from_secs(1)),
+            waiting: samples(&waiting).map_err(|why| anyhow!("waiting: {why}"))?,
+            expect: expected(expect)?,
+            fleet,
+        }))
     }
 }
 

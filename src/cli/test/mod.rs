@@ -29,6 +29,7 @@ A file of tests, in YAML:
         fleet: job
         start: 2026-06-08 08:00      # of the policy's zone; a Monday's midnight unless said
         servers: 0                   # in service at the start; `min` unless said
+        age: 2h                      # launched so long before the start; 2h unless said
         every: 5m                    # between two samples; as often as the queue is read unless said
         waiting: 25x6 0x60           # promtool's notation: a sample and six more like it; _ is unreadable
         expect: { 0m: 1, 10m: 2, 30m: { desired: 2, in_service: 2 } }

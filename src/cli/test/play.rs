@@ -18,9 +18,6 @@ use crate::sim::world::Settings;
 use crate::store::memory::MemoryStore;
 use crate::tick::TickRecord;
 
-/// Until the servers of the start are in service.
-const BEFORE: Duration = Duration::from_hours(2);
-
 /// What a test found otherwise than it was expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Miss {
@@ -61,7 +58,7 @@ fn calendar(policy: &Policy, at: Timestamp, name: &FleetName, expected: Capacity
 }
 
 async fn queue(script: &Script, policy: &Policy, boot: Duration) -> Result<Vec<Miss>, StoreFault> {
-    let mut simulation = stage(script, policy, boot)?;
+    let mut simulation = stage(script, policy, boot).await?;
     let mut misses = Vec::new();
     let mut expect = script.expect.iter().peekable();
     let mut shown = None;
@@ -69,36 +66,36 @@ async fn queue(script: &Script, policy: &Policy, boot: Duration) -> Result<Vec<M
         let now = simulation.now();
         let step =
             time::since(now, script.start).as_nanos().div_euclid(script.every.as_nanos().max(1));
-        let started = now >= script.start;
-        if started && shown != Some(step) {
+        if shown != Some(step) {
             set(&simulation, script, usize::try_from(step).unwrap_or(usize::MAX));
             shown = Some(step);
         }
         let record = simulation.tick().await?;
         let due = time::after(script.start, *offset);
-        if started && now >= due {
+        if now >= due {
             misses.extend(judge(script, *offset, servers, &record, policy));
             expect.next();
             continue;
         }
         // To the next tick, and never past what is to be seen or set.
-        let mut until = record.next.min(due.max(script.start));
-        if started {
-            let steps = u32::try_from(step).unwrap_or(u32::MAX).saturating_add(1);
-            until = until.min(time::after(script.start, script.every.saturating_mul(steps)));
-        } else {
-            until = until.min(script.start);
-        }
+        let steps = u32::try_from(step).unwrap_or(u32::MAX).saturating_add(1);
+        let sample = time::after(script.start, script.every.saturating_mul(steps));
+        let until = record.next.min(due).min(sample);
         simulation.advance(until.max(time::after(now, Duration::from_secs(1))));
     }
     Ok(misses)
 }
 
-/// The fleet alone in its world, at its start, with its servers in service.
-fn stage(script: &Script, policy: &Policy, boot: Duration) -> Result<Simulation, StoreFault> {
+/// The fleet alone in its world, at its start, with its servers in service. Until then a hold is all
+/// that it goes by: its queue is read at the start for the first time.
+async fn stage(script: &Script, policy: &Policy, boot: Duration) -> Result<Simulation, StoreFault> {
     let mut policy = policy.acting();
     policy.fleets.retain(|name, _| *name == script.fleet);
-    let begins = time::before(script.start, BEFORE);
+    let mut before = policy.clone();
+    for fleet in before.fleets.values_mut() {
+        (fleet.queue, fleet.schedule) = (None, None);
+    }
+    let begins = time::before(script.start, script.age);
     let settings = Settings {
         start: (boot, boot),
         deploy: (Duration::ZERO, Duration::ZERO),
@@ -114,7 +111,9 @@ fn stage(script: &Script, policy: &Policy, boot: Duration) -> Result<Simulation,
     };
     let loads = [(script.fleet.clone(), quiet)].into();
     let store = Arc::new(MemoryStore::default());
-    let mut simulation = Simulation::new(policy, settings, loads, store, begins)?;
+    // The world has a queue for what the whole policy reads.
+    let mut simulation = Simulation::new(policy.clone(), settings, loads, store, begins)?;
+    simulation.policy = before;
     let hold = Override {
         key: OverrideKey::Hold(script.fleet.clone()),
         capacity: script.servers,
@@ -125,7 +124,12 @@ fn stage(script: &Script, policy: &Policy, boot: Duration) -> Result<Simulation,
         at_once: false,
     };
     simulation.journal.commit(&[Change::Override(hold)])?;
-    set(&simulation, script, 0);
+    while simulation.now() < script.start {
+        let record = simulation.tick().await?;
+        let soonest = time::after(simulation.now(), Duration::from_secs(1));
+        simulation.advance(record.next.min(script.start).max(soonest));
+    }
+    simulation.policy = policy;
     Ok(simulation)
 }
 
