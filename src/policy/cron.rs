@@ -28,6 +28,16 @@ impl Values {
         self.0 |= 1_u64.checked_shl(value).unwrap_or(0);
     }
 
+    fn up_to(most: u32) -> Self {
+        let mut values = Self::default();
+        (0..=most).for_each(|value| values.add(value));
+        values
+    }
+
+    fn has_all(self, least: i8, most: i8) -> bool {
+        (least..=most).all(|value| self.has(value))
+    }
+
     pub(super) fn has(self, value: i8) -> bool {
         self.from(value) == Some(value)
     }
@@ -91,6 +101,46 @@ const FIELDS: [Field; 5] = [
         names: &["sun", "mon", "tue", "wed", "thu", "fri", "sat"],
     },
 ];
+
+impl Cron {
+    /// Whether it fires at every minute of an hour.
+    pub(super) fn fires_each_minute(&self) -> bool {
+        self.minutes == Values::up_to(59)
+    }
+
+    /// Whether it fires every day, at every minute that follows one of `times`.
+    pub(super) fn fires_right_after(&self, times: Times) -> bool {
+        let days = self.days.has_all(1, 31);
+        let weekdays = self.weekdays.has_all(0, 6);
+        let every_day = if self.narrows { days && weekdays } else { days || weekdays };
+        let hours = Values(times.within.0 | times.following.0);
+        every_day
+            && self.months.has_all(1, 12)
+            && self.fires_each_minute()
+            && hours.0 & !self.hours.0 == 0
+    }
+}
+
+/// The hours of the minutes that follow the firings of some lines.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Times {
+    /// Of those that fire before the last minute of an hour.
+    within: Values,
+    /// Of those that fire at the last minute.
+    following: Values,
+}
+
+impl Times {
+    pub(super) fn add(&mut self, cron: &Cron) {
+        if cron.minutes.from(0).is_some_and(|minute| minute < 59) {
+            self.within.0 |= cron.hours.0;
+        }
+        if cron.minutes.has(59) {
+            let after_midnight = u64::from(cron.hours.has(23));
+            self.following.0 |= (cron.hours.0 << 1) & Values::up_to(23).0 | after_midnight;
+        }
+    }
+}
 
 const NICKNAMES: [(&str, &str); 7] = [
     ("@hourly", "0 * * * *"),

@@ -103,6 +103,16 @@ impl Problems {
         self.0.push(problem);
     }
 
+    /// How many there are so far.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is an error among those after the first `known`.
+    pub(super) fn has_error_since(&self, known: usize) -> bool {
+        self.0.iter().skip(known).any(|problem| problem.severity == Severity::Error)
+    }
+
     /// In the order of the file. What `defaults` or an anchor got wrong is found once for each use
     /// and told once.
     pub(super) fn finish(self, file: &str) -> Vec<Problem> {

@@ -8,6 +8,9 @@ use jiff::tz::{AmbiguousOffset, TimeZone};
 use super::cron::CronError;
 use crate::model::time::Timestamp;
 
+const DAY_MINUTES: i64 = 24 * 60;
+pub(super) const WEEK_MINUTES: i64 = 7 * DAY_MINUTES;
+
 /// For how many days a window is looked for: every weekday, and some to either side of midnights.
 const DAYS: usize = 11;
 
@@ -40,6 +43,10 @@ impl Window {
         let (days, times) =
             text.trim().split_once(' ').ok_or_else(|| wrong("not days and times"))?;
         let (from, to) = times.trim().split_once('-').ok_or_else(|| wrong("no span of time"))?;
+        if from.trim() == "24:00" {
+            let remedy = "24:00 is the end of a day: write `00:00` of the day that follows";
+            return Err(CronError::new("a span that starts at 24:00", remedy));
+        }
         let clock = |text: &str| match text.trim() {
             "24:00" => Some(Time::midnight()),
             text => Time::strptime("%H:%M", text).ok(),
@@ -52,6 +59,23 @@ impl Window {
             return Err(wrong("a span without length"));
         }
         Ok(Self { days, from, to })
+    }
+
+    /// Returns its spans of a week in minutes from Monday's midnight on, the end excluded, by the clock
+    /// on the wall. One over the end of the week is two.
+    pub(super) fn week(&self) -> impl Iterator<Item = (i64, i64)> {
+        let minute = |time: Time| {
+            i64::from(time.hour()).saturating_mul(60).saturating_add(i64::from(time.minute()))
+        };
+        let (from, to) = (minute(self.from), minute(self.to));
+        let to = if to <= from { to.saturating_add(DAY_MINUTES) } else { to };
+        let days = (0..7).zip(self.days).filter(|(_, holds)| *holds);
+        days.flat_map(move |(day, _)| {
+            let midnight = DAY_MINUTES.saturating_mul(day);
+            let (from, to) = (midnight.saturating_add(from), midnight.saturating_add(to));
+            let over = (0, to.saturating_sub(WEEK_MINUTES));
+            [(from, to.min(WEEK_MINUTES)), over].into_iter().filter(|(from, to)| from < to)
+        })
     }
 
     /// The spans that may hold at `now` or come next, in order.
@@ -90,6 +114,12 @@ impl Dates {
             return Err(wrong("dates that run backwards"));
         }
         Ok(Self { first, last })
+    }
+
+    /// Returns its days, the end excluded, numbered in order.
+    pub(super) fn days(&self) -> (i64, i64) {
+        let number = |date: Date| date.duration_since(Date::ZERO).as_hours().div_euclid(24);
+        (number(self.first), number(self.last).saturating_add(1))
     }
 
     fn span(&self, zone: &TimeZone) -> Option<(Timestamp, Timestamp)> {

@@ -9,9 +9,9 @@ use crate::model::balancer::Balancer;
 use crate::model::capacity::{Bounds, Capacity};
 use crate::model::fleet::FleetName;
 use crate::model::time;
-use crate::policy::file::{self, Entry};
+use crate::policy::file::{self, Entry, Kind, Node};
 use crate::policy::problem::{Place, Problem, Problems, quote};
-use crate::policy::{BalancerPolicy, Billing, DrainPolicy, FleetPolicy, Lines};
+use crate::policy::{BalancerPolicy, Billing, DrainPolicy, FleetPolicy, Lines, QueueRule};
 
 /// The most servers a fleet may be asked to have.
 pub(super) const CAPACITY_MAX: Capacity = 10_000;
@@ -71,6 +71,7 @@ pub(super) fn read(entry: &Entry, context: &Context, out: &mut Problems) -> Opti
     };
     if !context.partial {
         remarks(&section, &policy, out);
+        waits_for_ever(&section, &policy, limits.min_at, out);
     }
     Some(Read {
         policy,
@@ -110,6 +111,50 @@ fn remarks(section: &Section<'_>, policy: &FleetPolicy, out: &mut Problems) {
             )));
         }
     }
+}
+
+/// Warns of a fleet that may be without servers while jobs wait, and grows only above a number of them.
+fn waits_for_ever(
+    section: &Section<'_>,
+    policy: &FleetPolicy,
+    min_at: Option<Place>,
+    out: &mut Problems,
+) {
+    let Some(QueueRule::Thresholds(scale_out, _)) = policy.queue.as_ref().map(|queue| &queue.rule)
+    else {
+        return;
+    };
+    let above = scale_out.above;
+    // A schedule that raises the floor serves them in the end.
+    let raised = policy
+        .schedule
+        .as_ref()
+        .is_some_and(|schedule| schedule.lines.iter().any(|line| line.capacity > 0));
+    let empty = policy.bounds.min() == 0 && policy.bounds.max() > 0;
+    if above == 0 || raised || !empty {
+        return;
+    }
+    let Some(at) =
+        section.get("queue").and_then(|queue| value_below(&queue.value, &["scale_out", "above"]))
+    else {
+        return;
+    };
+    let jobs = if above == 1 { "1 job".to_owned() } else { format!("up to {above} jobs") };
+    let label = format!("without servers, {jobs} may wait here");
+    let mut problem = Problem::warning(at, "jobs may wait for ever", label);
+    if let Some(min_at) = min_at {
+        problem = problem.also(min_at, "the fleet may be without servers");
+    }
+    out.push(problem.remedy(
+        "write `above: 0` with `scale_in: { below: 1 }`, or `min: 1`, or a goal: `start_within: 15m`",
+    ));
+}
+
+/// Returns where the value below some keys stands.
+fn value_below(node: &Node, path: &[&str]) -> Option<Place> {
+    let [key, rest @ ..] = path else { return Some(node.at) };
+    let Kind::Map(entries) = &node.kind else { return None };
+    value_below(&entries.iter().find(|entry| entry.key == *key)?.value, rest)
 }
 
 fn limits(section: &Section<'_>, context: &Context, out: &mut Problems) -> Limits {

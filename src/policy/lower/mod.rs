@@ -1,7 +1,9 @@
 //! The tree of a file to a [`Policy`], or every problem at once.
 
 mod compare;
+mod cover;
 mod drain;
+mod effect;
 mod fleet;
 mod goal;
 mod health;

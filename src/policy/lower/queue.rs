@@ -99,18 +99,55 @@ fn thresholds(
         let below = shrink.get("below").and_then(|entry| whole(entry, 0..=JOBS_MAX, out))?;
         Some(ScaleIn { below, remove: remove.unwrap_or(1), after })
     });
-    if let (Some(scale_out), Some(scale_in)) = (scale_out, scale_in)
-        && scale_in.below >= scale_out.above
-        && let Some(above) = grow.as_ref().and_then(|grow| grow.get("above"))
-        && let Some(below) = shrink.as_ref().and_then(|shrink| shrink.get("below"))
+    if let (Some(scale_out), Some(scale_in), Some(grow), Some(shrink)) =
+        (scale_out, scale_in, &grow, &shrink)
     {
+        between(scale_out, scale_in, (grow, shrink), out);
+        stability(scale_in, shrink, every, out);
+    }
+    Some(QueueRule::Thresholds(scale_out?, scale_in?))
+}
+
+/// Judges the numbers of jobs at which a fleet neither grows nor shrinks.
+fn between(
+    scale_out: ScaleOut,
+    scale_in: ScaleIn,
+    (grow, shrink): (&Section<'_>, &Section<'_>),
+    out: &mut Problems,
+) {
+    let (Some(above), Some(below)) = (grow.get("above"), shrink.get("below")) else { return };
+    if scale_in.below > scale_out.above.saturating_add(1) {
         let message = "the fleet would grow and shrink at once";
         let problem = Problem::error(below.value.at, message, "shrinks below this")
             .also(above.value.at, "and grows above this")
             .remedy("keep `below` well under `above`, or the fleet never rests");
         out.push(problem);
+    } else if scale_out.above > 0 && scale_in.below >= scale_out.above {
+        let message = "the fleet hardly ever rests";
+        let problem = Problem::warning(below.value.at, message, "shrinks below this")
+            .also(above.value.at, "and grows above this")
+            .remedy("keep `below` well under `above`: each server that comes and goes is paid for");
+        out.push(problem);
+    } else if scale_in.below == 0 {
+        let message = "the fleet never shrinks";
+        let problem = Problem::warning(below.value.at, message, "no queue is shorter than this");
+        out.push(problem.remedy("write `below: 1` to shrink once no job waits"));
     }
-    Some(QueueRule::Thresholds(scale_out?, scale_in?))
+}
+
+/// Warns of a stabilization window that a single reading fills.
+fn stability(scale_in: ScaleIn, shrink: &Section<'_>, every: Duration, out: &mut Problems) {
+    if scale_in.after.is_zero() || scale_in.after >= every {
+        return;
+    }
+    if let Some(entry) = shrink.get("after") {
+        let label = format!("one reading every {} is all that it covers", time::text(every));
+        let problem = Problem::warning(entry.value.at, "`after` is shorter than `every`", label);
+        out.push(problem.remedy(format!(
+            "write `after: {}` for two readings in a row, or remove it",
+            time::text(every)
+        )));
+    }
 }
 
 fn source(read: &Section<'_>, context: &Context, out: &mut Problems) -> Option<QueueSource> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Context;
+use super::effect::{self, Placed};
 use super::fleet::{CAPACITY_MAX, Limits};
 use super::section::{Section, YES_NO, items, text, whole, word};
 use crate::model::capacity::Capacity;
@@ -23,8 +24,9 @@ pub(super) fn read(
     out: &mut Problems,
 ) -> Option<Schedule> {
     let entry = fleet.get("schedule")?;
+    let known_problems = out.len();
     let nodes = items(entry, out);
-    let mut lines: Vec<Line> = Vec::new();
+    let mut lines: Vec<Placed> = Vec::new();
     let mut known: BTreeMap<When, (Capacity, Place)> = BTreeMap::new();
     for node in nodes {
         let Some((line, at)) = line(node, limits, context, out) else { continue };
@@ -42,8 +44,13 @@ pub(super) fn read(
             out.push(problem);
         }
         known.entry(line.when.clone()).or_insert((line.capacity, at));
-        lines.push(line);
+        lines.push((line, at));
     }
+    // `defaults` are judged in each fleet, by its own `min`.
+    if !context.partial && !out.has_error_since(known_problems) {
+        effect::remarks(&lines, limits, out);
+    }
+    let lines: Vec<Line> = lines.into_iter().map(|(line, _)| line).collect();
     let ready = lines.iter().filter(|line| line.ready).count();
     if ready > READY_MAX {
         let message = format!("a schedule with {ready} lines of `ready: true`");

@@ -241,11 +241,11 @@ fn jobs_are_at_risk_without_drain_or_busy() {
 #[test]
 fn risk_in_defaults_is_reported_for_each_fleet() {
     let text = format!(
-        "version: 1\ndefaults:\n  launch: {{ template: web }}\n  max: 2\n  {QUEUE}\nfleets:\n  a:\n  b: {{ drain: none }}\n  c:\n"
+        "version: 1\ndefaults:\n  launch: {{ template: web }}\n  min: 1\n  max: 2\n  {QUEUE}\nfleets:\n  a:\n  b: {{ drain: none }}\n  c:\n"
     );
     let label = "tells its length, and not which servers have a job";
     let expected = ["a", "c"]
-        .map(|name| format!("5:3 error jobs are at risk when fleet `{name}` scales in | {label}"));
+        .map(|name| format!("6:3 error jobs are at risk when fleet `{name}` scales in | {label}"));
     assert_eq!(list(&text), expected);
 }
 

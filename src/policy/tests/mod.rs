@@ -9,9 +9,11 @@ mod large;
 mod notify;
 mod problems;
 mod span;
+mod warnings;
 
 use std::time::Duration;
 
+use super::span::Window;
 use super::*;
 use crate::model::drain::Carrier;
 

@@ -48,7 +48,7 @@ fn one_problem_in_a_fleet() {
             "8:47 error the schedule asks for less than `min` | but this line asks for 0",
         ),
         (
-            "schedule: [{ cron: \"0 8 1 * mon\", capacity: 2 }]",
+            "schedule: [{ cron: \"0 8 1 * mon\", capacity: 2 }, { cron: 0 9 * * *, capacity: 1 }]",
             "8:24 warning `0 8 1 * mon` fires on either kind of day | the days of the month, and also the days of the week",
         ),
         (
@@ -81,7 +81,7 @@ fn one_problem_in_a_fleet() {
             "8:5 error `queue` has no `scale_in` | needs `scale_in`",
         ),
         (
-            "queue: { read: { http: \"http://h/\" }, scale_out: { above: 5 }, scale_in: { below: 5 } }",
+            "queue: { read: { http: \"http://h/\" }, scale_out: { above: 5 }, scale_in: { below: 7 } }",
             "8:87 error the fleet would grow and shrink at once | shrinks below this",
         ),
         (
@@ -224,7 +224,7 @@ fn a_file_as_a_whole() {
         ),
         ("a: &x [*x]\n", "1:8 error an alias inside its own anchor | this would never end"),
         (
-            "version: 1\nfleets:\n  a: { launch: { template: web }, max: 1, schedule: [{ cron: 0 8 * * *, capacity: 1 }] }\n",
+            "version: 1\nfleets:\n  a: { launch: { template: web }, max: 1, schedule: [{ during: mon 08:00-09:00, capacity: 1 }] }\n",
             "3:43 error a schedule without a time zone | in which time zone?",
         ),
         (
