@@ -160,9 +160,56 @@ pub(super) fn read(text: &str, out: &mut Problems) -> Option<Node> {
         with_snippet: false,
     };
     serde_yaml::from_str_with_options::<Located>(text, options)
-        .map(|located| located.into_node(text))
+        .map(|located| {
+            let mut node = located.into_node(text);
+            rejoin(&mut node, text, out);
+            node
+        })
         .map_err(|error| out.push(not_yaml(&error, text)))
         .ok()
+}
+
+/// Puts unquoted values together that a comma has cut up inside `{ … }`, and reports each once.
+fn rejoin(node: &mut Node, text: &str, out: &mut Problems) {
+    match &mut node.kind {
+        Kind::Map(entries) => {
+            let mut joined: Vec<(Entry, bool)> = Vec::with_capacity(entries.len());
+            for mut entry in std::mem::take(entries) {
+                if let Some((before, cut)) = joined.last_mut()
+                    && let Some(whole) = continued(&before.value, &entry, text)
+                {
+                    before.value = whole;
+                    *cut = true;
+                    continue;
+                }
+                rejoin(&mut entry.value, text, out);
+                joined.push((entry, false));
+            }
+            for (entry, _) in joined.iter().filter(|(_, cut)| *cut) {
+                let message = "an unquoted value with a `,` inside `{ … }`";
+                let problem = Problem::error(entry.value.at, message, "a `,` ends the value");
+                let value = text.get(entry.value.at.start..entry.value.at.end).unwrap_or_default();
+                let value = printable(value, 60);
+                out.push(problem.remedy(format!("quote it: `{}: \"{value}\"`", entry.key)));
+            }
+            entries.extend(joined.into_iter().map(|(entry, _)| entry));
+        }
+        Kind::List(items) => items.iter_mut().for_each(|item| rejoin(item, text, out)),
+        Kind::Text(_) | Kind::Nothing => {}
+    }
+}
+
+/// Returns `value` with what follows its comma, if that is no key with a value of its own.
+fn continued(value: &Node, next: &Entry, text: &str) -> Option<Node> {
+    let (Kind::Text(_), Kind::Nothing) = (&value.kind, &next.value.kind) else { return None };
+    let quoted = text.get(value.at.start..)?.starts_with(['"', '\'']);
+    let between = text.get(value.at.end..next.at.start)?;
+    let after = text.get(next.at.end..)?.trim_start();
+    if quoted || between.trim() != "," || !after.starts_with([',', '}']) {
+        return None;
+    }
+    let at = Place { end: next.at.end, ..value.at };
+    Some(Node { at, kind: Kind::Text(text.get(at.start..at.end)?.to_owned()) })
 }
 
 #[derive(Deserialize)]
@@ -293,6 +340,24 @@ fn offset(text: &str, line: usize, column: usize) -> usize {
     within.saturating_add(before)
 }
 
+/// Returns the column of the first bracket that opens within an unquoted word.
+fn bracket_in_value(line: &str) -> Option<usize> {
+    let (mut quote, mut before) = (None, ' ');
+    for (index, letter) in line.chars().enumerate() {
+        let opens = matches!(letter, '{' | '[');
+        let inside = !before.is_whitespace() && !"{[,:".contains(before);
+        match quote {
+            Some(open) if open == letter => quote = None,
+            None if letter == '#' && before == ' ' => return None,
+            None if matches!(letter, '"' | '\'') => quote = Some(letter),
+            None if opens && inside => return index.checked_add(1),
+            Some(_) | None => {}
+        }
+        before = letter;
+    }
+    None
+}
+
 /// The parser's error in our words, with a remedy for the traps people fall into.
 fn not_yaml(error: &serde_yaml::Error, text: &str) -> Problem {
     use serde_yaml::Error as Yaml;
@@ -323,6 +388,15 @@ fn not_yaml(error: &serde_yaml::Error, text: &str) -> Problem {
         && line.trim_start_matches(' ').starts_with('\t')
     {
         ("a tab in the indentation", "here", "indent with spaces, two for each level")
+    } else if let Some(column) = bracket_in_value(line) {
+        let start = offset(text, at.line, column);
+        let at = Place { line: at.line, column, start, end: start.saturating_add(1) };
+        let problem = Problem::error(
+            at,
+            "an unquoted value with a bracket in it",
+            "YAML reads a map or list",
+        );
+        return problem.remedy("quote the value: `http: \"http://{private_ip}/\"`");
     } else {
         let text = if let Yaml::Message { msg, .. } | Yaml::ExternalMessage { msg, .. } = error {
             msg.clone()

@@ -125,15 +125,39 @@ fn the_filter_answers_line_by_line() {
     };
     let idle = ask(r#"{"now":"2026-03-02T08:00:00Z","queue":0,"instances":[]}"#);
     assert_eq!((&idle["desired"], &idle["launch"]), (&0.into(), &0.into()), "{idle}");
-    for bad in [
-        "{",
-        "7",
-        r#"{"now":"today","queue":0,"instances":[]}"#,
-        r#"{"now":"2026-03-02T08:05:00Z","instances":[]}"#,
-        r#"{"now":"2026-03-02T08:05:00Z","queue":-1,"instances":[]}"#,
+    let now = r#""now":"2026-03-02T08:05:00Z""#;
+    for (bad, error) in [
+        ("{".to_owned(), "not JSON from column 1 on: write one object a line"),
+        ("7".to_owned(), "7 is no object: write {\"now\": …}"),
+        (
+            r#"{"now":"today","queue":0,"instances":[]}"#.to_owned(),
+            "`now` cannot be \"today\": write an instant like \"2026-03-02T08:00:00Z\"",
+        ),
+        (
+            format!(r#"{{{now},"instances":[]}}"#),
+            "`queue` is missing: give the number of waiting jobs, or null if it was not readable",
+        ),
+        (
+            format!(r#"{{{now},"queue":-1,"instances":[]}}"#),
+            "`queue` cannot be -1: write a whole number, 0 or more",
+        ),
+        (
+            format!(r#"{{{now},"queue":0,"instances":null}}"#),
+            "`instances` cannot be null: write a list of objects, or [] for none",
+        ),
+        (
+            format!(
+                r#"{{{now},"queue":0,"instances":[{{"id":"i-1","launched_at":"2026-03-02T08:00:00Z","state":"up"}}]}}"#
+            ),
+            "instance 1: `state` cannot be \"up\": write \"booting\", \"in_service\" or \"draining\"",
+        ),
+        (
+            format!(r#"{{{now},"queue":0,"oldest_wait_s":-3,"instances":[]}}"#),
+            "`oldest_wait_s` is no time to have waited: write seconds, 0 or more",
+        ),
     ] {
-        let answer = ask(bad);
-        assert!(answer["error"].is_string(), "{bad}: {answer}");
+        let answer = ask(&bad);
+        assert_eq!(answer["error"].as_str(), Some(error), "{bad}");
     }
     let busy = ask(
         r#"{"now":"2026-03-02T08:05:00Z","queue":37,"running":0,"arrived":37,"completed":0,"instances":[]}"#,

@@ -171,13 +171,39 @@ fn slips_are_named_with_their_place_and_remedy() {
             "  - { name: a, fleet: job, waiting: 1, expect: { 5: 1 } }\n",
             "`5` is a number without a unit",
         ),
-        ("  - { name: a, fleet: job, wating: 1, expect: { 5m: 1 } }\n", "wating"),
+        (
+            "  - { name: a, fleet: job, wating: 1, expect: { 5m: 1 } }\n",
+            "some.test.yaml:3:28: unknown key `wating`: did you mean `waiting`?",
+        ),
+        ("  - { at: { 2026-06-08 08:01: { app: 2 } } }\n", "`name` is missing"),
+        ("  - { name: a, name: b }\n", "`name` is there twice"),
+        (
+            "  - { name: a, at: { 2026-06-08 08:01: { app: two } } }\n",
+            "has a value of the wrong kind",
+        ),
+        (
+            "  - { name: a, fleet: job, waiting: 1, expect: { 5m: { desire: 1 } } }\n",
+            "has a value of the wrong kind",
+        ),
+        ("  - { name: a, at: [ }\n", "not valid YAML: check indentation"),
+        ("  many\n", "has a value of the wrong kind"),
+        (
+            "  - { name: a, fleet: job, age: 3m, waiting: 1, expect: { 5m: 1 } }\n",
+            "age: servers of 3m are not in service yet, at a `boot` of 3m: write 4m or more",
+        ),
+        (
+            "  - { name: a, age: 1h, at: { 2026-06-08 08:01: { app: 2 } } }\n",
+            "with `at` only the calendar is asked",
+        ),
         ("  []\n", "there are no tests"),
     ];
     for (tests, named) in slips {
         let (code, said, told) = run(&folder, tests, &[]);
         assert_eq!(code, Some(2), "{tests}: {said}{told}");
         assert!(told.contains(named) && told.contains("some.test.yaml"), "{tests}: {told}");
+        for library in ["field", "variant", "untagged", "expected one of", "invalid type"] {
+            assert!(!told.contains(library), "{tests}: {told}");
+        }
     }
     let (code, _, told) =
         run(&folder, "  - { name: a, at: { 2026-06-08 08:01: { app: 3 } } }\n", &["--run", "b"]);

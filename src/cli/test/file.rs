@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use serde::Deserialize;
 
-use super::series::samples;
+use super::{series::samples, slip};
 use crate::cli::moment;
 use crate::custody::{self, Accept};
 use crate::model::capacity::Capacity;
@@ -115,7 +115,7 @@ pub(super) fn read(path: &Path) -> anyhow::Result<File> {
     let shown = path.display();
     let text = custody::read_named_text(path, FILE_AT_MOST, Accept::RegularFilesAndPipes)
         .with_context(|| format!("failed to read {shown}"))?;
-    serde_yaml::from_str(&text).map_err(|error| anyhow!("{shown}: {error}"))
+    serde_yaml::from_str(&text).map_err(|error| anyhow!("{shown}:{}", slip::text(&error, &text)))
 }
 
 impl File {

@@ -4,6 +4,7 @@ mod file;
 mod junit;
 mod play;
 mod series;
+mod slip;
 
 use std::path::PathBuf;
 

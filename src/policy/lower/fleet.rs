@@ -190,7 +190,7 @@ fn balancer(fleet: &Section<'_>, context: &Context, out: &mut Problems) -> Optio
     let delay = section.either("deregistration_delay", "drain", out);
     let delay = section.span(delay.map_or("drain", |entry| &entry.key), "30s", "0s"..="1h", out);
     let Some(entry) = section.either("classic", "target_group", out) else {
-        if !context.partial {
+        if !context.partial && !section.means("classic") && !section.means("target_group") {
             let problem = Problem::error(section.at, "a load balancer without a name", "which?");
             out.push(problem.remedy("write `classic: NAME`, or `target_group: NAME-OR-ARN`"));
         }

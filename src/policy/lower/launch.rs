@@ -22,7 +22,7 @@ pub(super) fn read(
     out: &mut Problems,
 ) -> Option<LaunchPolicy> {
     let Some(section) = fleet.section("launch", file::LAUNCH_KEYS, out) else {
-        if !context.partial {
+        if !context.partial && !fleet.means("launch") {
             let message = format!("fleet {} does not say what to launch", quote(name));
             let problem = Problem::error(fleet.at, message, "needs `launch`");
             out.push(problem.remedy("add `launch: { image: ami-…, types: [t3.small] }`"));
@@ -42,7 +42,8 @@ pub(super) fn read(
     };
     let types =
         section.get("types").map_or_else(Vec::new, |entry| list(entry, "t3.small", is_type, out));
-    if types.is_empty() && matches!(image, Some(Image::Id(_))) && !context.partial {
+    let untyped = types.is_empty() && !section.means("types");
+    if untyped && matches!(image, Some(Image::Id(_))) && !context.partial {
         let at = section.get("types").map_or(section.at, |entry| entry.at);
         let problem = Problem::error(at, "an image without instance types", "on what?");
         out.push(
@@ -88,7 +89,7 @@ fn image(
     out: &mut Problems,
 ) -> Option<Image> {
     let Some(entry) = section.either("image", "template", out) else {
-        if !context.partial {
+        if !context.partial && !section.means("image") && !section.means("template") {
             let message = format!("fleet {} has neither image nor template", quote(name));
             let problem = Problem::error(section.at, message, "launch what?");
             out.push(problem.remedy("add `image: ami-…`, or `template: NAME`"));

@@ -12,6 +12,7 @@ mod notify;
 mod queue;
 mod schedule;
 mod section;
+mod synonym;
 mod zone;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::synonym::synonym;
 use crate::model::time;
 use crate::policy::file::{Entry, Kind, Node};
 use crate::policy::problem::{Place, Problem, Problems, quote};
@@ -17,13 +18,18 @@ pub(super) struct Section<'a> {
     /// Where to point when a key is missing.
     pub(super) at: Place,
     name: &'a str,
+    known: &'static [&'static str],
     entries: &'a [Entry],
 }
 
 impl<'a> Section<'a> {
     /// Opens the value of `entry`, and reports what is not a map, and every unknown or repeated
     /// key. An empty value is an empty section.
-    pub(super) fn open(entry: &'a Entry, known: &[&str], out: &mut Problems) -> Self {
+    pub(super) fn open(
+        entry: &'a Entry,
+        known: &'static [&'static str],
+        out: &mut Problems,
+    ) -> Self {
         Self::of(&entry.key, entry.at, &entry.value, known, out)
     }
 
@@ -31,14 +37,14 @@ impl<'a> Section<'a> {
         name: &'a str,
         at: Place,
         value: &'a Node,
-        known: &[&str],
+        known: &'static [&'static str],
         out: &mut Problems,
     ) -> Self {
         let entries = map(name, value, out);
         for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
             out.push(unknown_key(name, entry, known));
         }
-        Self { at, name, entries }
+        Self { at, name, known, entries }
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&'a Entry> {
@@ -48,11 +54,21 @@ impl<'a> Section<'a> {
     /// As [`Self::get`]; what is missing or empty is an error.
     pub(super) fn need(&self, key: &str, remedy: &str, out: &mut Problems) -> Option<&'a Entry> {
         let found = self.get(key);
-        if found.is_none() {
+        if found.is_none() && !self.means(key) {
             let message = format!("{} has no `{key}`", called(self.name));
             out.push(Problem::error(self.at, message, format!("needs `{key}`")).remedy(remedy));
         }
         found
+    }
+
+    /// Whether an unknown key was reported that means `key`, or a key below it: one problem is enough.
+    pub(super) fn means(&self, key: &str) -> bool {
+        let is_it = |meant: &str| {
+            meant.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let mut unknown =
+            self.entries.iter().filter(|entry| !self.known.contains(&entry.key.as_str()));
+        unknown.any(|entry| meant(self.name, &entry.key, self.known).is_some_and(is_it))
     }
 
     /// The one of two keys that is there; both is an error.
@@ -68,7 +84,12 @@ impl<'a> Section<'a> {
     }
 
     /// The section below `key`, if it says anything.
-    pub(super) fn section(&self, key: &str, known: &[&str], out: &mut Problems) -> Option<Self> {
+    pub(super) fn section(
+        &self,
+        key: &str,
+        known: &'static [&'static str],
+        out: &mut Problems,
+    ) -> Option<Self> {
         let entry = self.get(key).filter(|entry| !matches!(entry.value.kind, Kind::Nothing))?;
         Some(Self::open(entry, known, out))
     }
@@ -122,18 +143,42 @@ fn called(section: &str) -> String {
     }
 }
 
-fn unknown_key(section: &str, entry: &Entry, known: &[&str]) -> Problem {
+/// Returns the key that an unknown one was probably meant to be; one of another section with its path.
+fn meant(section: &str, key: &str, known: &[&'static str]) -> Option<&'static str> {
+    synonym(section, key).or_else(|| nearest(key, known.iter().copied()))
+}
+
+fn unknown_key(section: &str, entry: &Entry, known: &[&'static str]) -> Problem {
     if entry.key.is_empty() {
         let problem = Problem::error(entry.at, "a key that is not text", "should be a word");
         return problem.remedy(format!("{} knows: {}", called(section), known.join(", ")));
     }
     let message = format!("unknown key {} in {}", quote(&entry.key), called(section));
-    let label = match nearest(&entry.key, known.iter().copied()) {
-        Some(meant) => format!("did you mean `{meant}`?"),
-        None => "no such key".to_owned(),
-    };
-    let remedy = format!("{} knows: {}", called(section), known.join(", "));
-    Problem::error(entry.at, message, label).remedy(remedy)
+    let by_other_tools = synonym(section, &entry.key);
+    match by_other_tools.map(|meant| (meant, meant.rsplit_once('.'))) {
+        // The right key is named once, without all the others.
+        Some((meant, None)) => {
+            Problem::error(entry.at, message, format!("did you mean `{meant}`?"))
+        }
+        Some((_, Some((within, key)))) => {
+            let label = format!("belongs in `{within}`");
+            let keys: Vec<&str> = within.split('.').collect();
+            let (open, close) = (keys.join(": { "), " }".repeat(keys.len()));
+            Problem::error(entry.at, message, label)
+                .remedy(format!("write `{open}: {{ {key}: …{close}`"))
+        }
+        None => {
+            let label = match nearest(&entry.key, known.iter().copied()) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => "no such key".to_owned(),
+            };
+            Problem::error(entry.at, message, label).remedy(format!(
+                "{} knows: {}",
+                called(section),
+                known.join(", ")
+            ))
+        }
+    }
 }
 
 /// The known word that `text` was probably meant to be: at most one slip in three letters away.
@@ -160,7 +205,10 @@ pub(super) fn text<'a>(entry: &'a Entry, out: &mut Problems) -> Option<&'a str> 
         other @ (Kind::Map(_) | Kind::List(_)) => {
             let message = format!("{} is {}", quote(&entry.key), other.noun());
             let problem = Problem::error(entry.value.at, message, "should be a single value");
-            out.push(problem.remedy(format!("write `{}: VALUE`", entry.key)));
+            out.push(problem.remedy(format!(
+                "write `{0}: VALUE`; quote a value that begins with `{{` or `[`: `{0}: \"VALUE\"`",
+                entry.key
+            )));
             None
         }
     }

@@ -8,6 +8,7 @@ mod hostile;
 mod large;
 mod notify;
 mod problems;
+mod remedies;
 mod span;
 mod warnings;
 

@@ -111,7 +111,7 @@ fn problems_of_a_field_map() {
             "{ waiting: /n, runing: /r }",
             "8:62 error unknown key `runing` in `json` | did you mean `running`?",
         ),
-        ("{ waiting: /n, oldest: /r }", "8:62 error unknown key `oldest` in `json` | no such key"),
+        ("{ waiting: /n, worst: /r }", "8:62 error unknown key `worst` in `json` | no such key"),
         (
             "{ waiting: n }",
             "8:58 error `waiting` cannot be `n` | not a JSON pointer like `/queues/0/length`",
@@ -262,6 +262,9 @@ fn time_zones() {
             "Winnipeg",
             "`Winnipeg` is not the name of a time zone | did you mean `America/Winnipeg`?",
         ),
+        ("GMT", "`GMT` is not the name of a time zone | did you mean `UTC`?"),
+        ("Zulu", "`Zulu` is not the name of a time zone | did you mean `UTC`?"),
+        ("WET", "`WET` is not the name of a time zone | did you mean `Europe/Lisbon`?"),
         ("XYZ", "`XYZ` is not the name of a time zone | an abbreviation, or no zone at all"),
         (
             "America/Winipeg",

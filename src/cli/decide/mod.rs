@@ -1,13 +1,15 @@
 //! `tidegate decide`: the engine as a filter, one observation a line in, one decision a line out.
 
+mod line;
+
 use std::collections::BTreeSet;
 use std::io::BufRead as _;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use self::line::{Line, Server, State};
 use super::out::raw;
 use super::{Failure, USAGE, check};
 use crate::filter::{Answer, Filter, SightedServer, SightedState, Sighting};
@@ -15,7 +17,6 @@ use crate::model::fault::printable;
 use crate::model::fleet::FleetName;
 use crate::model::instance::InstanceId;
 use crate::model::reading::{Depth, Reading, Work};
-use crate::model::time::Timestamp;
 use crate::policy::{FleetPolicy, Policy};
 use crate::settings::Settings;
 
@@ -69,44 +70,11 @@ fn fleet<'a>(policy: &'a Policy, name: &str) -> Result<&'a FleetPolicy, Failure>
     })
 }
 
-/// A line. Keys that are not known are left alone: the next version may know them.
-#[derive(Debug, Deserialize)]
-struct Line {
-    now: Timestamp,
-    /// Asked for by name, so that a misspelt one is not taken for an unreadable queue.
-    #[serde(deserialize_with = "present")]
-    queue: Option<u64>,
-    running: Option<u64>,
-    oldest_wait_s: Option<f64>,
-    arrived: Option<u64>,
-    completed: Option<u64>,
-    instances: Vec<Server>,
-}
-
-fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
-    Option::deserialize(from)
-}
-
-#[derive(Debug, Deserialize)]
-struct Server {
-    id: String,
-    launched_at: Timestamp,
-    state: State,
-    busy: Option<u32>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum State {
-    Booting,
-    InService,
-    Draining,
-}
-
 fn sighting(line: &[u8]) -> Result<Sighting, String> {
-    let line: Line = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    let line = Line::read(line)?;
     let oldest = line.oldest_wait_s.map(std::time::Duration::try_from_secs_f64).transpose();
-    let oldest = oldest.map_err(|error| format!("oldest_wait_s: {error}"))?;
+    let oldest = oldest
+        .map_err(|_| "`oldest_wait_s` is no time to have waited: write seconds, 0 or more")?;
     let mut ids = BTreeSet::new();
     if let Some(twice) = line.instances.iter().find(|server| !ids.insert(&server.id)) {
         return Err(format!("the instance `{}` is given twice", printable(&twice.id, 40)));
