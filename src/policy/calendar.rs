@@ -18,9 +18,12 @@ use super::walk::Walk;
 use crate::model::capacity::Capacity;
 use crate::model::time::{Timestamp, after, before};
 
-/// How many edges [`Schedule::next_change`] looks at before it gives up: enough for a line that
-/// fires every five minutes all day long.
+/// How many edges [`Schedule::next_change`] looks at with a lead before it gives up: enough for a
+/// line that fires every five minutes all day long.
 const EDGES_MAX: usize = 300;
+
+/// The same of spans alone, which begin and end without a change where others hold as much.
+const SPAN_EDGES_MAX: usize = 10_000;
 
 /// The schedule of a fleet.
 #[derive(Debug, Clone)]
@@ -194,7 +197,7 @@ impl Schedule {
 
     /// The next instant after `now` at which the capacity of [`Self::standing_with_lead`] changes,
     /// and what stands from then on: no line at all, where a span ends and nothing stood before it.
-    /// `None` when it never does, or not within the next 300 edges.
+    /// `None` when it never does. With a lead: or not within the next 300 edges.
     pub fn next_change(
         &self,
         now: Timestamp,
@@ -206,15 +209,43 @@ impl Schedule {
             return None;
         }
         if boot.is_zero() || !self.lines.iter().any(|line| line.ready) {
-            let changed = |standing: &Option<Standing>| {
-                standing.as_ref().map(|standing| standing.capacity) != stands
-            };
-            return self.edges(now).take(EDGES_MAX).find(|(_, standing)| changed(standing));
+            return self.next_change_without_lead(now, stands);
         }
         let mut at = now;
         for _ in 0..EDGES_MAX {
             at = self.lines.iter().filter_map(|line| self.next_edge(line, at, boot)).min()?;
             let standing = self.standing_with_lead(at, boot);
+            if standing.as_ref().map(|standing| standing.capacity) != stands {
+                return Some((at, standing));
+            }
+        }
+        None
+    }
+
+    /// Looks at no firing that cannot change the capacity: of a cron line under a span, or for the
+    /// capacity that stands.
+    fn next_change_without_lead(
+        &self,
+        now: Timestamp,
+        stands: Option<Capacity>,
+    ) -> Option<(Timestamp, Option<Standing>)> {
+        let mut spans = Walk::of_spans(self, now);
+        let mut at = now;
+        for _ in 0..SPAN_EDGES_MAX {
+            let edge = spans.next_edge();
+            let others = self
+                .lines
+                .iter()
+                .filter(|line| matches!(line.when, When::Cron(_)) && Some(line.capacity) != stands);
+            let fires = match spans.standing() {
+                Some(_) => None,
+                None => others.filter_map(|line| self.next(line, at)).min(),
+            };
+            at = fires.into_iter().chain(edge).min()?;
+            if edge == Some(at) {
+                spans.next();
+            }
+            let standing = spans.standing().or_else(|| self.standing(at));
             if standing.as_ref().map(|standing| standing.capacity) != stands {
                 return Some((at, standing));
             }

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::time::Duration;
 
-use super::calendar::{Rank, Schedule, Standing};
+use super::calendar::{Line, Rank, Schedule, Standing, When};
 use crate::model::time::Timestamp;
 
 /// Yields each edge after an instant, with what stands from then on. Lines that are put forward by a
@@ -21,13 +21,22 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     pub(super) fn after(schedule: &'a Schedule, now: Timestamp) -> Self {
+        Self::of(schedule, now, |_| true)
+    }
+
+    /// Walks along the lines that hold for a span, as if there were no cron lines.
+    pub(super) fn of_spans(schedule: &'a Schedule, now: Timestamp) -> Self {
+        Self::of(schedule, now, |line| !matches!(line.when, When::Cron(_)))
+    }
+
+    fn of(schedule: &'a Schedule, now: Timestamp, includes: impl Fn(&Line) -> bool) -> Self {
         let mut walk = Self {
             schedule,
             edges: BinaryHeap::with_capacity(schedule.lines.len()),
             holds: vec![None; schedule.lines.len()],
             ranks: BTreeSet::new(),
         };
-        for index in 0..schedule.lines.len() {
+        for (index, _) in schedule.lines.iter().enumerate().filter(|(_, line)| includes(line)) {
             walk.update(index, now);
         }
         walk
@@ -48,7 +57,13 @@ impl<'a> Walk<'a> {
         self.edges.extend(edge.map(|edge| Reverse((edge, index))));
     }
 
-    fn standing(&self) -> Option<Standing> {
+    /// Returns when its next edge is.
+    pub(super) fn next_edge(&self) -> Option<Timestamp> {
+        self.edges.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Returns what stands from its last edge on.
+    pub(super) fn standing(&self) -> Option<Standing> {
         let index = self.ranks.last()?.line();
         let (_, since) = (*self.holds.get(index)?)?;
         Some(self.schedule.lines.get(index)?.standing(index, since))

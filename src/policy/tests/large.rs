@@ -84,6 +84,30 @@ fn next_looks_past_firings_without_a_change() {
     assert_eq!(days, ["2026-03-20T00:00:00Z 2 5", "2026-03-21T00:00:00Z 5 2"]);
 }
 
+/// A few searches, however often a line fires in between.
+#[test]
+fn next_change_skips_firings_that_change_nothing() {
+    let lines = "{ cron: '* * * * *', capacity: 2 }, { dates: 2026-05-20..2026-06-20, capacity: 5 }, { dates: 2026-06-21, capacity: 5 }, { cron: 30 9 1 7 *, capacity: 3 }";
+    let policy = good(&format!("{HEAD}fleets:\n  a: {LAUNCH}, schedule: [{lines}] }}\n"));
+    let schedule = fleet(&policy, "a").schedule.as_ref().unwrap();
+    let mut at: Timestamp = "2026-03-02T00:00:30Z".parse().unwrap();
+    let mut found = Vec::new();
+    let before = searches::so_far();
+    for _ in 0..4 {
+        let (change, standing) = schedule.next_change(at, Duration::ZERO).unwrap();
+        found.push(format!("{change} {}", standing.unwrap().capacity));
+        at = change;
+    }
+    let expected = [
+        "2026-05-20T00:00:00Z 5",
+        "2026-06-22T00:00:00Z 2",
+        "2026-07-01T09:30:00Z 3",
+        "2026-07-01T09:31:00Z 2",
+    ];
+    assert_eq!(found, expected);
+    assert!(searches::so_far() - before < 200, "{}", searches::so_far() - before);
+}
+
 #[test]
 fn next_lists_no_change_to_the_same_capacity() {
     // `min` is 0.
