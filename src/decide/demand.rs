@@ -30,7 +30,13 @@ pub(super) fn demand(fleet: &FleetPolicy, view: &FleetView, now: Timestamp) -> P
         (None, Some(standing)) => Proposal::new(standing.capacity, scheduled(standing, now)),
         (None, None) => {
             let min = fleet.bounds.min();
-            Proposal::new(min, Reason::Minimum { min })
+            Proposal::new(
+                min,
+                Reason::Minimum {
+                    min,
+                    scheduled: fleet.schedule.as_ref().is_some_and(|s| !s.lines.is_empty()),
+                },
+            )
         }
     };
     if let Some((at, _)) = level.as_ref().and_then(|level| level.next_change.as_ref()) {

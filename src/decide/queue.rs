@@ -47,6 +47,9 @@ pub(super) fn ask(
         },
     };
     proposal.promised = floor;
+    if view.memory.asked.is_some() && proposal.capacity < target && floor < target {
+        proposal.because.push(Reason::FloorFell { asked, of: target });
+    }
     if let Some(standing) = standing
         && proposal.capacity == floor
         && floor > 0

@@ -663,7 +663,7 @@ INSERT INTO decisions VALUES ('job', '2026-03-02T17:10:00.000000000Z', 3, 3, 3, 
 INSERT INTO decisions VALUES ('job', '2026-03-02T17:20:00.000000000Z', 3, 2, 2, 'queue_below');
 INSERT INTO decisions VALUES ('job', '2026-03-02T17:25:00.000000000Z', 2, 1, 1, 'queue_below schedule_floor');
 INSERT INTO decisions VALUES ('job', '2026-03-02T17:33:00.000000000Z', 1, 1, 1, 'frozen');
-INSERT INTO decisions VALUES ('job', '2026-03-02T17:34:00.000000000Z', 1, 1, 1, 'queue_below schedule_floor');
+INSERT INTO decisions VALUES ('job', '2026-03-02T17:34:00.000000000Z', 1, 1, 1, 'queue_answered schedule_floor');
 INSERT INTO decisions VALUES ('job', '2026-03-02T17:35:00.000000000Z', 1, 1, 1, 'frozen');
 INSERT INTO decisions VALUES ('job', '2026-03-02T17:36:00.000000000Z', 1, 1, 1, 'queue_below schedule_floor');
 INSERT INTO decisions VALUES ('job', '2026-03-02T17:54:00.000000000Z', 1, 1, 1, 'frozen');
@@ -716,7 +716,7 @@ INSERT INTO decisions VALUES ('job', '2026-03-02T23:17:00.000000000Z', 1, 1, 1, 
 INSERT INTO decisions VALUES ('job', '2026-03-02T23:18:00.000000000Z', 1, 1, 1, 'queue_below schedule_floor');
 INSERT INTO decisions VALUES ('job', '2026-03-02T23:39:00.000000000Z', 1, 1, 1, 'frozen');
 INSERT INTO decisions VALUES ('job', '2026-03-02T23:40:00.000000000Z', 1, 1, 1, 'queue_below schedule_floor');
-INSERT INTO decisions VALUES ('job', '2026-03-03T00:00:00.000000000Z', 1, 0, 0, 'queue_below');
+INSERT INTO decisions VALUES ('job', '2026-03-03T00:00:00.000000000Z', 1, 0, 0, 'queue_below floor_fell');
 INSERT INTO decisions VALUES ('job', '2026-03-03T00:10:00.000000000Z', 0, 0, 0, 'frozen');
 INSERT INTO decisions VALUES ('job', '2026-03-03T00:11:00.000000000Z', 0, 0, 0, 'queue_below');
 INSERT INTO decisions VALUES ('job', '2026-03-03T00:12:00.000000000Z', 0, 0, 0, 'frozen');
@@ -1541,7 +1541,7 @@ INSERT INTO events VALUES (265, '2026-03-02T17:26:00.000000000Z', 'seen', 'job',
 INSERT INTO events VALUES (266, '2026-03-02T17:33:00.000000000Z', 'decision', 'job', NULL, '1 -> 1: nothing is changed: EC2 could not be listed: InternalError: An internal error has occurred.');
 INSERT INTO events VALUES (267, '2026-03-02T17:33:00.000000000Z', 'decision', 'work', NULL, '1 -> 1: nothing is changed: EC2 could not be listed: InternalError: An internal error has occurred.');
 INSERT INTO events VALUES (268, '2026-03-02T17:33:00.000000000Z', 'problem', NULL, NULL, 'EC2 could not be listed: InternalError: An internal error has occurred.');
-INSERT INTO events VALUES (269, '2026-03-02T17:34:00.000000000Z', 'decision', 'job', NULL, '1 -> 1: 0 jobs waiting, under 5: nothing to remove; schedule "0 8 * * mon-fri" asks for at least 1 (line 13)');
+INSERT INTO events VALUES (269, '2026-03-02T17:34:00.000000000Z', 'decision', 'job', NULL, '1 -> 1: 0 jobs waiting at 2026-03-02 11:30-06:00: answered with a step; schedule "0 8 * * mon-fri" asks for at least 1 (line 13)');
 INSERT INTO events VALUES (270, '2026-03-02T17:34:00.000000000Z', 'recovered', NULL, NULL, 'over after 1m: EC2 could not be listed: InternalError: An internal error has occurred.');
 INSERT INTO events VALUES (271, '2026-03-02T17:35:00.000000000Z', 'decision', 'job', NULL, '1 -> 1: nothing is changed: EC2 could not be listed: InternalError: An internal error has occurred.');
 INSERT INTO events VALUES (272, '2026-03-02T17:35:00.000000000Z', 'decision', 'work', NULL, '1 -> 1: nothing is changed: EC2 could not be listed: InternalError: An internal error has occurred.');
@@ -1858,8 +1858,8 @@ INSERT INTO events VALUES (582, '2026-03-02T23:50:00.000000000Z', 'problem', NUL
 INSERT INTO events VALUES (583, '2026-03-02T23:52:00.000000000Z', 'recovered', NULL, NULL, 'over after 2m: EC2 could not be listed as a whole (InternalError: An internal error has occurred.); 0 servers are not seen: nobody is ended meanwhile, and servers are launched');
 INSERT INTO events VALUES (584, '2026-03-02T23:54:00.000000000Z', 'problem', NULL, NULL, 'EC2 could not be listed as a whole (InternalError: An internal error has occurred.); 0 servers are not seen: nobody is ended meanwhile, and servers are launched');
 INSERT INTO events VALUES (585, '2026-03-02T23:55:00.000000000Z', 'recovered', NULL, NULL, 'over after 1m: EC2 could not be listed as a whole (InternalError: An internal error has occurred.); 0 servers are not seen: nobody is ended meanwhile, and servers are launched');
-INSERT INTO events VALUES (586, '2026-03-03T00:00:00.000000000Z', 'decision', 'job', NULL, '1 -> 0: 0 jobs waiting, under 5: remove 1');
-INSERT INTO events VALUES (587, '2026-03-03T00:00:00.000000000Z', 'action', 'job', 'i-00fa0000000000007', 'retire i-00fa0000000000007: scale-in, newest eligible server of the fullest zone (0 jobs waiting, under 5: remove 1)');
+INSERT INTO events VALUES (586, '2026-03-03T00:00:00.000000000Z', 'decision', 'job', NULL, '1 -> 0: 0 jobs waiting, under 5: nothing to remove; the schedule''s floor fell, and the queue asked for 0 of 1');
+INSERT INTO events VALUES (587, '2026-03-03T00:00:00.000000000Z', 'action', 'job', 'i-00fa0000000000007', 'retire i-00fa0000000000007: scale-in, newest eligible server of the fullest zone (0 jobs waiting, under 5: nothing to remove; the schedule''s floor fell, and the queue asked for 0 of 1)');
 INSERT INTO events VALUES (588, '2026-03-03T00:00:00.000000000Z', 'action', 'job', 'i-00fa0000000000007', 'told i-00fa0000000000007 to finish its jobs, within 30m');
 INSERT INTO events VALUES (589, '2026-03-03T00:02:00.000000000Z', 'problem', NULL, NULL, 'EC2 could not be listed as a whole (InternalError: An internal error has occurred.); 0 servers are not seen: nobody is ended meanwhile, and servers are launched');
 INSERT INTO events VALUES (590, '2026-03-03T00:03:00.000000000Z', 'seen', 'job', 'i-00fa0000000000007', 'i-00fa0000000000007 is terminated');

@@ -90,9 +90,16 @@ pub enum Reason {
         cron: String,
         line: usize,
     },
-    /// Neither schedule nor queue: `min` it is.
+    /// The floor was what held some of the capacity, and it has fallen: so many of `of` the queue's own
+    /// steps asked for.
+    FloorFell {
+        asked: Capacity,
+        of: Capacity,
+    },
+    /// No schedule line holds, and there is no queue. `scheduled`: the fleet has lines.
     Minimum {
         min: Capacity,
+        scheduled: bool,
     },
     /// Servers added by hand.
     Extra {
@@ -205,6 +212,7 @@ impl Reason {
             Self::Paused { .. } => "paused",
             Self::Schedule { .. } => "schedule",
             Self::Floor { .. } => "schedule_floor",
+            Self::FloorFell { .. } => "floor_fell",
             Self::Minimum { .. } => "minimum",
             Self::Extra { .. } => "launched_by_hand",
             Self::QueueAbove { .. } => "queue_above",
@@ -257,6 +265,7 @@ impl Reason {
             | Self::QueueBetween { .. }
             | Self::QueueAnswered { .. }
             | Self::QueueUnread
+            | Self::FloorFell { .. }
             | Self::Goal(_)
             | Self::LostNotMissed { .. } => None,
         }

@@ -11,7 +11,8 @@ impl Reason {
             Self::Schedule { capacity, .. } | Self::Floor { capacity, .. } => {
                 vec![("capacity", n(*capacity))]
             }
-            Self::Minimum { min } => vec![("min", n(*min))],
+            Self::FloorFell { asked, of } => vec![("asked", n(*asked)), ("of", n(*of))],
+            Self::Minimum { min, .. } => vec![("min", n(*min))],
             Self::Extra { add, .. } => vec![("add", n(*add))],
             Self::QueueAbove { waiting, above, add } => {
                 vec![("waiting", *waiting), ("above", *above), ("add", n(*add))]

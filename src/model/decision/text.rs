@@ -28,10 +28,9 @@ impl Reason {
             Self::Floor { capacity, cron, line } => {
                 format!("schedule \"{cron}\" asks for at least {capacity} (line {line})")
             }
-            Self::Minimum { min } => format!("no schedule line and no queue: min is {min}"),
-            Self::Extra { add, owner, until } => {
-                format!("{add} more, launched by {owner} until {}", local(until))
-            }
+            Self::FloorFell { asked, of } => floor_fell(*asked, *of),
+            Self::Minimum { min, scheduled } => minimum(*min, *scheduled),
+            Self::Extra { add, owner, until } => by_hand(*add, owner, &local(until)),
             Self::QueueAbove { waiting, above, add } => {
                 format!("{} waiting, over {above}: add {add}", jobs(*waiting))
             }
@@ -85,6 +84,19 @@ impl Reason {
             Self::Frozen { why } => format!("nothing is changed: {why}"),
         }
     }
+}
+
+fn floor_fell(asked: Capacity, of: Capacity) -> String {
+    format!("the schedule's floor fell, and the queue asked for {asked} of {of}")
+}
+
+fn by_hand(add: Capacity, owner: &str, until: &str) -> String {
+    format!("{add} more, launched by {owner} until {until}")
+}
+
+fn minimum(min: Capacity, scheduled: bool) -> String {
+    let what = if scheduled { "line holds now" } else { "line and no queue" };
+    format!("no schedule {what}: min is {min}")
 }
 
 fn early(by: Option<Duration>) -> String {
