@@ -203,13 +203,19 @@ fn some_month_has_its_days(cron: &Cron) -> bool {
     })
 }
 
+/// Whether some of an expression's fields are an expression. Of another number of them it is not asked:
+/// each question would ask two of its own.
+fn is_whole(fields: &[&str]) -> bool {
+    fields.len() == FIELDS.len() && parse(&fields.join(" ")).is_ok()
+}
+
 fn wrong_count(fields: &[&str]) -> CronError {
     let message = format!("{} fields where cron has five", fields.len());
     match fields {
-        [_, rest @ ..] if parse(&rest.join(" ")).is_ok() => {
+        [_, rest @ ..] if is_whole(rest) => {
             CronError::new(message, format!("without seconds: `{}`", rest.join(" ")))
         }
-        [rest @ .., _] if parse(&rest.join(" ")).is_ok() => {
+        [rest @ .., _] if is_whole(rest) => {
             CronError::new(message, format!("without a year: `{}`", rest.join(" ")))
         }
         _ => CronError::new(

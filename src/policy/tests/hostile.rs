@@ -111,6 +111,25 @@ fn a_bomb_is_refused_before_it_goes_off() {
     }
 }
 
+/// Each field more once doubled the work.
+#[test]
+fn cron_line_of_many_fields_is_refused_at_once() {
+    for fields in [6, 7, 40, 5000] {
+        let (done, judged) = mpsc::channel();
+        std::thread::spawn(move || {
+            let line = vec!["mon"; fields].join(" ");
+            let text = BASE.replace(
+                "min: 1",
+                &format!("min: 1\n    schedule: [{{ cron: \"{line}\", capacity: 1 }}]"),
+            );
+            done.send(list(&text)).ok()
+        });
+        let problems = judged.recv_timeout(Duration::from_mins(4)).unwrap();
+        let expected = format!("{fields} fields where cron has five");
+        assert!(problems.iter().any(|problem| problem.contains(&expected)), "{problems:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
