@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::process::Output;
 
+use aws_sdk_ec2::types::Tag;
 use tidegate::sim::faults::Troubles;
 
 use crate::init::{IDLE, classic, launch};
@@ -48,14 +49,17 @@ fn words(line: &str) -> Vec<String> {
 }
 
 /// Who begins, with what they have before them.
-struct Beginner {
+struct Beginner<'a> {
+    moto: &'a Moto,
+    /// The web servers that run already.
+    web: &'a [String],
     daemon: Daemon,
     pages: Pages,
     /// The lines that the document has them put into the file, fleet by fleet.
     edits: Vec<Vec<String>>,
 }
 
-impl Beginner {
+impl Beginner<'_> {
     fn policy(&self) -> String {
         std::fs::read_to_string(self.daemon.policy()).unwrap()
     }
@@ -97,8 +101,29 @@ impl Beginner {
         output(command.current_dir(self.daemon.policy().parent().unwrap()))
     }
 
+    /// `aws ec2 create-tags`, on the servers of this test.
+    async fn tags(&self, line: &str) {
+        let tags = line.split(' ').filter_map(|word| {
+            let (key, value) = word.strip_prefix("Key=")?.split_once(",Value=")?;
+            Some(Tag::builder().key(key).value(value).build())
+        });
+        let call = self.moto.ec2.create_tags().set_resources(Some(self.web.to_vec()));
+        call.set_tags(Some(tags.collect())).send().await.unwrap();
+    }
+
+    /// The words of a line, with the servers of this test for those that it names.
+    fn real(&self, line: &str) -> Vec<String> {
+        let (named, mut words): (Vec<_>, Vec<_>) =
+            words(line).into_iter().partition(|word| word.starts_with("i-"));
+        if !named.is_empty() {
+            assert_eq!(named.len(), self.web.len(), "{line}");
+            words.extend_from_slice(self.web);
+        }
+        words
+    }
+
     /// One line of the document, done.
-    fn types(&mut self, line: &str) {
+    async fn types(&mut self, line: &str) {
         let line = line.trim_start_matches("sudo ").trim_start_matches("-E ");
         let line = line.trim_start_matches("cargo run --no-default-features -- ");
         let line = line
@@ -107,6 +132,7 @@ impl Beginner {
         match line.as_str() {
             // That the package installs is seen by `tests/run package`.
             install if install.starts_with("apt install ./tidegate_") => return,
+            tags if tags.starts_with("aws ec2 create-tags ") => return self.tags(tags).await,
             "sudoedit /etc/tidegate/policies.yaml" => return self.edit(),
             "systemctl enable --now tidegate" => {
                 self.daemon.start();
@@ -134,7 +160,7 @@ impl Beginner {
             }
             _ => {}
         }
-        let args = words(line.strip_prefix("tidegate ").expect(&line));
+        let args = self.real(line.strip_prefix("tidegate ").expect(&line));
         let done = self.ask(&args);
         assert!(done.status.success(), "{line}: {done:?}");
     }
@@ -151,25 +177,31 @@ async fn getting_started_works_as_it_is_written() {
     let edits =
         blocks(&text).into_iter().filter(|(kind, _)| kind == "yaml").map(|(_, lines)| lines);
     let daemon = Daemon::new(&moto.endpoint, IDLE);
-    let mut beginner = Beginner { daemon, pages: Pages::start(), edits: edits.collect() };
+    let (moto, web, edits) = (&moto, &web[..], edits.collect());
+    let mut beginner = Beginner { moto, web, daemon, pages: Pages::start(), edits };
     assert_eq!(beginner.edits.len(), 2, "one edit for each fleet");
     let mut typed = 0;
     for (_, lines) in blocks(&text).into_iter().filter(|(kind, _)| kind.is_empty()) {
         for line in lines {
-            beginner.types(&line);
+            beginner.types(&line).await;
             typed += 1;
         }
     }
     assert!(typed > 15, "the document's commands are not found any more: {typed}");
     let daemon = &mut beginner.daemon;
+    // What was decided before the last edit is not waited for.
+    daemon.wait_ticks(2);
     // Two or three, by the hour at which this runs.
     let status = daemon.status().unwrap();
     let app = status["fleets"].as_array().unwrap().iter().find(|fleet| fleet["name"] == "app");
     let desired = app.unwrap()["desired"].as_u64().unwrap();
     let own = daemon.wait_in_service("app", usize::try_from(desired).unwrap());
-    let alive = crate::moto::running(&moto, None).await;
-    for old in web.iter().chain(&jobs).chain(&db) {
-        assert!(alive.contains(old) && !own.contains(old), "{old} was touched");
+    let of_app = crate::moto::running(moto, Some("app")).await;
+    assert_eq!(of_app, own.iter().cloned().collect(), "none is launched beside those handed over");
+    assert!(web.iter().all(|old| own.contains(old)), "{web:?} were handed over");
+    let others = crate::moto::running(moto, None).await;
+    for old in jobs.iter().chain(&db) {
+        assert!(others.contains(old) && !own.contains(old), "{old} was touched");
     }
     assert_eq!(daemon.stop(), 0);
 }
