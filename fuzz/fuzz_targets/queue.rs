@@ -106,7 +106,7 @@ fn collect(value: &serde_json::Value, numbers: &mut Vec<f64>) {
     }
 }
 
-/// A map's fields are told, and no others. Only the age of an empty queue may be missing.
+/// Exactly the fields of a map are read. Only the age of an empty queue may be missing.
 fn is_exact(depth: &Depth, map: &FieldMap) {
     let work = &depth.work;
     assert_eq!(work.running.is_some(), map.running.is_some());

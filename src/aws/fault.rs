@@ -151,8 +151,8 @@ const CODES: &[(FaultKind, &[&str])] = &[
     ),
 ];
 
-/// Returns the kind of a refusal. EC2 reports an unknown instance profile, also one that was created
-/// seconds ago, as an invalid value, and only the message says of what.
+/// Returns the kind of a refusal. EC2 reports an unknown instance profile as an invalid value, and only
+/// the message names the profile. A profile that was created seconds ago may be unknown too.
 fn refusal(code: &str, status: u16, message: &str) -> FaultKind {
     let profile = ["iamInstanceProfile", "IAM Instance Profile"];
     if code == "InvalidParameterValue" && profile.iter().any(|name| message.contains(name)) {

@@ -15,9 +15,9 @@ const UNPROVEN_AT_MOST: Capacity = 4;
 
 /// Chooses offerings for the launches of one plan.
 ///
-/// An offering that works is preferred to one that has failed; among those that work the first type
-/// in the policy's order, and of its subnets the one with the fewest servers of the fleet. An offering
-/// that failed is tried again after its backoff, one launch at a time.
+/// Working offerings are preferred to failed ones. Among working offerings the first type in the
+/// policy's order is preferred, and of its subnets the one with the fewest servers of the fleet. A
+/// failed offering is tried again after its backoff, one launch at a time.
 pub(super) struct Chooser<'a> {
     view: &'a FleetView,
     offerings: Vec<Candidate<'a>>,
