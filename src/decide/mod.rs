@@ -3,7 +3,8 @@
 //!
 //! Three stages, each of which leaves its reasons: [`demand`] asks what the rules want, [`bound`]
 //! holds it within min and max, [`settle`] lowers it only as far as servers may go now. Precedence:
-//! hold, schedule, queue, min and max; `limits` beat all of them, in `plan`, where all fleets meet.
+//! hold, schedule, queue, min and max; `limits` beat all of them. `limits.terminate` is shared by the
+//! decisions of a tick, in the order of the fleets; the others are held in `plan`.
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
 mod demand;
@@ -15,14 +16,15 @@ mod settle;
 use std::collections::BTreeMap;
 
 use crate::defect::contained;
-use crate::model::capacity::{Capacity, count};
+use crate::model::capacity::{Capacity, count, is_large_cut};
 use crate::model::decision::{Decision, Reason};
 use crate::model::fleet::FleetName;
 use crate::model::launch::Token;
-use crate::model::roster::{FleetView, Roster, Server};
+use crate::model::rate::RateLimit;
+use crate::model::roster::{FleetView, Phase, Roster, Server};
 use crate::model::sight::Blind;
 use crate::model::time::Timestamp;
-use crate::policy::{FleetPolicy, Policy};
+use crate::policy::{FleetPolicy, Mode, Policy};
 
 /// A number on its way to a decision, with the reasons so far.
 struct Proposal {
@@ -82,16 +84,34 @@ impl Proposal {
 
 /// One decision for each fleet of the policy.
 pub fn all(policy: &Policy, roster: &Roster) -> BTreeMap<FleetName, Decision> {
+    let (blind, now) = (roster.blind.as_ref(), roster.now);
+    let mut terminations = roster.terminations(policy.limits.terminate);
     each(policy, roster, |fleet, view| {
-        contained(|| decide(fleet, view, roster.blind.as_ref(), roster.now))
+        // A fleet in observe mode takes nothing from those that act.
+        let mut apart = (fleet.mode == Mode::Observe).then(|| terminations.clone());
+        let limit = apart.as_mut().unwrap_or(&mut terminations);
+        limit.take_up_to(count(view.servers.iter().filter(|server| goes_anyhow(server))));
+        let decision =
+            contained(|| decide_within(fleet, view, Around { blind, limit: Some(limit), now }))?;
+        let ordered = |server: &&Server| server.is_capacity() && server.is_ordered_out();
+        let ordered = count(view.servers.iter().filter(ordered));
+        limit.take_up_to(ordered.saturating_add(count(&decision.retire)));
+        Ok(decision)
     })
+}
+
+/// Returns whether the plan terminates a server that is no capacity before any that the decision names:
+/// as ordered, or since it never became healthy.
+fn goes_anyhow(server: &Server) -> bool {
+    let overdue = server.phase == Phase::Overdue && server.kept.is_none();
+    !server.is_capacity() && (server.is_ordered_out() || overdue)
 }
 
 /// A fleet that cannot be decided stays as it is, and tells why.
 fn each(
     policy: &Policy,
     roster: &Roster,
-    decide: impl Fn(&FleetPolicy, &FleetView) -> Result<Decision, String>,
+    mut decide: impl FnMut(&FleetPolicy, &FleetView) -> Result<Decision, String>,
 ) -> BTreeMap<FleetName, Decision> {
     let decided = roster.fleets.iter().filter_map(|(name, view)| {
         let fleet = policy.fleets.get(name)?;
@@ -110,13 +130,27 @@ fn frozen(fleet: &FleetPolicy, view: &FleetView, why: String) -> Decision {
     conclude(fleet, view, Proposal::new(capacity, Reason::Frozen { why }), capacity)
 }
 
-/// How many servers `fleet` should have at `now`, and why.
+/// What a decision depends on besides the fleet's policy and its view.
+#[derive(Clone, Copy)]
+struct Around<'a> {
+    blind: Option<&'a Blind>,
+    /// `limits.terminate`, as far as other fleets have left it; `None`: not limited.
+    limit: Option<&'a RateLimit>,
+    now: Timestamp,
+}
+
+/// How many servers `fleet` should have at `now`, and why, where no other fleet shares its limits.
 pub fn decide(
     fleet: &FleetPolicy,
     view: &FleetView,
     blind: Option<&Blind>,
     now: Timestamp,
 ) -> Decision {
+    decide_within(fleet, view, Around { blind, limit: None, now })
+}
+
+fn decide_within(fleet: &FleetPolicy, view: &FleetView, around: Around<'_>) -> Decision {
+    let Around { blind, limit, now } = around;
     if let Some(blind) = blind {
         return frozen(fleet, view, blind.to_string());
     }
@@ -138,7 +172,7 @@ pub fn decide(
     await_approval(fleet, view, &mut proposal);
     await_rename(fleet, view, &mut proposal);
     let wanted = proposal.capacity;
-    settle::settle(fleet, view, &mut proposal, now);
+    settle::settle(fleet, view, &mut proposal, limit, now);
     conclude(fleet, view, proposal, wanted)
 }
 
@@ -153,9 +187,6 @@ fn bound(fleet: &FleetPolicy, proposal: &mut Proposal) {
     }
 }
 
-/// Fewer servers than this are not worth a question.
-const FEW: Capacity = 2;
-
 /// Keeps a fleet as it is where an edit of the policy, and not the load or the hour, would end more
 /// than half of it: a digit too few in a file is the most likely way to lose a shop. What a person
 /// holds is a person's word already.
@@ -165,8 +196,7 @@ fn await_approval(fleet: &FleetPolicy, view: &FleetView, proposal: &mut Proposal
     let by_floor = view.memory.asked.is_some();
     let by_edit = fleet.queue.is_none() || from > fleet.bounds.max() || by_floor;
     let to = proposal.capacity;
-    let large = from.saturating_sub(to) >= FEW && to.saturating_mul(2) < from;
-    if by_edit && large {
+    if by_edit && is_large_cut(from, to) {
         // None is launched for it either: what is gone stays gone.
         proposal.capacity = to.max(from.min(view.capacity()));
         proposal.may_release = false;

@@ -3,6 +3,7 @@
 use super::{Proposal, jobs};
 use crate::model::capacity::count;
 use crate::model::decision::Reason;
+use crate::model::rate::RateLimit;
 use crate::model::roster::{Block, Failing, FleetView, Phase};
 use crate::model::time::Timestamp;
 use crate::policy::FleetPolicy;
@@ -12,6 +13,7 @@ pub(super) fn settle(
     fleet: &FleetPolicy,
     view: &FleetView,
     proposal: &mut Proposal,
+    limit: Option<&RateLimit>,
     now: Timestamp,
 ) {
     let capacity = view.capacity().saturating_add(count(&proposal.cancel));
@@ -55,6 +57,11 @@ pub(super) fn settle(
         if let Some(until) = held.until {
             proposal.look_at(until);
         }
+    }
+    if let Some((left, exhausted)) = limit.and_then(|limit| limit.after(free)) {
+        free = left;
+        proposal.look_at(exhausted.until);
+        proposal.because.push(Reason::TerminationsLimited(exhausted));
     }
     if free == 0 && fleet.goal().is_none() && !proposal.steps_below_floor {
         // Nothing comes of the step, so the reading asks for it still.

@@ -6,12 +6,15 @@ use std::time::Duration;
 use super::{Filter, SightedServer, SightedState, Sighting};
 use crate::model::boots::Boots;
 use crate::model::capacity::Capacity;
-use crate::model::decision::{Decision, Reason};
+use crate::model::decision::{Decision, Reason, TERMINATIONS_LIMITED};
 use crate::model::history::{Decided, History};
 use crate::model::reading::Reading;
 use crate::model::server::ServerRecord;
 use crate::model::time::{self, Timestamp};
 use crate::policy::FleetPolicy;
+
+/// Rules by which a daemon decides from what a replay does not see: EC2's list, and other fleets.
+const SEEN_BY_THE_DAEMON_ALONE: [&str; 3] = ["frozen", "in_doubt", TERMINATIONS_LIMITED];
 
 /// How a replay compares with what was decided then.
 #[derive(Debug, Clone, Default)]
@@ -40,8 +43,7 @@ pub fn replay(fleet: &FleetPolicy, tick: Duration, past: &History) -> Replayed {
     let mut replayed = Replayed::default();
     for (nth, (reading, decision)) in answers(fleet, tick, past).enumerate() {
         let Some(then) = last(&past.decisions, |at| at <= reading.at) else { continue };
-        if then.rules.iter().any(|rule| matches!(rule.as_str(), "frozen" | "in_doubt")) {
-            // EC2 could not be listed then; what the replay sees, the daemon did not see.
+        if then.rules.iter().any(|rule| SEEN_BY_THE_DAEMON_ALONE.contains(&rule.as_str())) {
             continue;
         }
         replayed.looks = replayed.looks.saturating_add(1);

@@ -155,7 +155,7 @@ impl State {
         for (condition, so) in [
             ("acting", fleet.mode == Mode::Act),
             ("able", !blind && able(view)),
-            ("limited", held_up || decision.is_some_and(wants_more_than_max)),
+            ("limited", held_up || decision.is_some_and(is_limited)),
         ] {
             let labels = labels(name, &[("condition", condition)]);
             self.condition.get_or_create(&labels).set(i64::from(so));
@@ -206,9 +206,11 @@ fn holds(limit: &Limit) -> bool {
     !matches!(limit, Limit::Pace)
 }
 
-fn wants_more_than_max(decision: &Decision) -> bool {
-    decision
-        .because
-        .iter()
-        .any(|reason| matches!(reason, Reason::Bounded { asked, max, .. } if asked > max))
+/// Whether `max` or `limits.terminate` lets a decision reach only a part of what the rules ask for.
+fn is_limited(decision: &Decision) -> bool {
+    let limits = |reason: &Reason| {
+        let more_than_max = matches!(reason, Reason::Bounded { asked, max, .. } if asked > max);
+        more_than_max || matches!(reason, Reason::TerminationsLimited(_))
+    };
+    decision.because.iter().any(limits)
 }

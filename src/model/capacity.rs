@@ -38,3 +38,12 @@ pub fn count<T>(things: impl IntoIterator<Item = T>) -> Capacity {
 pub fn half_floor(n: Capacity) -> Capacity {
     n >> 1
 }
+
+/// Fewer servers than this are not worth a question.
+const FEW: Capacity = 2;
+
+/// Returns whether a change ends more than half of a fleet, and two servers or more: a digit too few is
+/// the most likely way to lose a fleet.
+pub fn is_large_cut(from: Capacity, to: Capacity) -> bool {
+    from.saturating_sub(to) >= FEW && to.saturating_mul(2) < from
+}

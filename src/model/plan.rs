@@ -12,6 +12,7 @@ use super::fault::Fault;
 use super::fleet::FleetName;
 use super::instance::{Instance, InstanceId};
 use super::launch::{LaunchRequest, Token};
+use super::rate::Exhausted;
 use super::retirement::RetireReason;
 use super::roster::Block;
 use super::time::{self, Timestamp};
@@ -102,9 +103,9 @@ pub enum Limit {
     /// `max` servers are alive, though not all are capacity.
     Max { max: Capacity, alive: Capacity },
     /// `limits.launch` is used up.
-    Launch { count: Capacity, until: Timestamp },
+    Launch(Exhausted),
     /// `limits.terminate` is used up.
-    Terminate { count: Capacity, until: Timestamp },
+    Terminate(Exhausted),
     /// The launch breaker is open.
     Breaker { failures: Capacity, last: String, probe_at: Option<Timestamp> },
     /// Every offering refused or failed lately; the next one is asked at `until`.
@@ -125,9 +126,8 @@ impl Limit {
     /// Returns when it ends by itself, where that is known.
     pub fn until(&self) -> Option<Timestamp> {
         match self {
-            Self::Launch { until, .. }
-            | Self::Terminate { until, .. }
-            | Self::NoOffering { until, .. } => Some(*until),
+            Self::Launch(limit) | Self::Terminate(limit) => Some(limit.until),
+            Self::NoOffering { until, .. } => Some(*until),
             Self::Breaker { probe_at, .. } => *probe_at,
             Self::Instances { .. }
             | Self::Max { .. }
@@ -147,12 +147,8 @@ impl Limit {
                 format!("limits.instances is {limit}, and {alive} are alive in all")
             }
             Self::Max { max, alive } => format!("max is {max}, and {alive} are alive"),
-            Self::Launch { count, until } => {
-                format!("limits.launch: {count} launched lately, next from {}", local(until))
-            }
-            Self::Terminate { count, until } => {
-                format!("limits.terminate: {count} retired lately, next from {}", local(until))
-            }
+            Self::Launch(limit) => format!("limits.launch: {}", limit.text(zone)),
+            Self::Terminate(limit) => format!("limits.terminate: {}", limit.text(zone)),
             Self::Breaker { failures, last, probe_at } => {
                 let probe = probe_at.as_ref().map(|at| format!("one probe at {}", local(at)));
                 let probe = probe.unwrap_or_else(|| "a probe is under way".to_owned());

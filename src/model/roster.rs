@@ -21,6 +21,7 @@ pub use super::offering::{
     Backoff, BackoffScope, Breaker, Failures, OfferingView, QuotaFamily, TrackRecord,
 };
 pub use super::phase::{Block, Phase};
+use super::rate::{Rate, RateLimit};
 use super::reading::Recent;
 use super::retirement::Retirement;
 use super::server::ServerRecord;
@@ -57,6 +58,11 @@ pub struct Roster {
 impl Roster {
     pub fn clocks(&self) -> Clocks {
         Clocks::new(self.now, self.clock_ahead)
+    }
+
+    /// Returns what `limits.terminate` still lets through, in all fleets together.
+    pub fn terminations(&self, rate: Option<Rate>) -> RateLimit {
+        RateLimit::new(rate, &self.recent_retirements, self.clocks())
     }
 }
 

@@ -32,6 +32,7 @@ use crate::model::capacity::{Bounds, Capacity};
 use crate::model::drain::DrainTerms;
 use crate::model::fleet::FleetName;
 use crate::model::launch::Image;
+use crate::model::rate::Rate;
 use crate::model::reading::QueueSource;
 use crate::model::time::{self, Timestamp};
 
@@ -82,13 +83,6 @@ pub struct Limits {
     pub launch: Option<Rate>,
     /// Retirements of all fleets together.
     pub terminate: Option<Rate>,
-}
-
-/// So many in any window so long: `5 per 10m`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate {
-    pub count: Capacity,
-    pub per: Duration,
 }
 
 /// Whether decisions are carried out.

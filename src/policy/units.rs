@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Rate;
+use crate::model::rate::Rate;
 
 /// The units, longest first, with their seconds and the words people try instead.
 const UNITS: [(&str, u64, &[&str]); 4] = [

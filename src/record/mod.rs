@@ -3,6 +3,7 @@
 //! compile.
 
 mod conclude;
+mod decisions;
 mod drains;
 mod launches;
 mod journal;

@@ -5,16 +5,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Journal;
+use super::decisions::{decided, limit_key};
 use super::drains::drains;
 use super::launches::launches;
 use crate::model::balancer::Membership;
-use crate::model::decision::{Decision, Reason};
+use crate::model::decision::Decision;
 use crate::model::fault::FaultKind;
 use crate::model::fleet::FleetName;
 use crate::model::instance::Attachment;
 use crate::model::ledger::{Change, Event, EventKind, OpenProblem, Override, OverrideKey};
 use crate::model::placeholder::server_url;
-use crate::model::plan::{Limit, Plan};
+use crate::model::plan::Plan;
 use crate::model::roster::{BalancerView, Block, FleetView, Phase, Roster, Server};
 use crate::model::server::LaunchState;
 use crate::model::sight::{Blind, clock_text};
@@ -71,11 +72,8 @@ pub fn concerns(
         found.extend(balancer_changed(view, policy.fleets.get(name)));
         found.extend(launches(journal, view, decisions.get(name)));
         found.extend(drains(view, policy));
-        found.extend(decisions.get(name).and_then(|decision| queue(name, decision)));
-        found.extend(decisions.get(name).and_then(|decision| approval(name, decision, policy)));
-        if roster.blind.is_none() {
-            found
-                .extend(decisions.get(name).and_then(|decision| undecided(name, decision, policy)));
+        if let Some(decision) = decisions.get(name) {
+            found.extend(decided(journal, policy, decision, roster.blind.is_some()));
         }
         for server in &view.servers {
             found.extend(ailing(name, server, policy, roster.now));
@@ -212,36 +210,6 @@ fn twin(policy: &Policy, journal: &Journal, now: Timestamp) -> Option<Concern> {
     Some(Concern::new("twin", None, text))
 }
 
-fn limit_key(limit: &Limit) -> Option<&'static str> {
-    match limit {
-        Limit::Instances { .. } => Some("limit-instances"),
-        Limit::Launch { .. } => Some("limit-launch"),
-        Limit::Terminate { .. } => Some("limit-terminate"),
-        Limit::MostlySick { .. } => Some("mostly-sick"),
-        Limit::Audit(_) => Some("audit"),
-        // Whatever holds the places, a sick or a draining server, is told by itself; the breaker
-        // is told for as long as it is open, not only while servers are missing.
-        Limit::Max { .. }
-        | Limit::Breaker { .. }
-        | Limit::FirstServers { .. }
-        | Limit::NoOffering { .. }
-        | Limit::Unlaunchable { .. }
-        | Limit::Pace => None,
-    }
-}
-
-/// An edit of the policy waits for a person.
-fn approval(name: &FleetName, decision: &Decision, policy: &Policy) -> Option<Concern> {
-    let awaits = decision.because.iter().find(|reason| reason.awaits_approval())?;
-    Some(Concern::new(format!("approval:{name}"), Some(name), awaits.text(&policy.zone)))
-}
-
-/// Where EC2 is seen, only a defect of ours keeps a fleet from being decided.
-fn undecided(name: &FleetName, decision: &Decision, policy: &Policy) -> Option<Concern> {
-    let frozen = decision.because.iter().find(|reason| reason.rule() == "frozen")?;
-    Some(Concern::new(format!("audit:{name}"), Some(name), frozen.text(&policy.zone)))
-}
-
 /// The file names another balancer than the servers are in.
 fn balancer_changed(view: &FleetView, fleet: Option<&FleetPolicy>) -> Option<Concern> {
     let asked = fleet?.balancer.as_ref().map(|entry| &entry.balancer);
@@ -270,14 +238,6 @@ fn balancer(view: &FleetView) -> Option<Concern> {
     };
     let text = format!("{text}; no server is taken out meanwhile");
     Some(Concern::new(format!("balancer:{}:{balancer}", view.name), Some(&view.name), text))
-}
-
-fn queue(name: &FleetName, decision: &Decision) -> Option<Concern> {
-    decision.because.iter().find_map(|reason| {
-        let Reason::QueueUnreadable { why, .. } = reason else { return None };
-        let text = format!("the queue cannot be read: {why}");
-        Some(Concern::new(format!("queue:{name}"), Some(name), text))
-    })
 }
 
 /// Somebody works with it, and it costs for as long as nobody takes off what was attached.

@@ -34,6 +34,12 @@ impl News<'_> {
             marks.insert("short".to_owned());
         }
         let mut memory = self.known.cloned().unwrap_or_default();
+        if let Some(last) = memory.last_decision.as_ref()
+            && decision.is_between_readings()
+            && last.to == decision.desired
+        {
+            marks.extend(last.marks.iter().filter(|mark| lasts(mark)).cloned());
+        }
         let held_still = |rule| matches!(rule, "frozen" | "paused");
         let rules = || decision.because.iter().map(Reason::rule);
         if !rules().any(held_still) {
@@ -110,6 +116,11 @@ impl News<'_> {
             text: format!("{} -> {}{mode}: {why}", decision.capacity, decision.desired),
         }
     }
+}
+
+/// Returns whether a mark lasts until the next reading of the queue.
+fn lasts(mark: &str) -> bool {
+    !matches!(mark, "frozen" | "paused" | "queue_unreadable" | "short")
 }
 
 /// What a fleet in observe mode would have done, in words, without passing details.

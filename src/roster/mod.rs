@@ -7,6 +7,7 @@ mod backoffs;
 mod breaker;
 mod drain;
 mod length;
+mod limits;
 mod note;
 mod offerings;
 mod phase;
@@ -36,15 +37,16 @@ use crate::model::retirement::Retirement;
 use crate::model::roster::{
     Backoff, BackoffScope, BalancerView, FleetView, Leftover, Roster, Server, Stranger,
 };
-use crate::model::server::{GoneHow, LaunchState, ServerRecord};
+use crate::model::server::{GoneHow, ServerRecord};
 use crate::model::servers::{self, OfFleet};
 use crate::model::sight::{Blind, Doubt};
 use crate::model::time::{self, Timestamp};
-use crate::policy::{FleetPolicy, Policy, QueuePolicy, Rate};
+use crate::policy::{FleetPolicy, Policy, QueuePolicy};
 
 pub use self::adopt::{Handover, adopt};
 pub use self::length::Drains;
 pub use self::note::note;
+pub use self::limits::{launch_limit, termination_limit};
 pub use self::offerings::failures;
 use self::phase::Standing;
 pub use self::release::{Looks, by_time, has_hour_to_spare, paid_until};
@@ -90,8 +92,8 @@ pub fn derive(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Roster {
         mostly_sick: sick_everywhere(&fleets),
         strangers: strangers(policy, ledger, seen),
         leftovers,
-        recent_launches: recent_launches(policy, ledger, seen),
-        recent_retirements: recent_retirements(policy, ledger, seen),
+        recent_launches: limits::launches(policy, ledger, seen.clocks()),
+        recent_retirements: limits::terminations(policy, ledger, seen.clocks()),
         blind,
         doubt,
         clock_ahead: seen.clock_ahead,
@@ -411,51 +413,6 @@ fn left_in_balancer(view: &FleetView, records: &OfFleet, seen: &Observation) -> 
         })
     });
     gone.collect()
-}
-
-/// When the servers were launched that count against `limits.launch`: those that there may have been,
-/// oldest first.
-fn recent_launches(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Timestamp> {
-    // A launch without an answer may have made an instance, also once it is given up.
-    let was_there = |record: &ServerRecord| match &record.launch {
-        LaunchState::Launched(_) => true,
-        LaunchState::Asked(asked) if asked.in_doubt => true,
-        LaunchState::Asked(_) | LaunchState::Refused(_) => {
-            record.gone.as_ref().is_none_or(|gone| gone.how != GoneHow::NeverWas)
-        }
-    };
-    let launched = |record: &ServerRecord| {
-        let planned_at = record.planned_at_ec2.unwrap_or(record.planned_at);
-        (record.request.is_some() && was_there(record)).then_some(planned_at)
-    };
-    within(policy.limits.launch, ledger, seen, launched)
-}
-
-/// When servers were retired, as far as it counts against `limits.terminate`, oldest first.
-fn recent_retirements(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Timestamp> {
-    let begun = |record: &ServerRecord| {
-        let retirement = record.retirement.as_ref()?;
-        Some(retirement.begun_at_ec2.unwrap_or(retirement.begun_at))
-    };
-    within(policy.limits.terminate, ledger, seen, begun)
-}
-
-/// Returns those times of servers, by EC2's clock, that are within the window of a rate. The host's clock
-/// may be set meanwhile, which must not let more through.
-fn within(
-    rate: Option<Rate>,
-    ledger: &Ledger,
-    seen: &Observation,
-    time: impl Fn(&ServerRecord) -> Option<Timestamp>,
-) -> Vec<Timestamp> {
-    let Some(rate) = rate else { return Vec::new() };
-    let clocks = seen.clocks();
-    let from = time::before(clocks.ec2, rate.per);
-    // Records are in the order of the host's times, each less than so far off.
-    let times = ledger.servers.since(time::before(from, CLOCK_WRONG)).filter_map(time);
-    let mut recent: Vec<Timestamp> = times.filter(|at| *at > from).collect();
-    recent.sort_unstable();
-    recent
 }
 
 /// Looks at all fleets at once: where every fleet has one server, none can be compared with another

@@ -2,6 +2,7 @@
 #![expect(clippy::arithmetic_side_effects, reason = "numbers of a test are what they are")]
 
 mod floor;
+mod limits;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -13,11 +13,15 @@ use jiff::tz::TimeZone;
 use crate::model::capacity::Capacity;
 use crate::model::fleet::FleetName;
 use crate::model::launch::Token;
+use crate::model::rate::Exhausted;
 use crate::model::roster::Block;
 use crate::model::time::Timestamp;
 
 pub use self::goal::{GoalReason, Learned};
 pub use self::jobs::JobsReason;
+
+/// The rule by which `limits.terminate` holds a scale-in back.
+pub const TERMINATIONS_LIMITED: &str = "terminations_limited";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
@@ -182,6 +186,8 @@ pub enum Reason {
         why: String,
         until: Timestamp,
     },
+    /// Fewer are wanted, and `limits.terminate` lets only some go now.
+    TerminationsLimited(Exhausted),
     /// Fewer are wanted, and the picture of EC2 is not good enough to end anybody by.
     InDoubt {
         why: String,
@@ -196,6 +202,14 @@ impl Decision {
     /// Nothing may be begun: nobody knows what is true, or what is wanted.
     pub fn is_frozen(&self) -> bool {
         self.because.iter().any(|reason| matches!(reason, Reason::Frozen { .. }))
+    }
+}
+
+impl Decision {
+    /// Returns whether the last reading has had its answer already. Until the next reading the rules of
+    /// the queue decide nothing, so what held the last answer back still holds.
+    pub fn is_between_readings(&self) -> bool {
+        self.because.iter().any(|reason| matches!(reason, Reason::QueueAnswered { .. }))
     }
 }
 
@@ -231,6 +245,7 @@ impl Reason {
             Self::Kept { .. } => "kept",
             Self::AwaitsService { .. } => "awaits_service",
             Self::LaunchesFail { .. } => "launches_fail",
+            Self::TerminationsLimited(_) => TERMINATIONS_LIMITED,
             Self::InDoubt { .. } => "in_doubt",
             Self::Frozen { .. } => "frozen",
         }
@@ -257,6 +272,7 @@ impl Reason {
             | Self::Kept { .. }
             | Self::AwaitsService { .. }
             | Self::LaunchesFail { .. }
+            | Self::TerminationsLimited(_)
             | Self::InDoubt { .. }
             | Self::Goal(GoalReason::Doubted { .. }) => Some(rule.to_owned()),
             Self::Jobs(jobs) => jobs.is_news().then(|| rule.to_owned()),

@@ -45,6 +45,7 @@ impl Reason {
             Self::Paused { .. }
             | Self::QueueUnread
             | Self::LaunchesFail { .. }
+            | Self::TerminationsLimited(_)
             | Self::InDoubt { .. }
             | Self::Frozen { .. } => Vec::new(),
         }

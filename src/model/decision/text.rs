@@ -80,6 +80,7 @@ impl Reason {
                 "launches fail, so what goes could not be had back: none goes before {} ({why})",
                 time::local(*until, zone)
             ),
+            Self::TerminationsLimited(limit) => format!("limits.terminate: {}", limit.text(zone)),
             Self::InDoubt { why } => format!("{why}: nobody is ended"),
             Self::Frozen { why } => format!("nothing is changed: {why}"),
         }

@@ -24,8 +24,9 @@ use sha2::{Digest, Sha256};
 use self::section::{Section, bad_unit, formed, map, text, whole, word};
 use super::file::{self, Entry, Kind, Node};
 use super::problem::{Place, Problem, Problems, Severity};
-use super::{FleetPolicy, Limits, Mode, Policy, Rate, units};
+use super::{FleetPolicy, Limits, Mode, Policy, units};
 use crate::model::capacity::Capacity;
+use crate::model::rate::Rate;
 use crate::model::time::Timestamp;
 
 /// More than any policy needs, and little enough to read at every reload.

@@ -14,7 +14,7 @@ fn launches_are_braked_by_what_the_journal_knows() {
     );
     let braked = Policy {
         limits: crate::policy::Limits {
-            launch: Some(crate::policy::Rate { count: 2, per: minutes(60) }),
+            launch: Some(crate::model::rate::Rate { count: 2, per: minutes(60) }),
             ..braked.limits
         },
         ..braked
@@ -64,8 +64,8 @@ fn launches_are_braked_by_what_the_journal_knows() {
 #[test]
 fn rates_are_measured_by_the_clock_of_ec2() {
     let limits = crate::policy::Limits {
-        launch: Some(crate::policy::Rate { count: 2, per: minutes(60) }),
-        terminate: Some(crate::policy::Rate { count: 1, per: minutes(10) }),
+        launch: Some(crate::model::rate::Rate { count: 2, per: minutes(60) }),
+        terminate: Some(crate::model::rate::Rate { count: 1, per: minutes(10) }),
         ..web().limits
     };
     let braked = Policy { limits, ..web() };

@@ -50,6 +50,7 @@ impl Run {
         self.check_world();
         self.check_calls(record, carrying);
         self.check_steps(record);
+        self.check_decided(record);
         self.check_cuts();
         self.check_drains(record);
         let blind = record.survey.roster.blind.is_some();
@@ -106,6 +107,23 @@ impl Run {
                 demand!(self, !carries, "{instance} is terminated and carries traffic ({proof})");
             }
         }
+    }
+
+    /// The servers that decisions name are retired in the same tick: what `limits.terminate` holds back is
+    /// not decided. Only an unhealthy server, of which the decision knows nothing, may take the room of one.
+    fn check_decided(&self, record: &TickRecord) {
+        let survey = &record.survey;
+        let steps = survey.plan.steps.iter().chain(&survey.plan.withheld);
+        let (mut begun, mut unhealthy) = (BTreeSet::new(), 0_usize);
+        for step in steps {
+            if let Act::Retire { token, why, .. } = &step.act {
+                begun.insert(token);
+                unhealthy += usize::from(matches!(why, RetireReason::Sick { .. }));
+            }
+        }
+        let decided = survey.decisions.values().flat_map(|decision| &decision.retire);
+        let missing: Vec<_> = decided.filter(|token| !begun.contains(token)).collect();
+        demand!(self, missing.len() <= unhealthy, "decided and not planned: {missing:?}");
     }
 
     /// S4, S7, S8, S9, S13, S16.
