@@ -11,7 +11,9 @@ use crate::model::reading::{Depth, Reading};
 use crate::model::roster::FleetView;
 use crate::model::time::{self, Timestamp};
 use crate::policy::calendar::Standing;
-use crate::policy::{FleetPolicy, Goal, IfUnreadable, QueuePolicy, QueueRule, ScaleIn, ScaleOut};
+use crate::policy::{
+    FleetPolicy, Goal, IfUnreadable, Mode, QueuePolicy, QueueRule, ScaleIn, ScaleOut,
+};
 
 /// A reading older than this many polls is no reading: the polls since have not come through.
 /// Two and a half, so that one late poll is not yet a gap.
@@ -116,7 +118,15 @@ impl Ask<'_> {
     /// What stands until the next reading of a queue that needs no more servers: those that were lost or
     /// terminated by hand since the last one are not replaced.
     fn not_missed(&self) -> Capacity {
+        if self.observes() {
+            return self.stand;
+        }
         self.stand.min(self.view.capacity()).max(self.floor)
+    }
+
+    /// Whether the fleet is in observe mode: servers that it lacks were never launched, and not lost.
+    fn observes(&self) -> bool {
+        self.fleet.mode == Mode::Observe
     }
 
     /// The thresholds: one step per reading, out at once, in only on trusted readings and only with
@@ -187,8 +197,12 @@ impl Ask<'_> {
             let lost = self.stand.saturating_sub(capacity);
             let less = self.stand.saturating_sub(rule.remove);
             let mut proposal = self.unchanged(below);
-            proposal.capacity = capacity.min(less).max(self.floor);
-            proposal.because.push(Reason::LostNotMissed { lost });
+            if self.observes() {
+                proposal.capacity = less.max(self.floor);
+            } else {
+                proposal.capacity = capacity.min(less).max(self.floor);
+                proposal.because.push(Reason::LostNotMissed { lost });
+            }
             proposal.steps_on = Some(reading.at);
             return proposal;
         }

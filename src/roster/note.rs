@@ -410,8 +410,14 @@ fn fleets(
             memories.change(name).settings = Some(settings);
         }
         let acting = Some(fleet.mode == Mode::Act);
-        if memories.known(name).and_then(|memory| memory.acting) != acting {
-            memories.change(name).acting = acting;
+        let before = memories.known(name).and_then(|memory| memory.acting);
+        if before != acting {
+            let memory = memories.change(name);
+            memory.acting = acting;
+            if before == Some(false) {
+                // What observe mode decided was never done: the rules start from the servers that run.
+                (memory.target, memory.asked, memory.stepped_at_reading) = (None, None, None);
+            }
         }
     }
 }
