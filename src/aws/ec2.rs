@@ -251,6 +251,7 @@ fn instance(row: &types::Instance) -> Option<Instance> {
         tags: OurTags {
             install: tagged(tag::INSTALL).map(Arc::from),
             fleet: tagged(tag::FLEET).and_then(FleetName::new),
+            adopted: tagged(tag::ADOPTED).map(|value| printable(value, 255).into()),
             keep: tagged(tag::KEEP).is_some(),
             drain: tagged(tag::DRAIN).map(|value| printable(value, 255).into()),
             auto_scaling_group: tagged("aws:autoscaling:groupName").is_some(),

@@ -106,6 +106,8 @@ pub struct Instance {
 pub struct OurTags {
     pub install: Option<Arc<str>>,
     pub fleet: Option<FleetName>,
+    /// The value of `tidegate:adopted`: the install and the fleet that it was handed over to.
+    pub adopted: Option<Arc<str>>,
     /// `tidegate:keep` is present: a person asked that this instance is not terminated.
     pub keep: bool,
     /// The value of `tidegate:drain`: the deadline of a drain that it was told.

@@ -124,6 +124,8 @@ pub struct LaunchRequest {
 pub mod tag {
     pub const INSTALL: &str = "tidegate:install";
     pub const FLEET: &str = "tidegate:fleet";
+    /// Set by the operator who hands an instance over: `INSTALL/FLEET`.
+    pub const ADOPTED: &str = "tidegate:adopted";
     pub const ROLE: &str = "tidegate:role";
     pub const VERSION: &str = "tidegate:version";
     /// Set by hand on an instance that must not be terminated.

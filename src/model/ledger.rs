@@ -25,6 +25,10 @@ use super::work::WorkMemory;
 /// remembers client tokens for at least a day.
 const KEEP_GONE: Duration = Duration::from_hours(25);
 
+/// How long a journal counts as new. EC2's lists may lack an instance for minutes, and EC2 may be out of
+/// reach at first.
+const NEW_FOR: Duration = Duration::from_hours(1);
+
 /// How many readings of a queue a fleet keeps at hand: a day of five-minute polls.
 const READINGS_KEPT: usize = 300;
 
@@ -33,6 +37,8 @@ pub struct Ledger {
     pub servers: Servers,
     pub fleets: BTreeMap<FleetName, FleetMemory>,
     pub overrides: BTreeMap<OverrideKey, Override>,
+    /// When the journal was begun; `None`: by a version that did not write it down.
+    pub begun: Option<Timestamp>,
     /// Where its servers are; `None`: nobody could tell yet.
     pub account: Option<Account>,
     /// Open problems by key.
@@ -209,6 +215,8 @@ pub enum Change {
     Decided(Decided),
     InForce(InForce),
     Account(Account),
+    /// The journal is empty, and is begun now.
+    Begun(Timestamp),
 }
 
 impl Ledger {
@@ -251,8 +259,20 @@ impl Ledger {
             }
             Change::Unasked(token) => self.servers.drop_unasked(token),
             Change::Account(account) => self.account = Some(account.clone()),
+            Change::Begun(at) => self.begun = Some(*at),
             Change::Event(_) | Change::Decided(_) | Change::InForce(_) => {}
         }
+    }
+
+    /// Returns whether nothing was ever written down: the journal begins now.
+    pub fn is_blank(&self) -> bool {
+        self.begun.is_none() && self.fleets.is_empty() && self.servers.by_fleet().next().is_none()
+    }
+
+    /// Returns whether the journal was begun a short while ago: after its loss, it lacks what was known.
+    pub fn is_new(&self, now: Timestamp) -> bool {
+        let lately = |begun| begun <= now && time::since(now, begun) < NEW_FOR;
+        self.is_blank() || self.begun.is_some_and(lately)
     }
 
     /// Drops what no longer matters to any decision from memory; the store keeps it.

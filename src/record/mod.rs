@@ -153,7 +153,8 @@ pub(crate) fn events_of(changes: Vec<Change>) -> Vec<Event> {
         | Change::Unasked(_)
         | Change::Decided(_)
         | Change::InForce(_)
-        | Change::Account(_) => None,
+        | Change::Account(_)
+        | Change::Begun(_) => None,
     });
     events.collect()
 }

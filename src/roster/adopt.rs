@@ -4,6 +4,10 @@
 //! may tag nothing that it did not launch; and the ids are named over the socket. So neither somebody
 //! who can only tag nor somebody who can only reach the socket makes tidegate end a foreign server.
 //!
+//! The tag `tidegate:adopted` outlives the journal: while a journal is new, an instance that has it
+//! counts as a server of its fleet without an order. So whoever may tag instances can hand one over
+//! then, and a lost journal loses no adopted server.
+//!
 //! A server of a fleet that has left the policy changes hands in the same way: so a fleet is renamed.
 
 use std::collections::BTreeSet;
@@ -51,20 +55,30 @@ pub fn adopt(
             None => records.push(taken_over(policy, ledger, fleet, instance, now)),
         }
     }
+    let install = &policy.install;
     if !untagged.is_empty() {
         refused.push(format!(
-            "tag first, with rights of your own: aws ec2 create-tags --resources {} --tags Key={},Value={} Key={},Value={fleet}",
+            "tag first, with rights of your own: aws ec2 create-tags --resources {} --tags Key={},Value={install} Key={},Value={fleet} Key={},Value={install}/{fleet}",
             untagged.join(" "),
             tag::INSTALL,
-            policy.install,
             tag::FLEET,
+            tag::ADOPTED,
         ));
     }
     if refused.is_empty() { Ok(records) } else { Err(refused.join("; ")) }
 }
 
 fn is_tagged(policy: &Policy, fleet: &FleetName, instance: &Instance) -> bool {
-    has_our_tag(policy, instance) && instance.tags.fleet.as_ref() == Some(fleet)
+    has_our_tag(policy, instance)
+        && instance.tags.fleet.as_ref() == Some(fleet)
+        && (is_ours(policy, instance) || handed_over_to(policy, instance).as_ref() == Some(fleet))
+}
+
+/// Returns the fleet that an instance was handed over to, by the tag that the operator set.
+pub(super) fn handed_over_to(policy: &Policy, instance: &Instance) -> Option<FleetName> {
+    let adopted = instance.tags.adopted.as_deref().filter(|_| has_our_tag(policy, instance))?;
+    let (install, fleet) = adopted.split_once('/')?;
+    FleetName::new(fleet).filter(|_| install == policy.install)
 }
 
 /// A server in the books keeps all that is known of it.

@@ -43,10 +43,11 @@ use crate::model::sight::{Blind, Doubt};
 use crate::model::time::{self, Timestamp};
 use crate::policy::{FleetPolicy, Policy, QueuePolicy};
 
+use self::adopt::handed_over_to;
 pub use self::adopt::{Handover, adopt};
 pub use self::length::Drains;
-pub use self::note::note;
 pub use self::limits::{launch_limit, termination_limit};
+pub use self::note::note;
 pub use self::offerings::failures;
 use self::phase::Standing;
 pub use self::release::{Looks, by_time, has_hour_to_spare, paid_until};

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    VANISHED_AFTER, balancer_of, blindness, has_our_tag, is_old_news, is_ours, is_settled,
-    known_since, lacks_many,
+    VANISHED_AFTER, balancer_of, blindness, handed_over_to, has_our_tag, is_old_news, is_ours,
+    is_settled, known_since, lacks_many,
 };
 use super::{drain, teach};
 use crate::model::balancer::{Balancer, Membership};
@@ -39,6 +39,9 @@ pub fn note(policy: &Policy, ledger: &Ledger, seen: &Observation) -> Vec<Change>
     let mut changes = Vec::new();
     if let (None, Some(account), Ok(_)) = (&ledger.account, &seen.account, &seen.instances) {
         changes.push(Change::Account(account.clone()));
+    }
+    if ledger.is_blank() {
+        changes.push(Change::Begun(seen.now));
     }
     for (fleet, reading) in &seen.readings {
         changes.push(Change::Reading(fleet.clone(), reading.clone()));
@@ -282,17 +285,18 @@ impl Note<'_> {
     fn found(&self, unclaimed: &Unclaimed<'_>) -> Vec<Change> {
         let now = self.seen.now;
         let alive = unclaimed.0.iter().map(|(instance, _)| *instance).filter(|instance| {
-            !instance.lifecycle.is_ending()
-                && !instance.tags.auto_scaling_group
-                && is_ours(self.policy, instance)
+            !instance.lifecycle.is_ending() && !instance.tags.auto_scaling_group
         });
         // One for each token, should EC2 ever give one to two.
-        let by_token: BTreeMap<&str, &Instance> =
-            alive.filter_map(|instance| Some((instance.token.as_deref()?, instance))).collect();
+        let by_token: BTreeMap<Token, (&Instance, FleetName)> = alive
+            .filter_map(|instance| {
+                let (token, fleet) = self.unknown_server(instance)?;
+                Some((token, (instance, fleet)))
+            })
+            .collect();
         let mut changes = Vec::new();
-        for (token, instance) in by_token {
-            let Some(fleet) = &instance.tags.fleet else { continue };
-            if self.ledger.servers.get(token).is_some() {
+        for (token, (instance, fleet)) in by_token {
+            if self.ledger.servers.get(token.as_str()).is_some() {
                 continue;
             }
             let text =
@@ -304,13 +308,26 @@ impl Note<'_> {
                 instance: Some(instance.id.clone()),
                 text,
             }));
-            let token = Token::from_stored(token);
-            let terms = self.policy.fleets.get(fleet).and_then(FleetPolicy::drain_terms);
-            let mut record = ServerRecord::running(token, fleet.clone(), instance, now);
+            let terms = self.policy.fleets.get(&fleet).and_then(FleetPolicy::drain_terms);
+            let mut record = ServerRecord::running(token, fleet, instance, now);
             record.retirement = drain::found(instance, terms, self.seen);
             changes.push(Change::Server(Arc::new(record)));
         }
         changes
+    }
+
+    /// Returns the token and the fleet of a server of ours. By its tag alone, an instance that an operator
+    /// once handed over counts only while the journal is new.
+    fn unknown_server(&self, instance: &Instance) -> Option<(Token, FleetName)> {
+        if is_ours(self.policy, instance) {
+            let token = Token::from_stored(instance.token.as_deref()?);
+            return Some((token, instance.tags.fleet.clone()?));
+        }
+        let fleet = handed_over_to(self.policy, instance).filter(|_| {
+            let known = self.ledger.servers.of_instance(&instance.id);
+            known.is_none() && self.ledger.is_new(self.seen.now)
+        })?;
+        Some((Token::adopted(&self.policy.install, &instance.id), fleet))
     }
 }
 

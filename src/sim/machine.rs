@@ -50,6 +50,7 @@ pub(super) fn ours(tags: &BTreeMap<String, String>) -> OurTags {
     OurTags {
         install: tags.get(tag::INSTALL).map(|install| install.as_str().into()),
         fleet: tags.get(tag::FLEET).and_then(|name| FleetName::new(name)),
+        adopted: tags.get(tag::ADOPTED).map(|value| value.as_str().into()),
         keep: tags.contains_key(tag::KEEP),
         drain: tags.get(tag::DRAIN).map(|value| value.as_str().into()),
         auto_scaling_group: tags.contains_key("aws:autoscaling:groupName"),

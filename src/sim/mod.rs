@@ -102,6 +102,12 @@ impl Simulation {
         Ok(())
     }
 
+    /// Restarts the daemon with another store in place of the one that it had.
+    pub fn restart_with(&mut self, store: Arc<dyn Store>) -> Result<(), StoreFault> {
+        self.ports.store = store;
+        self.restart()
+    }
+
     pub fn now(&self) -> Timestamp {
         self.front.state().world.now()
     }

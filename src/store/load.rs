@@ -109,6 +109,8 @@ pub(super) fn load(connection: &Connection, now: Timestamp) -> Result<Ledger, Lo
         Ok(Account { id: row.get(0)?, region: row.get(1)? })
     })?;
     ledger.account = account.into_iter().next();
+    let begun = rows(connection, "SELECT at FROM begun", |row| row.get::<_, String>(0))?;
+    ledger.begun = begun.first().map(|at| parsed(at));
     ledger.problems = problems.into_iter().map(|p| (p.key.clone(), p)).collect();
     Ok(ledger)
 }

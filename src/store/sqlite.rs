@@ -41,6 +41,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("migrations/0005_events_by_id.sql")),
     M::up(include_str!("migrations/0006_account.sql")),
     M::up(include_str!("migrations/0007_at_once.sql")),
+    M::up(include_str!("migrations/0008_begun.sql")),
 ];
 
 /// The store on disk.

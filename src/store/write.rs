@@ -6,7 +6,7 @@ use super::row::{FleetRow, ServerRow};
 use super::sqlite::{fault, stored};
 use super::work_row::busy_row;
 use crate::model::fleet::FleetName;
-use crate::model::history::Decided;
+use crate::model::history::{Decided, InForce};
 use crate::model::instance::InstanceId;
 use crate::model::ledger::{Change, Override, OverrideKey};
 use crate::model::reading::Reading;
@@ -84,19 +84,28 @@ pub(super) fn write(connection: &Connection, change: &Change) -> Result<(), Stor
             ],
         ),
         Change::Decided(decided) => write_decided(connection, decided),
-        // A restart with the same file is no news.
         Change::Account(account) => run(
             connection,
             "INSERT OR REPLACE INTO account (one, id, region) VALUES (1, ?1, ?2)",
             params![account.id, account.region],
         ),
-        Change::InForce(policy) => run(
+        Change::Begun(at) => run(
             connection,
-            "INSERT OR REPLACE INTO policies (since, digest, text) SELECT ?1, ?2, ?3
-             WHERE ?2 IS NOT (SELECT digest FROM policies ORDER BY since DESC LIMIT 1)",
-            params![stored(policy.since), policy.digest, policy.text],
+            "INSERT OR REPLACE INTO begun (one, at) VALUES (1, ?1)",
+            params![stored(*at)],
         ),
+        Change::InForce(policy) => write_in_force(connection, policy),
     }
+}
+
+/// A restart with the same file changes nothing.
+fn write_in_force(connection: &Connection, policy: &InForce) -> Result<(), StoreFault> {
+    run(
+        connection,
+        "INSERT OR REPLACE INTO policies (since, digest, text) SELECT ?1, ?2, ?3
+         WHERE ?2 IS NOT (SELECT digest FROM policies ORDER BY since DESC LIMIT 1)",
+        params![stored(policy.since), policy.digest, policy.text],
+    )
 }
 
 fn key_parts(key: &OverrideKey) -> (&'static str, &str) {

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail by panicking")]
 #![expect(clippy::disallowed_methods, reason = "tests of processes wait by the real clock")]
 
+mod adopted;
 #[cfg(feature = "aws")]
 mod ask;
 #[cfg(feature = "aws")]

@@ -279,7 +279,7 @@ fn a_server_that_somebody_attached_a_volume_to_is_kept() {
     let attach = |at| cloud.front.state().world.console_attach(&lent, at);
     attach(Some(time::after(Timestamp::now(), Duration::from_hours(3))));
     daemon.wait_log("is never ended: somebody attached vol-a");
-    daemon.order(&["hold", "app", "0", "--for", "1h", "nobody works today"]);
+    daemon.order(&["hold", "app", "0", "--force", "--for", "1h", "nobody works today"]);
     wait_for("the other is gone", || (cloud.alive("app").len() == 1).then_some(()));
     let status = daemon.order(&["status"]);
     assert!(status.contains("was attached to it 3h"), "{status}");
@@ -306,8 +306,8 @@ fn a_server_is_handed_over_to_a_fleet_by_its_id() {
     assert!(said.contains(&remedy), "{said}");
     assert!(!cloud.members(&classic()).contains(&old.to_string()), "nothing is done without a tag");
 
-    for (key, value) in [("tidegate:install", "main"), ("tidegate:fleet", "app")] {
-        cloud.front.state().world.console_tag(&old, key, value);
+    for (key, value) in [("install", "main"), ("fleet", "app"), ("adopted", "main/app")] {
+        cloud.front.state().world.console_tag(&old, &format!("tidegate:{key}"), value);
     }
     daemon.wait_log(&format!("{old} is left alone"));
     daemon.order(&["pause", "app", "--for", "1h", "the old one joins"]);

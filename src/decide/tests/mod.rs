@@ -115,6 +115,7 @@ impl Scene {
             tags: OurTags {
                 install: Some("main".into()),
                 fleet: Some(fleet()),
+                adopted: None,
                 keep: false,
                 drain: None,
                 auto_scaling_group: false,

@@ -3,9 +3,11 @@
 use super::*;
 use crate::roster::{Handover, adopt};
 
-/// An instance that no launch of ours made.
+/// An instance that no launch of ours made, and that the operator tagged.
 fn by_hand(n: usize) -> Instance {
-    Instance { token: None, ..instance(&record(n, minutes(600))) }
+    let found = instance(&record(n, minutes(600)));
+    let tags = OurTags { adopted: Some("main/app".into()), ..found.tags.clone() };
+    Instance { token: None, tags, ..found }
 }
 
 fn handed(
@@ -47,6 +49,11 @@ fn only_what_is_tagged_alive_and_nobody_elses_is_adopted() {
     let tags = by_hand(8).tags;
     let untagged = OurTags { install: None, ..tags.clone() };
     assert!(refusal(Instance { tags: untagged, ..by_hand(8) }).starts_with("tag first"));
+    let unsaid = OurTags { adopted: None, ..tags.clone() };
+    let why = refusal(Instance { tags: unsaid, ..by_hand(8) });
+    assert!(why.ends_with("Key=tidegate:adopted,Value=main/app"), "{why}");
+    let other = OurTags { adopted: Some("main/job".into()), ..tags.clone() };
+    assert!(refusal(Instance { tags: other, ..by_hand(8) }).starts_with("tag first"));
     let elsewhere = OurTags { fleet: FleetName::new("job"), ..tags.clone() };
     assert!(refusal(Instance { tags: elsewhere, ..by_hand(8) }).contains(id(8).as_str()));
     let grouped = OurTags { auto_scaling_group: true, ..tags };

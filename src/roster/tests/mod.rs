@@ -225,6 +225,7 @@ fn instance(record: &ServerRecord) -> Instance {
         tags: OurTags {
             install: Some("main".into()),
             fleet: Some(fleet()),
+            adopted: None,
             keep: false,
             drain: None,
             auto_scaling_group: false,

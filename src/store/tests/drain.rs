@@ -173,10 +173,13 @@ fn overrides_of_version_6_are_migrated() {
         store.commit(&[Change::Override(terminate.clone())]).unwrap();
     }
     let connection = rusqlite::Connection::open(folder.0.join(DATABASE)).unwrap();
-    connection.execute_batch("ALTER TABLE overrides DROP COLUMN at_once").unwrap();
+    let before = "ALTER TABLE overrides DROP COLUMN at_once; DROP TABLE begun";
+    connection.execute_batch(before).unwrap();
     connection.pragma_update(None, "user_version", 6).unwrap();
     drop(connection);
     let (_dir, Opened { store, .. }) = folder.open();
-    let kept = store.load(now()).unwrap().overrides;
+    let loaded = store.load(now()).unwrap();
+    assert_eq!(loaded.begun, None, "nothing says when it was begun");
+    let kept = loaded.overrides;
     assert_eq!(kept.values().collect::<Vec<_>>(), [&terminate]);
 }
