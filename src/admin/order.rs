@@ -46,6 +46,8 @@ pub enum Entry {
         lasts: Duration,
         /// Whether a termination is to be without a drain.
         at_once: bool,
+        /// Whether a hold that looks like a slip is meant.
+        force: bool,
     },
     /// Ends what was ordered for a fleet.
     Resume { fleet: FleetName, owner: String },
@@ -122,6 +124,9 @@ pub struct OrderView {
     /// `terminate` without a drain: jobs on the server are lost.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub now: bool,
+    /// `hold` below `min`, or with the end of more than half of the fleet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
 }
 
 impl OrderView {
@@ -141,6 +146,10 @@ impl OrderView {
         let at_once = self.now;
         if at_once && self.order != "terminate" {
             return Err("only `terminate` can be told to do without a drain".to_owned());
+        }
+        let force = self.force;
+        if force && self.order != "hold" {
+            return Err("only `hold` can be forced".to_owned());
         }
         let (key, ends) = match self.order.as_str() {
             "adopt" => return self.adopt(owner, reason),
@@ -165,7 +174,7 @@ impl OrderView {
             return Err(NO_REASON.to_owned());
         }
         let lasts = if ends { lasts } else { CARRIED_OUT_WITHIN };
-        Ok(Order::Entry(Entry::Begin { key, capacity, owner, reason, lasts, at_once }))
+        Ok(Order::Entry(Entry::Begin { key, capacity, owner, reason, lasts, at_once, force }))
     }
 
     fn adopt(&self, owner: String, reason: String) -> Result<Order, String> {
@@ -215,6 +224,7 @@ mod tests {
             owner: "ann".to_owned(),
             reason: "launch day".to_owned(),
             now: false,
+            force: false,
         }
     }
 

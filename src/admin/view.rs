@@ -8,7 +8,7 @@ use crate::model::capacity::Capacity;
 use crate::model::decision::Reason;
 use crate::model::drain::Delivery;
 use crate::model::fault::printable;
-use crate::model::ledger::Ledger;
+use crate::model::ledger::{Ledger, Override};
 use crate::model::plan::{Plan, Step};
 use crate::model::reading::{Reading, jobs};
 use crate::model::roster::{FleetView, Server};
@@ -63,6 +63,21 @@ pub struct FleetStatus {
     /// What it wanted and was not given.
     #[serde(default)]
     pub left_out: Vec<String>,
+    /// Orders by hand that are in force for the fleet as a whole.
+    #[serde(default)]
+    pub orders: Vec<OrderInForce>,
+}
+
+/// An order by hand that is in force.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OrderInForce {
+    /// `hold`, `pause`, `launch` or `retire`.
+    pub kind: String,
+    /// The capacity of a hold, the servers added by a launch; 0 for the others.
+    pub capacity: Capacity,
+    pub owner: String,
+    pub reason: String,
+    pub until: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -173,8 +188,29 @@ impl FleetStatus {
             next_look: next_look.map(|at| at.to_string()),
             steps,
             left_out: left_out.map(|left| left.why.text(&policy.zone)).collect(),
+            orders: orders(view),
         }
     }
+}
+
+fn orders(view: &FleetView) -> Vec<OrderInForce> {
+    let orders = [
+        ("hold", &view.hold),
+        ("pause", &view.pause),
+        ("launch", &view.extra),
+        ("retire", &view.retire),
+    ];
+    let in_force = orders.into_iter().filter_map(|(kind, order)| {
+        let Override { capacity, owner, reason, until, .. } = order.as_ref()?;
+        Some(OrderInForce {
+            kind: kind.to_owned(),
+            capacity: *capacity,
+            owner: owner.clone(),
+            reason: reason.clone(),
+            until: until.to_string(),
+        })
+    });
+    in_force.collect()
 }
 
 fn line_of(fleet: Option<&FleetPolicy>, reason: &Reason) -> Option<usize> {

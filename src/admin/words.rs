@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
 
-use super::view::{FleetStatus, ReadingView};
+use super::view::{FleetStatus, OrderInForce, ReadingView};
 use crate::model::reading::jobs;
 use crate::model::time::{self, Timestamp};
 
@@ -39,6 +39,8 @@ impl Teller {
         };
         let observe =
             if fleet.mode == "observe" { ", in observe mode: nothing is done" } else { "" };
+        let by_hand = mark(fleet).map_or_else(String::new, |mark| format!(" ({mark})"));
+        let name = format!("{name}{by_hand}");
         if desired == fleet.capacity && wanted == desired {
             format!("{name} stays at {desired}{since}{observe}")
         } else if desired == fleet.capacity {
@@ -49,6 +51,23 @@ impl Teller {
                 if wanted == desired { String::new() } else { format!(", and then to {wanted}") };
             format!("{name} goes from {} to {desired}{more}{observe}", fleet.capacity)
         }
+    }
+
+    /// The orders by hand that are in force, with owner, end and reason.
+    pub fn orders(&self, fleet: &FleetStatus) -> Vec<String> {
+        let phrase = |order: &OrderInForce| {
+            let OrderInForce { kind, capacity, owner, reason, until } = order;
+            let until = at(until).map_or_else(|| until.clone(), |at| time::local(at, &self.zone));
+            let what = match kind.as_str() {
+                "hold" => format!("held at {capacity}"),
+                "pause" => "paused".to_owned(),
+                "launch" => format!("{capacity} more"),
+                "retire" => "to be retired".to_owned(),
+                other => other.to_owned(),
+            };
+            format!("{what} by {owner} until {until}: {reason}")
+        };
+        fleet.orders.iter().map(phrase).collect()
     }
 
     /// What the queue said, and how long ago.
@@ -84,6 +103,18 @@ impl Teller {
                 "nothing is due: only an edit, an order or a lost server changes this".to_owned()
             }
         }
+    }
+}
+
+/// Returns the order by hand that stands above a fleet's rules, in one word: `held` or `paused`.
+pub fn mark(fleet: &FleetStatus) -> Option<&'static str> {
+    let has = |kind: &str| fleet.orders.iter().any(|order| order.kind == kind);
+    if has("pause") {
+        Some("paused")
+    } else if has("hold") {
+        Some("held")
+    } else {
+        None
     }
 }
 

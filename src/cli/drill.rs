@@ -154,7 +154,8 @@ async fn drilled(
     eprintln!("look at it with: tidegate status --socket {}", socket.display());
     let wake = Wake::default();
     let loader = staged(settings.config.clone(), address.port(), drill.rehearsal);
-    let reception = Reception::new(orders, wake.reload.clone(), settings.config.clone(), loader);
+    let reception = Reception::new(orders, wake.reload.clone(), settings.config.clone(), loader)
+        .in_force(clock.now());
     let daemon = Daemon {
         ports,
         journal,

@@ -46,6 +46,9 @@ pub(crate) enum Hand {
         /// For how long
         #[arg(long = "for", value_name = "SPAN", value_parser = super::while_it_lasts)]
         lasts: Duration,
+        /// Also below `min`, or where more than half of the servers would end
+        #[arg(long)]
+        force: bool,
         /// Who wants it [default: the login name]
         #[arg(long)]
         owner: Option<String>,
@@ -140,6 +143,7 @@ fn order(hand: &Hand, user: &str) -> Option<OrderView> {
         owner: owner.map_or_else(|| user.to_owned(), Clone::clone),
         reason: String::new(),
         now: false,
+        force: false,
     };
     Some(match hand {
         Hand::Launch { fleet, count, why, lasts } => OrderView {
@@ -153,8 +157,9 @@ fn order(hand: &Hand, user: &str) -> Option<OrderView> {
             reason: why.reason.clone(),
             ..view("terminate", instance, why.owner.as_ref())
         },
-        Hand::Hold { fleet, capacity, reason, lasts, owner } => OrderView {
+        Hand::Hold { fleet, capacity, reason, lasts, force, owner } => OrderView {
             capacity: *capacity,
+            force: *force,
             for_seconds: lasts.as_secs(),
             reason: reason.join(" "),
             ..view("hold", fleet, owner.as_ref())

@@ -1,11 +1,14 @@
 //! The driver over the real world: ticks, wake-ups, reloads, orders, and an end in good order. It
 //! is handed its ports and knows nothing of AWS or SQL.
 
+mod obstacles;
 mod orders;
 pub mod patrol;
 mod reception;
 mod stake;
 mod telling;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::ops::ControlFlow;
@@ -31,7 +34,7 @@ use crate::ports::{Ports, ShadowBook, StoreFault};
 use crate::record::{Concern, Journal};
 use crate::shadow::Shadow;
 use crate::telemetry;
-use crate::tick::{Attendant as _, TickRecord, attended};
+use crate::tick::{Attendant as _, Survey, TickRecord, attended};
 
 pub use self::reception::{Loader, Reception};
 pub use self::telling::Telling;
@@ -155,6 +158,8 @@ impl Daemon {
         let next = match done {
             Ok(ControlFlow::Continue(record)) => {
                 self.done(&record, stopwatch.elapsed());
+                let Survey { roster, .. } = *record.survey;
+                self.reception.saw(roster);
                 record.next
             }
             Ok(ControlFlow::Break(Interrupt::NewPolicy)) => {

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use super::Telling;
+use super::obstacles::{Situation, staying};
 use super::stake::stake;
 use crate::admin::order::{Adoption, Entry};
-use crate::model::capacity::count;
+use crate::model::capacity::{count, is_large_cut};
 use crate::model::fleet::FleetName;
 use crate::model::instance::{Instance, InstanceId};
 use crate::model::ledger::{Change, Event, EventKind, Override, OverrideKey};
+use crate::model::retirement::Retirement;
+use crate::model::roster::Roster;
 use crate::model::server::ServerRecord;
-use crate::model::time::{self, Timestamp};
+use crate::model::time::{self, Clocks};
 use crate::policy::Policy;
 use crate::record::Journal;
 use crate::roster::{Handover, adopt, failures};
@@ -19,9 +22,11 @@ use crate::telemetry;
 /// Where orders are written, and by what they are judged.
 pub(super) struct Orders<'a> {
     pub policy: &'a Policy,
+    /// As of the last tick; `None` before the first.
+    pub roster: Option<&'a Roster>,
     pub telling: &'a mut Telling,
     pub journal: &'a mut Journal,
-    pub now: Timestamp,
+    pub clocks: Clocks,
 }
 
 impl Orders<'_> {
@@ -31,16 +36,19 @@ impl Orders<'_> {
         let known = instance.as_ref().and_then(|id| self.journal.ledger().servers.of_instance(id));
         let fleet = fleet.or_else(|| known.map(|record| record.fleet.clone()));
         let (changes, text) = match order {
-            Entry::Begin { key, capacity, owner, reason, lasts, at_once } => {
-                let until = time::after(self.now, lasts);
-                let since = self.now;
+            Entry::Begin { key, capacity, owner, reason, lasts, at_once, force } => {
+                let until = time::after(self.clocks.host, lasts);
+                let since = self.clocks.host;
                 let entry = Override { key, capacity, owner, reason, since, until, at_once };
                 self.sensible(&entry)?;
+                if !force {
+                    self.harmless(&entry)?;
+                }
                 let mut text = self.told(&entry);
-                let stake = stake(self.policy, self.journal.ledger(), &entry, self.now);
-                if let Some(stake) = stake {
+                let stake = stake(self.policy, self.journal.ledger(), &entry, self.clocks.host);
+                for more in stake.into_iter().chain(self.situation().obstacles(&entry)) {
                     text.push_str("; ");
-                    text.push_str(&stake);
+                    text.push_str(&more);
                 }
                 (vec![Change::Override(entry)], text)
             }
@@ -92,7 +100,8 @@ impl Orders<'_> {
         // The event has its fleet beside it, and whoever asked is told it with the text.
         let whose = fleet.as_ref().map_or_else(String::new, |fleet| format!("{fleet}: "));
         let answer = format!("{whose}{text}");
-        let event = Event { at: self.now, kind: EventKind::Override, fleet, instance, text };
+        let event =
+            Event { at: self.clocks.host, kind: EventKind::Override, fleet, instance, text };
         changes.push(Change::Event(event.clone()));
         self.journal.commit(&changes).map_err(|fault| fault.to_string())?;
         telemetry::log(&event);
@@ -105,10 +114,10 @@ impl Orders<'_> {
         let policy = self.policy.fleets.get(fleet)?;
         let ledger = self.journal.ledger();
         let mut memory = ledger.fleets.get(fleet)?.clone();
-        if failures(policy, ledger, self.now) == 0 {
+        if failures(policy, ledger, self.clocks.host) == 0 {
             return None;
         }
-        memory.settings.as_mut()?.since = self.now;
+        memory.settings.as_mut()?.since = self.clocks.host;
         // Readings have a change of their own.
         memory.readings = Arc::default();
         Some(Change::Fleet(fleet.clone(), Box::new(memory)))
@@ -159,6 +168,7 @@ impl Orders<'_> {
                 if asked { Ok(()) } else { Err(format!("{fleet} has nothing to approve of")) }
             }
             OverrideKey::Keep(id) | OverrideKey::Terminate(id) => {
+                self.not_too_late(&entry.key)?;
                 let ours = self
                     .journal
                     .ledger()
@@ -170,6 +180,46 @@ impl Orders<'_> {
         }
     }
 
+    /// A server that EC2 was asked to terminate cannot be kept.
+    fn not_too_late(&self, key: &OverrideKey) -> Result<(), String> {
+        let OverrideKey::Keep(id) = key else { return Ok(()) };
+        let record = self.journal.ledger().servers.of_instance(id);
+        let retirement = record.and_then(|record| record.retirement.as_ref());
+        match retirement.and_then(Retirement::termination) {
+            Some(asked) => Err(format!(
+                "{id} cannot be kept: EC2 was asked to terminate it at {}",
+                time::local(asked.last_asked_at, &self.policy.zone)
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn situation(&self) -> Situation<'_> {
+        let (policy, ledger) = (self.policy, self.journal.ledger());
+        Situation { policy, ledger, roster: self.roster, clocks: self.clocks }
+    }
+
+    /// Refuses a hold that is more likely a slip: below `min`, or the end of more than half of the fleet.
+    fn harmless(&self, entry: &Override) -> Result<(), String> {
+        let OverrideKey::Hold(fleet) = &entry.key else { return Ok(()) };
+        let (to, now) = (entry.capacity, staying(self.journal.ledger(), fleet));
+        let min = self.policy.fleets.get(fleet).map_or(0, |fleet| fleet.bounds.min());
+        let mut against = Vec::new();
+        if to < min {
+            against.push(format!("min is {min}"));
+        }
+        if is_large_cut(now, to) {
+            against.push(format!("it would end more than half of {now} servers"));
+        }
+        if against.is_empty() {
+            return Ok(());
+        }
+        Err(format!(
+            "{fleet} is not held at {to}: {}; if that is meant, say so with --force",
+            against.join(", and ")
+        ))
+    }
+
     /// The records of the instances that a fleet takes over.
     fn adopt(
         &self,
@@ -178,7 +228,8 @@ impl Orders<'_> {
     ) -> Result<(Vec<Change>, String), String> {
         let Adoption { fleet, instances: asked, owner, reason } = adoption;
         let ledger = self.journal.ledger();
-        let records = adopt(self.policy, ledger, Handover { fleet, asked, found }, self.now)?;
+        let records =
+            adopt(self.policy, ledger, Handover { fleet, asked, found }, self.clocks.host)?;
         let of_fleet = ledger.servers.open().filter(|r| r.fleet == *fleet);
         let all = count(of_fleet).saturating_add(count(&records));
         let wanted = ledger.fleets.get(fleet).and_then(|memory| memory.target);
@@ -216,18 +267,9 @@ impl Orders<'_> {
             }
             OverrideKey::Keep(id) => format!("{id} is kept by {owner} until {until}: {reason}"),
             OverrideKey::Terminate(id) => {
-                let keep = self.journal.ledger().overrides.get(&OverrideKey::Keep(id.clone()));
-                let once = keep.filter(|keep| keep.until > self.now).map(|keep| {
-                    let until = time::local(keep.until, zone);
-                    format!(
-                        " once {} keeps it no longer (until {until}: {})",
-                        keep.owner, keep.reason
-                    )
-                });
                 format!(
-                    "{id} will be {}terminated{}, asked by {owner}: {reason}",
-                    if entry.at_once { "" } else { "drained and " },
-                    once.unwrap_or_default()
+                    "{id} will be {}terminated, asked by {owner}: {reason}",
+                    if entry.at_once { "" } else { "drained and " }
                 )
             }
             OverrideKey::Approve(_) => {

@@ -17,6 +17,8 @@ use crate::admin::Command;
 use crate::admin::order::{Adoption, Order};
 use crate::model::instance::{Instance, InstanceId};
 use crate::model::ledger::Event;
+use crate::model::roster::Roster;
+use crate::model::time::{self, Clocks, Timestamp};
 use crate::policy::Policy;
 use crate::ports::Ports;
 use crate::record::Journal;
@@ -89,6 +91,10 @@ pub struct Reception {
     waiting: Vec<Visitor>,
     /// Somebody stopped a turn at acting: what is left of it is for the next tick, at once.
     hurry: bool,
+    /// What the last tick saw.
+    roster: Option<Roster>,
+    /// Since when the policy is in force.
+    in_force_since: Option<Timestamp>,
     /// A look was given up since the last tick that came to its end. Only one is, or a file that
     /// changes without end would stop the ticks.
     gave_up: bool,
@@ -114,8 +120,22 @@ impl Reception {
             loaded: Vec::new(),
             waiting: Vec::new(),
             hurry: false,
+            roster: None,
+            in_force_since: None,
             gave_up: false,
         }
+    }
+
+    /// Says since when the policy is in force that the daemon starts with.
+    #[must_use]
+    pub fn in_force(mut self, since: Timestamp) -> Self {
+        self.in_force_since = Some(since);
+        self
+    }
+
+    /// Keeps what a tick saw, for the answers to orders.
+    pub(super) fn saw(&mut self, roster: Roster) {
+        self.roster = Some(roster);
     }
 
     pub(super) fn policy_path(&self) -> &Path {
@@ -320,9 +340,10 @@ fn answer(reply: Reply, result: Result<String, String>) -> Served<Interrupt> {
 
 impl Gate<'_> {
     fn orders<'a>(&'a mut self, journal: &'a mut Journal) -> Orders<'a> {
-        let now = self.ports.clock.now();
+        let clocks = Clocks::new(self.ports.clock.now(), self.ports.cloud.clock_ahead());
         let policy = self.reception.newest(self.policy);
-        Orders { policy, telling: self.telling, journal, now }
+        let roster = self.reception.roster.as_ref();
+        Orders { policy, roster, telling: self.telling, journal, clocks }
     }
 
     fn reload(
@@ -340,7 +361,12 @@ impl Gate<'_> {
         }
         let (answer, served) = match &loaded {
             Loaded::Unchanged => {
-                let text = format!("{} is unchanged", self.reception.policy_path.display());
+                let since = self.reception.in_force_since;
+                let since = since.map_or_else(String::new, |since| {
+                    format!(" since {}", time::local(since, &newest.zone))
+                });
+                let (path, digest) = (self.reception.policy_path.display(), &newest.digest);
+                let text = format!("{path} is unchanged: policy {digest} is in force{since}");
                 (Ok(text), Served::Nothing)
             }
             Loaded::New(policy) => {
@@ -350,6 +376,9 @@ impl Gate<'_> {
         };
         for reply in replies.into_iter().flatten() {
             reply.send(answer.clone()).ok();
+        }
+        if matches!(loaded, Loaded::New(_)) {
+            self.reception.in_force_since = Some(self.ports.clock.now());
         }
         self.reception.loaded.push(loaded);
         self.reception.gave_up |= looking && served != Served::Nothing;

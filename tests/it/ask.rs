@@ -100,3 +100,69 @@ fn a_watched_status_follows_the_daemon_through_its_death_and_back() {
     assert_eq!(code, 0);
     assert!(rest.ends_with("\u{1b}[?25h\u{1b}[?1049l"), "{rest:?}");
 }
+
+/// A hold that looks like a slip is refused with exit code 1 and the reason on stderr. A held fleet is
+/// marked wherever it is shown.
+#[test]
+fn held_fleet_is_marked_wherever_it_is_shown() {
+    let cloud = Cloud::new(Troubles::new());
+    let policy = cloud.policy("classic", (2, 3));
+    let mut daemon = Daemon::new(&cloud.endpoint, &policy);
+    daemon.start();
+    daemon.wait_in_service("app", 2);
+    let refused = daemon.ask(&["hold", "app", "0", "--for", "1h", "a", "slip"]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(why.contains("min is 2, and it would end more than half of 2 servers"), "{why}");
+    assert!(why.contains("--force") && refused.stdout.is_empty(), "{why}");
+
+    daemon.order(&["hold", "app", "1", "--force", "--for", "1h", "one", "is", "enough"]);
+    daemon.wait_in_service("app", 1);
+    let status = daemon.order(&["status"]);
+    assert!(status.contains("app   act, held   desired 1"), "{status}");
+    assert!(status.contains("  order    held at 1 by ann"), "{status}");
+    assert!(!status.contains("job   act, held"), "{status}");
+    let explained = daemon.order(&["explain", "app"]);
+    assert!(explained.starts_with("app (held) stays at 1"), "{explained}");
+    assert!(explained.contains("held at 1 by ann"), "{explained}");
+    let json = daemon.status().unwrap();
+    let order = &json["fleets"][0]["orders"][0];
+    assert_eq!((&order["kind"], &order["capacity"]), (&"hold".into(), &1.into()), "{json}");
+
+    // A pause stands above a hold.
+    let paused = daemon.order(&["pause", "app", "--for", "1h", "a", "look"]);
+    assert!(paused.starts_with("app: paused by ann"), "{paused}");
+    let launch = daemon.order(&["launch", "app", "1"]);
+    assert!(launch.contains("the fleet is paused by ann"), "{launch}");
+    daemon.wait_ticks(1);
+    assert!(daemon.order(&["status"]).contains("app   act, paused   desired 1"));
+    daemon.order(&["resume", "app"]);
+    daemon.wait_in_service("app", 2);
+    assert!(daemon.order(&["status"]).contains("app   act   desired 2"));
+}
+
+#[test]
+fn reload_of_a_file_in_force_says_since_when() {
+    let cloud = Cloud::new(Troubles::new());
+    let policy = cloud.policy("classic", (1, 3));
+    let mut daemon = Daemon::new(&cloud.endpoint, &policy);
+    daemon.start();
+    daemon.wait_in_service("app", 1);
+    let first = daemon.order(&["reload"]);
+    assert!(first.contains(" is unchanged: policy "), "{first}");
+    let since = |said: &str| said.split(" is in force since ").nth(1).map(str::to_owned);
+    let began = since(&first).unwrap_or_else(|| panic!("{first}"));
+    // A restart does not make it any younger.
+    daemon.kill_9();
+    daemon.start();
+    daemon.wait_in_service("app", 1);
+    assert_eq!(since(&daemon.order(&["reload"])), Some(began.clone()));
+
+    // The daemon takes an edit by itself, and says so afterwards.
+    let told = daemon.says("INFO policy ");
+    daemon.write_policy(&format!("{policy}# Edited.\n"));
+    wait_for("it is in force", || (daemon.says("INFO policy ") > told).then_some(()));
+    let edited = daemon.order(&["reload"]);
+    assert!(edited.contains(" is unchanged: policy "), "{edited}");
+    assert!(since(&edited).is_some_and(|since| since > began), "{edited}, before {began}");
+}

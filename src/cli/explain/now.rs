@@ -47,6 +47,9 @@ pub(super) fn run(
 
 fn tell(teller: &Teller, fleet: &FleetStatus) -> Result<(), Failure> {
     say!("{}", teller.headline(fleet))?;
+    for order in teller.orders(fleet) {
+        row("order", &order, None)?;
+    }
     if let Some(reading) = &fleet.reading {
         row("measured", &teller.reading(reading), None)?;
     }

@@ -106,6 +106,8 @@ async fn start(
         world::world(settings, &policy, database.clone(), Some(meter.clone()), args.once).await?;
     let mut journal = Journal::open(database.clone(), now).map_err(anyhow::Error::new)?;
     journal.in_force(&policy, now).map_err(anyhow::Error::new)?;
+    let known = store::in_force(&dir.path().join(DATABASE), now).map_err(anyhow::Error::new)?;
+    let since = known.map_or(now, |known| known.since);
     info!(
         kind = "policy",
         "tidegate {} starts with policy {} ({} fleets)",
@@ -145,7 +147,8 @@ async fn start(
             wake.reload.clone(),
             settings.config.clone(),
             patient(loader(settings.config.clone()), restless.clone()),
-        ),
+        )
+        .in_force(since),
         wake: wake.clone(),
         herald,
         meter,

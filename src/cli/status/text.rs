@@ -3,7 +3,7 @@
 use jiff::tz::TimeZone;
 
 use crate::admin::view::{FleetStatus, InstanceView, ProblemView, ReadingView, StatusView};
-use crate::admin::words::others;
+use crate::admin::words::{Teller, mark, others};
 use crate::model::time::{self, Timestamp};
 
 /// The zone that its times are told in.
@@ -20,8 +20,9 @@ pub(super) fn problem(problem: &ProblemView, zone: &TimeZone) -> String {
 /// One fleet's part of the screen.
 pub(in crate::cli) fn fleet(fleet: &FleetStatus, zone: &TimeZone) -> Vec<String> {
     let number = |n: Option<u32>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
+    let by_hand = mark(fleet).map_or_else(String::new, |mark| format!(", {mark}"));
     let mut lines = vec![format!(
-        "{}   {}   desired {}   capacity {}   in service {}   min {}   max {}",
+        "{}   {}{by_hand}   desired {}   capacity {}   in service {}   min {}   max {}",
         fleet.name,
         fleet.mode,
         number(fleet.desired),
@@ -30,6 +31,8 @@ pub(in crate::cli) fn fleet(fleet: &FleetStatus, zone: &TimeZone) -> Vec<String>
         number(fleet.min),
         number(fleet.max)
     )];
+    let teller = Teller { zone: zone.clone(), now: None };
+    lines.extend(teller.orders(fleet).iter().map(|order| format!("  order    {order}")));
     lines.extend(fleet.because.iter().map(|reason| format!("  because  {}", reason.text)));
     lines.extend(fleet.left_out.iter().map(|limit| format!("  held up  {limit}")));
     lines.extend(fleet.reading.as_ref().map(|read| format!("  queue    {}", reading(read, zone))));

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::charts::{self, Drawings};
 use super::{Facts, Sheet};
 use crate::admin::view::FleetStatus;
-use crate::admin::words::{Teller, others, servers};
+use crate::admin::words::{Teller, mark, others, servers};
 use crate::model::fault::printable;
 use crate::model::fleet::FleetName;
 
@@ -41,6 +41,7 @@ fn heading(sheet: &Sheet<'_>, fleet: &FleetStatus) -> Markup {
             }
             span class={ "state " (class) } { span aria-hidden="true" { (shape) } " " (word) }
             @if fleet.mode == "observe" { span.state.odd { "observe mode" } }
+            @if let Some(mark) = mark(fleet) { span.state.odd { (mark) } }
         }
     }
 }
@@ -82,6 +83,7 @@ pub(super) fn now(sheet: &Sheet<'_>, fleet: &FleetStatus) -> Markup {
     html! {
         (heading(sheet, fleet))
         p.headline { (teller.headline(fleet)) }
+        @for order in teller.orders(fleet) { p.order { "Order by hand: " (printable(&order, 500)) "." } }
         @if !fleet.because.is_empty() {
             ul.because {
                 @for reason in &fleet.because {
