@@ -20,6 +20,7 @@ pub mod tick;
 pub mod aws;
 pub mod probe;
 pub mod store;
+pub mod prices;
 pub mod sim;
 pub mod shadow;
 pub mod metrics;

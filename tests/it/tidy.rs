@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// Which modules a module may import. Arrows point inward only. Only `cli` joins everything, and
 /// tests may build what they need with anything.
-pub(crate) const MAY_IMPORT: [(&str, &[&str]); 29] = [
+pub(crate) const MAY_IMPORT: [(&str, &[&str]); 30] = [
     ("model", &[]),
     ("policy", &["model"]),
     ("roster", &["model", "policy"]),
@@ -29,7 +29,7 @@ pub(crate) const MAY_IMPORT: [(&str, &[&str]); 29] = [
     ("store", &["model", "ports", "custody"]),
     ("shadow", &["model", "policy", "filter", "tick"]),
     ("probe", &["model", "ports", "custody"]),
-    ("sim", &["model", "policy", "ports", "record", "tick"]),
+    ("sim", &["model", "policy", "ports", "prices", "record", "tick"]),
     ("metrics", &["model", "policy", "ports", "tick"]),
     ("otlp", &["model", "metrics", "probe"]),
     ("chart", &["model"]),
@@ -58,12 +58,13 @@ pub(crate) const MAY_IMPORT: [(&str, &[&str]); 29] = [
     ("admin", &["model", "policy", "ports", "record", "tick", "door"]),
     ("telemetry", &["model"]),
     ("settings", &["model"]),
+    ("prices", &[]),
 ];
 
 /// Of `roster`, `plan` may use this alone.
 const ONLY: [(&str, &str, &str); 1] = [("plan", "roster", "mostly_sick")];
 
-const PURE: [&str; 6] = ["model", "policy", "roster", "decide", "plan", "filter"];
+const PURE: [&str; 7] = ["model", "policy", "roster", "decide", "plan", "filter", "prices"];
 
 const LINES_AT_MOST: usize = 500;
 
