@@ -12,7 +12,7 @@ use crate::model::fault::printable;
 
 pub const FILE_KEYS: &[&str] = &[
     "version", "install", "region", "timezone", "mode", "tick", "limits", "defaults", "fleets",
-    "notify",
+    "notify", "prices",
 ];
 pub const LIMITS_KEYS: &[&str] = &["instances", "launch", "terminate"];
 pub const FLEET_KEYS: &[&str] = &[

@@ -58,6 +58,9 @@ pub struct Policy {
     pub limits: Limits,
     pub fleets: BTreeMap<FleetName, FleetPolicy>,
     pub notify: Arc<Notify>,
+    /// US dollars an hour by instance type, over the list prices. Reports use them; nothing that acts
+    /// does.
+    pub prices: BTreeMap<String, f64>,
     /// The first twelve hex digits of the file's SHA-256: which policy a decision was made under.
     pub digest: String,
     /// The file, word for word.

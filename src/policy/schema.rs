@@ -22,6 +22,8 @@ enum Shape {
     Text,
     /// A map of names of one's own to text.
     Texts,
+    /// A map of instance types to dollars.
+    Prices,
     List(&'static Self),
     Either(&'static [Self]),
     Section(&'static str),
@@ -29,7 +31,7 @@ enum Shape {
     Named(&'static str, &'static str),
 }
 
-use Shape::{Either, Flag, Formed, List, Named, Section, Span, Text, Texts, Whole, Words};
+use Shape::{Either, Flag, Formed, List, Named, Prices, Section, Span, Text, Texts, Whole, Words};
 
 const JOBS_MAX: u64 = 1_000_000_000;
 
@@ -38,6 +40,7 @@ const RATE: &str = "^[0-9]+ per ([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$";
 const NAME: &str = "^[a-z][a-z0-9-]{0,31}$";
 const INSTALL: &str = "^[a-z0-9-]{1,16}$";
 const IMAGE: &str = "^(ami-[0-9A-Fa-f]{8,17}|resolve:ssm:\\S+)$";
+const TYPE: &str = "^[a-z0-9-]+\\.[a-z0-9-]+$";
 const SUBNET: Shape = Formed("^subnet-\\S+$");
 const GROUP: Shape = Formed("^sg-\\S+$");
 const URL: &str = "^https?://";
@@ -69,6 +72,7 @@ const SHAPES: &[(&str, &[(&str, Shape)])] = &[
             ("defaults", Section("fleet")),
             ("fleets", Named(NAME, "fleet")),
             ("notify", Named(ROUTE, "notify")),
+            ("prices", Prices),
         ],
     ),
     (
@@ -278,6 +282,11 @@ fn of_shape(shape: &Shape) -> Value {
         Formed(pattern) => json!({ "type": "string", "pattern": pattern }),
         Text => json!({ "type": ["string", "number", "boolean"] }),
         Texts => json!({ "type": ["object", "null"], "additionalProperties": of_shape(&Text) }),
+        Prices => json!({
+            "type": ["object", "null"],
+            "propertyNames": { "pattern": TYPE },
+            "additionalProperties": { "type": "number", "exclusiveMinimum": 0, "maximum": 1000 },
+        }),
         List(of) => json!({ "type": ["array", "null"], "items": of_shape(of) }),
         Either(shapes) => {
             let shapes: Vec<Value> = shapes.iter().map(of_shape).collect();

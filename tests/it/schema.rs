@@ -116,6 +116,11 @@ fn what_is_misspelt_or_of_the_wrong_form_is_seen_in_the_editor() {
         ("  App: { max: 1 }\n", "App"),
         ("notify: { chat: { slack: \"https://hooks.example/x\" } }\n", "hooks.example"),
         ("notify: { chat: { slack: secret:s, send: [problems] } }\n", "problems"),
+        ("prices: { t3.small: 0.02 }\n", ""),
+        ("prices: { t3.small: $0.02 }\n", "$0.02"),
+        ("prices: { t3.small: 0 }\n", "prices"),
+        ("prices: { t3.small: 2000 }\n", "2000"),
+        ("prices: { t3small: 0.02 }\n", "t3small"),
     ];
     let files: Vec<String> = cases.iter().map(|(more, _)| format!("{base}{more}")).collect();
     for ((more, named), verdict) in cases.iter().zip(judged(&files)) {

@@ -74,7 +74,7 @@ fn is_role(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.chars().all(legal)
 }
 
-fn is_type(text: &str) -> bool {
+pub(super) fn is_type(text: &str) -> bool {
     let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     text.split_once('.').is_some_and(|(family, size)| {
         let good = |part: &str| !part.is_empty() && part.chars().all(legal);

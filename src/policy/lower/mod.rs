@@ -9,6 +9,7 @@ mod goal;
 mod health;
 mod launch;
 mod notify;
+mod prices;
 mod queue;
 mod schedule;
 mod section;
@@ -116,6 +117,7 @@ fn read(text: &str, now: Timestamp, out: &mut Problems) -> Option<Policy> {
     let limits = limits(&top, &fleets, out);
     compare::fleets(&top, &fleets, out);
     let notify = notify::read(&top, out).into();
+    let prices = prices::read(&top, &fleets, out);
     Some(Policy {
         install: install.unwrap_or_else(|| "main".to_owned()),
         region,
@@ -125,6 +127,7 @@ fn read(text: &str, now: Timestamp, out: &mut Problems) -> Option<Policy> {
         limits,
         fleets: fleets.into_iter().map(|read| (read.policy.name.clone(), read.policy)).collect(),
         notify,
+        prices,
         digest: digest(text),
         text: text.into(),
     })

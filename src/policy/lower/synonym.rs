@@ -10,6 +10,7 @@ const SYNONYMS: &[(&str, &[&str], &str)] = &[
     ("file", &["dryrun", "act", "observe"], "mode"),
     ("file", &["notifications", "alerts", "alerting"], "notify"),
     ("file", &["default"], "defaults"),
+    ("file", &["price", "cost", "costs", "pricing", "pricelist"], "prices"),
     ("limits", &["max", "maxinstances", "servers"], "instances"),
     ("limits", &["launches", "maxlaunch"], "launch"),
     ("limits", &["terminations", "terminates"], "terminate"),

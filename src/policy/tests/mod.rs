@@ -7,6 +7,7 @@ mod goal;
 mod hostile;
 mod large;
 mod notify;
+mod prices;
 mod problems;
 mod remedies;
 mod span;
