@@ -15,6 +15,7 @@ use tidegate::model::roster::Roster;
 use tidegate::model::time::Timestamp;
 use tidegate::plan::plan;
 use tidegate::policy::{self, Policy};
+use tidegate::prices::PriceList;
 use tidegate::sim::Simulation;
 use tidegate::sim::backtest::{Backtest, Setting};
 use tidegate::sim::load::{Interruption, Job, Load};
@@ -245,7 +246,14 @@ fn a_year_backtested(bencher: Bencher<'_, '_>, come: Come) {
         goal: Duration::from_mins(15),
     };
     let fleet = FleetName::new("job").unwrap();
-    let backtest = Backtest { policy: &policy, fleet: &fleet, trace: &trace, setting: &setting };
+    let prices = PriceList::new(None, &policy.prices);
+    let backtest = Backtest {
+        policy: &policy,
+        fleet: &fleet,
+        trace: &trace,
+        setting: &setting,
+        prices: &prices,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     bencher.bench_local(|| {
         let outcome = runtime.block_on(backtest.run(&mut |_| ())).unwrap();

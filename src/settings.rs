@@ -12,6 +12,8 @@ pub struct Settings {
     pub socket: PathBuf,
     /// The socket that `--socket` names, where it does.
     pub socket_named: Option<PathBuf>,
+    /// The AWS region of the environment, for policies that name none.
+    pub region: Option<String>,
     /// Where secrets are looked for, in order.
     pub secret_dirs: Vec<PathBuf>,
     /// Who is at the keyboard, for the record of overrides.
@@ -55,6 +57,7 @@ impl Settings {
             state_dir,
             socket,
             socket_named,
+            region: region(),
             secret_dirs,
             user: who(),
             under_systemd: env::var_os("JOURNAL_STREAM").is_some(),
@@ -63,6 +66,12 @@ impl Settings {
             otel: otel(),
         }
     }
+}
+
+/// As the AWS SDK reads it.
+fn region() -> Option<String> {
+    let named = |name| env::var(name).ok().filter(|region| !region.is_empty());
+    ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().find_map(named)
 }
 
 fn otel() -> BTreeMap<String, String> {

@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::folder;
 use super::listen::{self, Listen};
+use super::money;
 use super::out::say;
 use super::rehearsal::{self, Rehearsal};
 use super::run::loader;
@@ -30,6 +31,7 @@ use crate::model::fleet::FleetName;
 use crate::model::time::{self, Timestamp};
 use crate::policy::{DrainPolicy, Mode, Policy};
 use crate::ports::{Clock, Ports};
+use crate::prices::PriceList;
 use crate::probe::HttpProbe;
 use crate::record::Journal;
 use crate::settings::Settings;
@@ -180,7 +182,8 @@ async fn drilled(
         ended = server => Err(anyhow!("the imagined cloud ended: {ended:?}")),
     };
     ended.map_err(|error| Failure::Error(FAILED, error))?;
-    sum_up(drill, &policy, &front, json)
+    let prices = money::prices(&policy, settings);
+    sum_up(drill, (&policy, &prices), &front, json)
 }
 
 /// Waits for the drill's end, or for somebody who has seen enough.
@@ -303,10 +306,15 @@ fn received_at(drain: &DrainPolicy, port: u16) -> Option<DrainTerms> {
 }
 
 /// Prints what the drill came to; `policy` is the file's, before it was staged.
-fn sum_up(drill: &Drill, policy: &Policy, front: &Front, as_json: bool) -> Result<(), Failure> {
+fn sum_up(
+    drill: &Drill,
+    (policy, prices): (&Policy, &PriceList),
+    front: &Front,
+    as_json: bool,
+) -> Result<(), Failure> {
     let state = front.state();
     let now = state.world.now();
-    let fleets = report(policy, &state);
+    let fleets = report(policy, &state, prices);
     let mut carrying = 0_usize;
     for machine in state.world.machines() {
         let ending = machine.lifecycle(now).is_ending();
@@ -317,6 +325,7 @@ fn sum_up(drill: &Drill, policy: &Policy, front: &Front, as_json: bool) -> Resul
         let document = json!({
             "format_version": 1,
             "faults": drill.faults.iter().map(|fault| fault.as_str()).collect::<Vec<_>>(),
+            "prices": money::source(prices),
             "fleets": rehearsal::summary_json(&fleets, policy, &drill.rehearsal),
             "calls": calls,
             "terminated_in_traffic": carrying,
@@ -326,7 +335,7 @@ fn sum_up(drill: &Drill, policy: &Policy, front: &Front, as_json: bool) -> Resul
         say!("\nThe drill in short, at {}", time::local(now, &policy.zone))?;
         let period = format!("all {}", time::text(drill.lasts));
         let hours = drill.lasts.as_secs_f64() / 3600.0;
-        for line in rehearsal::summary(&fleets, policy, (&period, hours)) {
+        for line in rehearsal::summary(&fleets, (policy, prices), (&period, hours)) {
             say!("{line}")?;
         }
         let faults: Vec<&str> = drill.faults.iter().map(|fault| fault.as_str()).collect();

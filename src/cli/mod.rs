@@ -22,6 +22,7 @@ mod init;
 mod journal;
 mod listen;
 mod moment;
+mod money;
 mod next;
 #[cfg(feature = "net")]
 mod notify;

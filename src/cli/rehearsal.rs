@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::money;
 use crate::model::fleet::FleetName;
 use crate::model::reading::QueueSource;
 #[cfg(any(test, feature = "aws"))]
 use crate::model::reading::{FieldMap, JsonFields};
 use crate::model::time;
 use crate::policy::Policy;
+use crate::prices::{Cost, PriceList};
 use crate::sim::load::Interruption;
 use crate::sim::report::FleetReport;
 use crate::sim::telling::Telling;
@@ -229,14 +231,14 @@ fn limited(map: &FieldMap, assumed: Telling) -> FieldMap {
 /// are: `all day`.
 pub(super) fn summary(
     fleets: &BTreeMap<FleetName, FleetReport>,
-    policy: &Policy,
+    (policy, prices): (&Policy, &PriceList),
     (period, hours): (&str, f64),
 ) -> Vec<String> {
     let line = |(name, fleet): (&FleetName, &FleetReport)| {
         let served = fleet.server_time.as_secs_f64() / 3600.0;
         let max = policy.fleets.get(name).map_or(0, |fleet| fleet.bounds.max());
         let mut line = format!(
-            "  {name:<5} {} launched, {} terminated, {served:.1} server-hours, ${:.2} ({max} servers {period}: {:.0} server-hours)",
+            "  {name:<5} {} launched, {} terminated, {served:.1} server-hours, {} ({max} servers {period}: {:.0} server-hours)",
             fleet.launches,
             fleet.terminations,
             fleet.cost,
@@ -258,9 +260,21 @@ pub(super) fn summary(
         line
     };
     let mut lines: Vec<String> = fleets.iter().map(line).collect();
-    let total: f64 = fleets.values().map(|fleet| fleet.cost).sum();
-    lines.push(format!("  in all, ${total:.2} at the list prices of us-east-1."));
+    lines.push(format!("  in all, {}: {}.", total(fleets), prices.source()));
+    for (name, fleet) in fleets {
+        let missing = prices.missing(&fleet.cost);
+        lines.extend(missing.into_iter().map(|line| format!("  fleet {name}: {line}")));
+    }
     lines
+}
+
+/// Returns what all fleets together cost.
+pub(super) fn total(fleets: &BTreeMap<FleetName, FleetReport>) -> Cost {
+    let mut total = Cost::default();
+    for fleet in fleets.values() {
+        total.join(&fleet.cost);
+    }
+    total
 }
 
 /// Returns the same for `--json`, an object for each fleet.
@@ -276,7 +290,8 @@ pub(super) fn summary_json(
             "launches": fleet.launches,
             "terminations": fleet.terminations,
             "server_seconds": fleet.server_time.as_secs(),
-            "cost_dollars": (fleet.cost * 100.0).round() / 100.0,
+            "cost_dollars": money::cents(&fleet.cost),
+            "types_without_price": money::without_price(&fleet.cost),
             "assumed": queue.map(|queue| rehearsal.json(Known::of(&queue.source))),
             "jobs": fleet.jobs.as_ref().map(|jobs| json!({
                 "done": jobs.done,

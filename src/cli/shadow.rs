@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::journal::JournalFile;
+use super::money;
 use super::out::say;
 use super::{FAILED, Failure, check};
 use crate::model::fault::printable;
@@ -15,8 +16,9 @@ use crate::model::history::History;
 use crate::model::shadow::{Differs, ShadowRecord};
 use crate::model::time::{self, Timestamp};
 use crate::policy::{self, Billing, Policy};
+use crate::prices::{Cost, PriceList};
 use crate::settings::Settings;
-use crate::sim::report::{paid, price};
+use crate::sim::report::paid;
 use crate::store::{DATABASE, shadow_record};
 
 #[derive(Debug, Args)]
@@ -37,22 +39,22 @@ pub(crate) struct Shadow {
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Side {
     server_time: Duration,
-    cost: f64,
+    cost: Cost,
     launches: u64,
 }
 
 impl Side {
-    /// Of servers that were there at some time of the span: begun, ended, and dollars an hour.
+    /// Of servers that were there at some time of the span: begun, ended, and their type.
     fn of(
-        servers: impl Iterator<Item = (Timestamp, Option<Timestamp>, f64)>,
+        servers: &[(Timestamp, Option<Timestamp>, Option<&str>)],
         (from, to): (Timestamp, Timestamp),
-        billing: Billing,
+        (billing, prices): (Billing, &PriceList),
     ) -> Self {
         let mut side = Self::default();
-        for (begun, ended, dollars) in servers {
+        for (begun, ended, of_type) in servers.iter().copied() {
             let span = time::since(ended.map_or(to, |ended| ended.min(to)), begun.max(from));
             side.server_time += span;
-            side.cost += paid(span, billing).as_secs_f64() / 3600.0 * dollars;
+            side.cost.add(of_type, paid(span, billing).as_secs_f64() / 3600.0, prices);
             side.launches += u64::from(begun >= from);
         }
         side
@@ -67,6 +69,8 @@ struct Compared<'a> {
     /// How long the two wanted different numbers.
     apart: Duration,
     differs: Vec<&'a Differs>,
+    /// Of both sides alike: the second policy's, then the live one's.
+    prices: PriceList,
 }
 
 pub(crate) fn run(args: &Shadow, settings: &Settings, json: bool) -> Result<(), Failure> {
@@ -92,7 +96,7 @@ pub(crate) fn run(args: &Shadow, settings: &Settings, json: bool) -> Result<(), 
             continue;
         }
         let past = JournalFile::of(settings).history(name, (record.since, now))?;
-        compared.push(compare(&record, &second, name, &past));
+        compared.push(compare(&record, &second, name, &past, money::prices(&second, settings)));
     }
     if compared.is_empty() {
         let fleet = args
@@ -124,7 +128,10 @@ pub(crate) fn run(args: &Shadow, settings: &Settings, json: bool) -> Result<(), 
     for fleet in &compared {
         fleet.print(&second, args.lines)?;
     }
-    Ok(())
+    match compared.first() {
+        Some(fleet) => say!("\nCosts by {}.", fleet.prices.source()),
+        None => Ok(()),
+    }
 }
 
 fn compare<'a>(
@@ -132,26 +139,35 @@ fn compare<'a>(
     second: &'a Policy,
     name: &'a FleetName,
     past: &History,
+    prices: PriceList,
 ) -> Compared<'a> {
     let (from, to) = (past.from, past.to);
-    let live_billing = past.policies.last().and_then(|ran| {
-        let live = policy::load("the live policy", &ran.text, ran.since).policy?;
-        Some(live.fleets.get(name)?.billing)
-    });
+    let live_policy = past
+        .policies
+        .last()
+        .and_then(|ran| policy::load("the live policy", &ran.text, ran.since).policy);
+    let live_billing = live_policy.as_ref().and_then(|live| Some(live.fleets.get(name)?.billing));
+    let prices = match &live_policy {
+        Some(live) => prices.or(&live.prices),
+        None => prices,
+    };
     let fleet = second.fleets.get(name);
     let billing = fleet.map_or(Billing::Second, |fleet| fleet.billing);
     let there = past.servers.iter().filter(|server| server.instance().is_some());
-    let live = there.map(|server| {
-        let kind =
-            server.request.as_ref().and_then(|request| request.pool.instance_type.as_deref());
-        let begun = server.launched_at.unwrap_or(server.planned_at);
-        (begun, server.gone.as_ref().map(|gone| gone.at), price(kind))
-    });
-    let live = Side::of(live, (from, to), live_billing.unwrap_or(billing));
+    let live: Vec<_> = there
+        .map(|server| {
+            let kind =
+                server.request.as_ref().and_then(|request| request.pool.instance_type.as_deref());
+            let begun = server.launched_at.unwrap_or(server.planned_at);
+            (begun, server.gone.as_ref().map(|gone| gone.at), kind)
+        })
+        .collect();
+    let live = Side::of(&live, (from, to), (live_billing.unwrap_or(billing), &prices));
     let kind = fleet.and_then(|fleet| fleet.launch.types.first()).map(String::as_str);
     let imagined = record.servers.iter().filter(|server| server.fleet == *name);
-    let imagined = imagined.map(|server| (server.launched_at, server.ended_at, price(kind)));
-    let shadow = Side::of(imagined, (from, to), billing);
+    let imagined: Vec<_> =
+        imagined.map(|server| (server.launched_at, server.ended_at, kind)).collect();
+    let shadow = Side::of(&imagined, (from, to), (billing, &prices));
     let differs: Vec<&Differs> = record.differs.iter().filter(|d| d.fleet == *name).collect();
     let mut apart = Duration::ZERO;
     for (nth, differs_at) in differs.iter().enumerate() {
@@ -160,7 +176,7 @@ fn compare<'a>(
             apart += time::since(until, differs_at.at);
         }
     }
-    Compared { fleet: name, live, shadow, apart, differs }
+    Compared { fleet: name, live, shadow, apart, differs, prices }
 }
 
 impl Compared<'_> {
@@ -168,7 +184,8 @@ impl Compared<'_> {
         let side = |side: &Side| {
             json!({
                 "server_seconds": side.server_time.as_secs(),
-                "cost_dollars": (side.cost * 100.0).round() / 100.0,
+                "cost_dollars": money::cents(&side.cost),
+                "types_without_price": money::without_price(&side.cost),
                 "launches": side.launches,
             })
         };
@@ -189,6 +206,7 @@ impl Compared<'_> {
             "fleet": self.fleet.as_str(),
             "live": side(&self.live),
             "shadow": side(&self.shadow),
+            "prices": money::source(&self.prices),
             "apart_seconds": self.apart.as_secs(),
             "decisions": differs,
         })
@@ -196,19 +214,22 @@ impl Compared<'_> {
 
     fn print(&self, second: &Policy, lines: usize) -> Result<(), Failure> {
         let (live, shadow) = (&self.live, &self.shadow);
-        let hours = |side: &Side| side.server_time.as_secs_f64() / 3600.0;
         let now = self.differs.last();
         let wants = |of: fn(&Differs) -> u32| now.map_or(0, |now| of(now));
-        say!("\n{:<20}  {:>10}  {:>10}", format!("fleet {}", self.fleet), "live", "shadow")?;
-        say!("{:<20}  {:>10}  {:>10}", "wants now", wants(|d| d.live), wants(|d| d.shadow))?;
-        say!("{:<20}  {:>10.1}  {:>10.1}", "server-hours", hours(live), hours(shadow))?;
-        say!(
-            "{:<20}  {:>10}  {:>10}",
-            "cost, list prices",
-            format!("${:.2}", live.cost),
-            format!("${:.2}", shadow.cost)
-        )?;
-        say!("{:<20}  {:>10}  {:>10}", "launches", live.launches, shadow.launches)?;
+        let row =
+            |head: &str, live: String, shadow: String| say!("{head:<20}  {live:>10}  {shadow:>10}");
+        say!("")?;
+        row(&format!("fleet {}", self.fleet), "live".to_owned(), "shadow".to_owned())?;
+        row("wants now", wants(|d| d.live).to_string(), wants(|d| d.shadow).to_string())?;
+        let hours = |side: &Side| format!("{:.1}", side.server_time.as_secs_f64() / 3600.0);
+        row("server-hours", hours(live), hours(shadow))?;
+        row("cost", live.cost.to_string(), shadow.cost.to_string())?;
+        row("launches", live.launches.to_string(), shadow.launches.to_string())?;
+        let mut both = live.cost.clone();
+        both.join(&shadow.cost);
+        for line in self.prices.missing(&both) {
+            say!("{line}")?;
+        }
         let apart: Vec<&&Differs> = self.differs.iter().filter(|d| d.live != d.shadow).collect();
         if apart.is_empty() {
             say!("They have always wanted the same.")?;

@@ -7,31 +7,10 @@ use super::front::State;
 use crate::model::fleet::FleetName;
 use crate::model::instance::Lifecycle;
 use crate::policy::{Billing, Policy};
-
-/// On-demand Linux prices in us-east-1 in US dollars an hour, as listed in November 2025; what a
-/// real bill says depends on region, discounts and image.
-const LIST_PRICES: [(&str, f64); 8] = [
-    ("t3.micro", 0.0104),
-    ("t3.small", 0.0208),
-    ("t3a.small", 0.0188),
-    ("t3.medium", 0.0416),
-    ("t3.large", 0.0832),
-    ("m5.large", 0.096),
-    ("c5.large", 0.085),
-    ("c5.xlarge", 0.17),
-];
+use crate::prices::{Cost, PriceList};
 
 /// The wait that jobs are held against where the policy names no goal.
 pub const GOAL_USUAL: Duration = Duration::from_mins(15);
-
-/// A type that is not in the table costs as much as this.
-const PRICE_OTHERWISE: f64 = 0.05;
-
-/// The list price of a type, in US dollars an hour.
-pub fn price(instance_type: Option<&str>) -> f64 {
-    let known = LIST_PRICES.iter().find(|(name, _)| Some(*name) == instance_type);
-    known.map_or(PRICE_OTHERWISE, |(_, price)| *price)
-}
 
 /// One fleet's share.
 #[derive(Debug, Clone, Default)]
@@ -39,7 +18,7 @@ pub struct FleetReport {
     pub launches: u64,
     pub terminations: u64,
     pub server_time: Duration,
-    pub cost: f64,
+    pub cost: Cost,
     pub jobs: Option<JobReport>,
 }
 
@@ -89,8 +68,12 @@ pub fn paid(billed: Duration, billing: Billing) -> Duration {
     }
 }
 
-/// Sums up every fleet of the policy.
-pub fn report(policy: &Policy, state: &State) -> BTreeMap<FleetName, FleetReport> {
+/// Sums up every fleet of the policy, at these prices.
+pub fn report(
+    policy: &Policy,
+    state: &State,
+    prices: &PriceList,
+) -> BTreeMap<FleetName, FleetReport> {
     let now = state.world.now();
     let mut fleets: BTreeMap<FleetName, FleetReport> =
         policy.fleets.keys().map(|name| (name.clone(), FleetReport::default())).collect();
@@ -105,7 +88,7 @@ pub fn report(policy: &Policy, state: &State) -> BTreeMap<FleetName, FleetReport
         let billed = machine.billed(now);
         entry.server_time += billed;
         let hours = paid(billed, fleet.billing).as_secs_f64() / 3600.0;
-        entry.cost += hours * price(machine.request.pool.instance_type.as_deref());
+        entry.cost.add(machine.request.pool.instance_type.as_deref(), hours, prices);
     }
     for (name, queue) in &state.queues {
         let mut waits: Vec<Duration> = queue.started().map(|job| job.waited).collect();

@@ -43,6 +43,7 @@ mod page;
 #[cfg(feature = "aws")]
 mod patrol;
 mod policy_tests;
+mod prices;
 mod recorded;
 mod browser;
 mod crash;

@@ -145,6 +145,7 @@ fn restore(dir: &Path, text: &str) {
 fn backtest(dir: &Path, fleet: &str, more: &[&str]) -> String {
     let output = output(
         Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .env("AWS_REGION", "us-east-1")
             .args(["backtest", "--last", "1d", "--until", &end().to_string(), "--fleet", fleet])
             .arg("--state-dir")
             .arg(dir)

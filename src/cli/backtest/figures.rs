@@ -8,6 +8,7 @@ use crate::chart::axis::{Scale, grouped};
 use crate::chart::{Chart, HEIGHT, Layer, Rule};
 use crate::model::time;
 use crate::policy::Billing;
+use crate::prices::Cost;
 use crate::sim::backtest::series::{Bin, Series};
 
 /// The axes of all policies, so that they can be compared by eye.
@@ -42,7 +43,8 @@ impl Scales {
             if with_max { servers.max(u64::from(max)) } else { servers.max(u64::from(min)) };
         let cost = columns
             .iter()
-            .map(|column| column.outcome.cost_by_hour.max(column.outcome.cost_by_second));
+            .flat_map(|column| [&column.outcome.cost_by_hour, &column.outcome.cost_by_second])
+            .filter_map(Cost::known_part);
         Self {
             waiting: Scale::counts(float(waiting)),
             // Room for the word on the goal's line.
@@ -70,7 +72,7 @@ pub(super) fn charts<'a>(nth: usize, column: &Column, scales: &'a Scales) -> [Dr
         Ok(waiting(nth, column, scales)),
         waits,
         Ok(servers(nth, column, scales)),
-        Ok(cost(nth, column, scales)),
+        cost(nth, column, scales),
     ]
 }
 
@@ -239,8 +241,12 @@ fn servers<'a>(nth: usize, column: &Column, scales: &'a Scales) -> Chart<'a> {
     }
 }
 
-fn cost<'a>(nth: usize, column: &Column, scales: &'a Scales) -> Chart<'a> {
+fn cost<'a>(nth: usize, column: &Column, scales: &'a Scales) -> Drawn<'a> {
     let outcome = &column.outcome;
+    let title = "The bill so far";
+    if column.cost().known_part().is_none() {
+        return Err((title, "No price is known for any server of this fleet."));
+    }
     let sums = |due: fn(&Bin) -> f64| {
         outcome.series.bins.iter().scan(0.0, move |sum, bin| {
             *sum += due(bin);
@@ -253,13 +259,13 @@ fn cost<'a>(nth: usize, column: &Column, scales: &'a Scales) -> Chart<'a> {
         Billing::Hour => (by_hour, by_second),
         Billing::Second => (by_second, by_hour),
     };
-    Chart {
+    Ok(Chart {
         id: format!("p{nth}-cost"),
-        title: "The bill so far",
+        title,
         unit: "dollars",
         height: HEIGHT,
         tells: format!(
-            "${:.2} if hours are billed, ${:.2} if seconds are.",
+            "{} if hours are billed, {} if seconds are.",
             outcome.cost_by_hour, outcome.cost_by_second
         ),
         scale: &scales.cost,
@@ -270,5 +276,5 @@ fn cost<'a>(nth: usize, column: &Column, scales: &'a Scales) -> Chart<'a> {
         rules: Vec::new(),
         flag: None,
         marks: Vec::new(),
-    }
+    })
 }

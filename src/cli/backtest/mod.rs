@@ -3,6 +3,7 @@
 mod figures;
 mod page;
 mod slices;
+mod table;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use clap::Args;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
+use super::money;
 use super::out::say;
 use super::past::{self, Past};
 use super::rehearsal::{Known, Rehearsal};
@@ -20,8 +22,9 @@ use super::{FAILED, FINDING, Failure, USAGE, check, runtime};
 use crate::custody::{self, Accept};
 use crate::model::fault::printable;
 use crate::model::fleet::FleetName;
-use crate::model::time::{self, Timestamp};
-use crate::policy::{Billing, FleetPolicy, Policy};
+use crate::model::time::Timestamp;
+use crate::policy::{FleetPolicy, Policy};
+use crate::prices::PriceList;
 use crate::settings::Settings;
 use crate::sim::backtest::{Backtest as Run, Jobs, Outcome, Setting};
 use crate::sim::report::GOAL_USUAL;
@@ -104,6 +107,7 @@ struct Column {
     outcome: Outcome,
     fleet: FleetPolicy,
     zone: TimeZone,
+    prices: PriceList,
 }
 
 pub(crate) fn run(args: &Backtest, settings: &Settings, json: bool) -> Result<(), Failure> {
@@ -135,7 +139,7 @@ pub(crate) fn run(args: &Backtest, settings: &Settings, json: bool) -> Result<()
             "where the load is `time,waiting` the queue can tell no more: --assume needs jobs";
         return Err(Failure::Error(USAGE, anyhow!(why)));
     }
-    let asked = Asked { args, rehearsal, trace: &trace, past: past.as_ref(), boot };
+    let asked = Asked { args, settings, rehearsal, trace: &trace, past: past.as_ref(), boot };
     if let Some(path) = &args.html {
         page::writable(path)?;
     }
@@ -167,7 +171,7 @@ pub(crate) fn run(args: &Backtest, settings: &Settings, json: bool) -> Result<()
         if let Some((past, span)) = reproduced {
             past.print(span)?;
         }
-        print(&asked, &columns)?;
+        table::print(&asked, &columns)?;
         if let Some(path) = &args.html {
             say!("Charts: {}", printable(&path.display().to_string(), 1000))?;
         }
@@ -252,6 +256,7 @@ fn fleet<'a>(
 /// What every policy is held against.
 struct Asked<'a> {
     args: &'a Backtest,
+    settings: &'a Settings,
     rehearsal: Rehearsal,
     trace: &'a Trace,
     past: Option<&'a Past>,
@@ -279,7 +284,9 @@ impl Asked<'_> {
                 shown = Some(percent);
             }
         };
-        let backtest = Run { policy, fleet: &fleet.name, trace, setting: &setting };
+        let prices = money::prices(policy, self.settings);
+        let backtest =
+            Run { policy, fleet: &fleet.name, trace, setting: &setting, prices: &prices };
         if let Some(why) = backtest.too_long() {
             return Err(Failure::Error(USAGE, anyhow!("{}: {why}", printable(name, 200))));
         }
@@ -290,7 +297,7 @@ impl Asked<'_> {
         }
         let (fleet, zone) = (fleet.clone(), policy.zone.clone());
         let name = name.to_owned();
-        Ok(Column { name, goal, jobs_at_once, known, rehearsal, outcome, fleet, zone })
+        Ok(Column { name, goal, jobs_at_once, known, rehearsal, outcome, fleet, zone, prices })
     }
 
     /// The policy that ran hears what was recorded; another one as much of it as its own `read` can
@@ -356,8 +363,10 @@ impl Column {
             "to": to.to_string(),
             "goal_s": self.goal.as_secs(),
             "jobs_at_once": self.jobs_at_once,
-            "cost_by_hour_dollars": cents(self.outcome.cost_by_hour),
-            "cost_by_second_dollars": cents(self.outcome.cost_by_second),
+            "cost_by_hour_dollars": money::cents(&self.outcome.cost_by_hour),
+            "cost_by_second_dollars": money::cents(&self.outcome.cost_by_second),
+            "types_without_price": money::without_price(&self.outcome.cost_by_second),
+            "prices": money::source(&self.prices),
             "server_seconds": server_time.as_secs(),
             "idle_seconds": idle.as_secs(),
             "launches": launches,
@@ -367,97 +376,4 @@ impl Column {
             "worst": worst,
         })
     }
-
-    fn cell(&self, row: &str) -> String {
-        let outcome = &self.outcome;
-        let mark = |billing| if outcome.billing == billing { " *" } else { "" };
-        let jobs = outcome.jobs.as_ref();
-        let wait =
-            |percent| jobs.map_or_else(|| "-".to_owned(), |jobs| time::text(jobs.wait(percent)));
-        let count = |n: Option<u64>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
-        match row {
-            "cost, by the hour" => format!("${:.2}{}", outcome.cost_by_hour, mark(Billing::Hour)),
-            "cost, by the second" => {
-                format!("${:.2}{}", outcome.cost_by_second, mark(Billing::Second))
-            }
-            "server-hours" => format!("{:.1}", outcome.server_time.as_secs_f64() / 3600.0),
-            "in service, idle" if jobs.is_none() => "-".to_owned(),
-            "in service, idle" => format!("{:.1} h", outcome.idle.as_secs_f64() / 3600.0),
-            "launches" => outcome.launches.to_string(),
-            "undone within 30m" => outcome.reversals.to_string(),
-            "at max" => format!("{:.1} h", outcome.at_max.as_secs_f64() / 3600.0),
-            "jobs started" => count(jobs.map(|jobs| jobs.started)),
-            "jobs unfinished" => count(jobs.map(|jobs| jobs.unfinished)),
-            "jobs interrupted" => count(jobs.map(|jobs| jobs.interrupted)),
-            "jobs lost" => count(jobs.map(|jobs| jobs.lost)),
-            "wait, mean" => jobs.map_or_else(|| "-".to_owned(), |jobs| time::text(jobs.mean)),
-            "wait, 50 of 100" => wait(50),
-            "wait, 95 of 100" => wait(95),
-            "wait, 99 of 100" => wait(99),
-            "wait, longest" => wait(100),
-            _ if jobs.is_none() => "-".to_owned(),
-            _ => format!("{:.1} % over {}", self.share_over() * 100.0, time::text(self.goal)),
-        }
-    }
-}
-
-fn cents(dollars: f64) -> f64 {
-    (dollars * 100.0).round() / 100.0
-}
-
-const ROWS: [&str; 17] = [
-    "cost, by the hour",
-    "cost, by the second",
-    "server-hours",
-    "in service, idle",
-    "launches",
-    "undone within 30m",
-    "at max",
-    "jobs started",
-    "jobs unfinished",
-    "jobs interrupted",
-    "jobs lost",
-    "wait, mean",
-    "wait, 50 of 100",
-    "wait, 95 of 100",
-    "wait, 99 of 100",
-    "wait, longest",
-    "waited over",
-];
-
-fn print(asked: &Asked<'_>, columns: &[Column]) -> Result<(), Failure> {
-    let width = |column: &Column| {
-        ROWS.iter().map(|row| column.cell(row).len()).max().unwrap_or(0).max(column.name.len())
-    };
-    let line = |head: &str, cells: &dyn Fn(&Column) -> String| {
-        let cells = columns.iter().map(|c| format!("  {:>width$}", cells(c), width = width(c)));
-        format!("{head:<20}{}", cells.collect::<String>())
-    };
-    say!("{}", line("", &|column| printable(&column.name, 200)))?;
-    for row in ROWS {
-        say!("{}", line(row, &|column| column.cell(row)))?;
-    }
-    for column in columns {
-        if let Some(worst) = &column.outcome.worst {
-            say!(
-                "\n{}: the longest wait was of a job that came at {} and waited {}.",
-                column.name,
-                worst.arrived,
-                time::text(worst.waited)
-            )?;
-            if let Some((at, text)) = &worst.decided {
-                say!("  Decided last, at {at}: {text}")?;
-            }
-        }
-    }
-    say!("\n{}", assumed(asked, columns))
-}
-
-fn assumed(asked: &Asked<'_>, columns: &[Column]) -> String {
-    let at_once: Vec<String> = columns.iter().map(|c| c.jobs_at_once.to_string()).collect();
-    format!(
-        "Assumed: list prices of us-east-1, * as the policy bills; a boot of {}; {} jobs at once on a server; EC2 gives what is asked; the daemon looks once a minute.",
-        time::text(asked.boot),
-        at_once.join(", "),
-    )
 }

@@ -9,12 +9,14 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::figures::{Scales, charts};
 use super::slices::{Row, slices};
-use super::{Asked, Column, Failure, Past, ROWS, Trace};
+use super::table::{self, ROWS};
+use super::{Asked, Column, Failure, Past, Trace};
 use crate::chart::axis::grouped;
 use crate::chart::{self, Frame, Slice, patterns, zone_note};
 use crate::model::fault::printable;
 use crate::model::time::{self, Timestamp};
 use crate::policy::Billing;
+use crate::prices::Cost;
 use crate::sim::backtest::Span;
 
 const STYLE: &str = include_str!("page.css");
@@ -67,7 +69,8 @@ fn page(
                     h1 { "What it would have cost, and who would have waited" }
                     @for line in asked.first_lines(columns) { p { (line) } }
                     p { (load(asked, first)) }
-                    p.quiet { (super::assumed(asked, columns)) }
+                    p.quiet { (table::assumed(asked, columns)) }
+                    @for line in table::missing(columns) { p { (line) } }
                     @if let Some((past, imagined)) = reproduced { (really(past, imagined)) }
                     (summary(columns))
                     div.policies {
@@ -210,12 +213,12 @@ fn policy(nth: usize, column: &Column, span: (Timestamp, Timestamp), scales: &Sc
 
 fn key_figures(column: &Column) -> Markup {
     let outcome = &column.outcome;
-    let (cost, how) = match outcome.billing {
-        Billing::Hour => (outcome.cost_by_hour, "cost, by the hour"),
-        Billing::Second => (outcome.cost_by_second, "cost, by the second"),
+    let how = match outcome.billing {
+        Billing::Hour => "cost, by the hour",
+        Billing::Second => "cost, by the second",
     };
     let mut figures = vec![
-        (how.to_owned(), format!("${cost:.2}")),
+        (how.to_owned(), column.cost().to_string()),
         ("server-hours".to_owned(), column.cell("server-hours")),
     ];
     if outcome.jobs.is_some() {
@@ -244,6 +247,7 @@ fn worst(column: &Column) -> Markup {
 
 fn as_table(rows: &[Row], column: &Column) -> Markup {
     let known = column.outcome.jobs.is_some();
+    let priced = column.cost().known_part().is_some();
     let float = |n: u64| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
     let mean = |row: &Row| {
         let span = time::since(row.slice.to, row.slice.from).as_secs_f64().max(1.0);
@@ -281,7 +285,7 @@ fn as_table(rows: &[Row], column: &Column) -> Markup {
                                 }
                                 td { (format!("{:.1}", mean(row))) }
                                 td { (bin.most) }
-                                td { (format!("${:.2}", column.due(bin))) }
+                                td { @if priced { (format!("${:.2}", column.due(bin))) } @else { "-" } }
                             }
                         }
                     }
@@ -292,6 +296,14 @@ fn as_table(rows: &[Row], column: &Column) -> Markup {
 }
 
 impl Column {
+    /// What it cost, as the policy is billed.
+    pub(super) fn cost(&self) -> &Cost {
+        match self.outcome.billing {
+            Billing::Hour => &self.outcome.cost_by_hour,
+            Billing::Second => &self.outcome.cost_by_second,
+        }
+    }
+
     /// Dollars that fell due, as the policy is billed.
     pub(super) fn due(&self, bin: &crate::sim::backtest::series::Bin) -> f64 {
         match self.outcome.billing {

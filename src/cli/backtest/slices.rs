@@ -71,6 +71,10 @@ fn told(column: &Column, (from, to): (Timestamp, Timestamp), bin: &Bin, paid: f6
     }
     let mean = bin.servers.as_secs_f64() / span.as_secs_f64();
     lines.push(format!("servers: {mean:.1} on average, {} at most", bin.most));
-    lines.push(format!("cost so far: ${paid:.2}"));
+    let cost = column.cost();
+    if cost.known_part().is_some() {
+        let part = if cost.whole().is_some() { "" } else { ", where the price is known" };
+        lines.push(format!("cost so far: ${paid:.2}{part}"));
+    }
     lines.join("\n")
 }

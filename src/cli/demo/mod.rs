@@ -15,6 +15,7 @@ use serde_json::json;
 
 use self::screen::Screen;
 use super::listen::Listen;
+use super::money;
 use super::out::say;
 use super::rehearsal::{self, Rehearsal};
 use super::{FAILED, Failure, check, runtime};
@@ -22,6 +23,7 @@ use crate::model::ledger::Event;
 use crate::model::time::{self, Timestamp};
 use crate::policy::{self, Policy};
 use crate::ports::Store;
+use crate::prices::PriceList;
 use crate::settings::Settings;
 use crate::sim::Simulation;
 use crate::sim::load::Load;
@@ -101,6 +103,7 @@ pub(crate) fn run(
     };
     let loads = jobs.map(|fleet| (fleet.name.clone(), load.clone())).collect();
     let world = WorldSettings { seed: demo.seed, ..WorldSettings::default() };
+    let prices = money::prices(&policy, settings);
     let page = page::Desk::prepare(demo.listen, start)?;
     let store: Arc<dyn Store> = match &page {
         Some(page) => page.store.clone(),
@@ -126,6 +129,7 @@ pub(crate) fn run(
         seed: demo.seed,
         policy: shown,
         rehearsal: demo.rehearsal,
+        prices,
     };
     runtime()?.block_on(show.day(simulation, terminal, page))
 }
@@ -143,6 +147,7 @@ struct Show {
     seed: u64,
     policy: String,
     rehearsal: Rehearsal,
+    prices: PriceList,
 }
 
 impl Show {
@@ -230,7 +235,7 @@ impl Show {
         }
         simulation.advance(next);
         if let Some(screen) = screen {
-            screen.draw(simulation)?;
+            screen.draw(simulation, &self.prices)?;
         }
         Ok(())
     }
@@ -257,13 +262,25 @@ impl Show {
     }
 
     fn sum_up(&self, simulation: &Simulation) -> Result<(), Failure> {
-        let fleets = report(&simulation.policy, &simulation.front.state());
+        let fleets = report(&simulation.policy, &simulation.front.state(), &self.prices);
         if self.json {
             let rows = rehearsal::summary_json(&fleets, &simulation.policy, &self.rehearsal);
-            return say!("{}", json!({ "format_version": 1, "type": "summary", "fleets": rows }));
+            return say!(
+                "{}",
+                json!({
+                    "format_version": 1,
+                    "type": "summary",
+                    "prices": money::source(&self.prices),
+                    "fleets": rows,
+                })
+            );
         }
         let mut lines = vec![String::new(), "The day in short".to_owned()];
-        lines.extend(rehearsal::summary(&fleets, &simulation.policy, ("all day", 24.0)));
+        lines.extend(rehearsal::summary(
+            &fleets,
+            (&simulation.policy, &self.prices),
+            ("all day", 24.0),
+        ));
         lines.push(String::new());
         lines.push("Next: edit policies.yaml, check it, and see its day here:".to_owned());
         for args in NEXT {

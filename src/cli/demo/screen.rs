@@ -8,12 +8,14 @@ use jiff::tz::TimeZone;
 use crate::cli::Failure;
 use crate::cli::canvas::{Canvas, bold, dim};
 use crate::cli::out::say;
+use crate::cli::rehearsal;
 use crate::model::decision::Decision;
 use crate::model::fleet::FleetName;
 use crate::model::ledger::{Event, EventKind};
 use crate::model::roster::{FleetView, Phase};
 use crate::model::time::Timestamp;
 use crate::policy::Policy;
+use crate::prices::PriceList;
 use crate::sim::Simulation;
 use crate::sim::report::report;
 use crate::tick::TickRecord;
@@ -95,9 +97,13 @@ impl Screen {
         at.to_zoned(self.zone.clone()).strftime(format).to_string()
     }
 
-    pub(super) fn draw(&mut self, simulation: &Simulation) -> Result<(), Failure> {
+    pub(super) fn draw(
+        &mut self,
+        simulation: &Simulation,
+        prices: &PriceList,
+    ) -> Result<(), Failure> {
         let (_, height) = Canvas::size();
-        let lines = self.lines(simulation, height.saturating_sub(1));
+        let lines = self.lines(simulation, prices, height.saturating_sub(1));
         self.canvas.draw(&lines)
     }
 
@@ -111,7 +117,7 @@ impl Screen {
     }
 
     /// As many lines as there is room for; the oldest of the history go first.
-    fn lines(&self, simulation: &Simulation, room: usize) -> Vec<String> {
+    fn lines(&self, simulation: &Simulation, prices: &PriceList, room: usize) -> Vec<String> {
         let state = simulation.front.state();
         let now = state.world.now();
         let speed = self.speed.map(|n| format!("{n} times real speed")).unwrap_or_default();
@@ -134,11 +140,11 @@ impl Screen {
             ));
             lines.push(format!("  {}", self.sparkline(now)));
         }
-        let fleets = report(&simulation.policy, &state);
-        let cost: f64 = fleets.values().map(|fleet| fleet.cost).sum();
+        let fleets = report(&simulation.policy, &state, prices);
+        let cost = rehearsal::total(&fleets);
         let hours: f64 = fleets.values().map(|f| f.server_time.as_secs_f64() / 3600.0).sum();
         lines.push(String::new());
-        lines.push(format!("cost so far: ${cost:.2} for {hours:.1} server-hours, at list prices"));
+        lines.push(format!("cost so far: {cost}, {hours:.1} server-hours; {}", prices.source()));
         lines.push(String::new());
         lines.push(dim("time    fleet  = decided  > did  ! problem"));
         let skipped = self.history.len().saturating_sub(room.saturating_sub(lines.len()));

@@ -1,6 +1,7 @@
 //! Tests of waiting-time goals on made-up loads: jobs that come alone, and bursts of jobs of very unlike
 //! lengths, by what the queue tells.
 
+use super::tests::list_prices;
 use super::*;
 use crate::policy::load;
 use crate::sim::load::Job;
@@ -86,7 +87,9 @@ impl Shop {
             interruption: Interruption::Lost,
             goal: Duration::from_mins(15),
         };
-        let backtest = Backtest { policy: &policy, fleet: &fleet, trace, setting: &setting };
+        let prices = list_prices();
+        let backtest =
+            Backtest { policy: &policy, fleet: &fleet, trace, setting: &setting, prices: &prices };
         backtest.run(&mut |_| ()).await.unwrap()
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use self::series::{Series, Watch};
 use super::Simulation;
 use super::load::{Interruption, Load, Queue};
-use super::report::{paid, price, share};
+use super::report::{paid, share};
 use super::telling::Telling;
 use super::trace::{Length, Trace};
 use super::world::Settings;
@@ -26,6 +26,7 @@ use crate::model::roster::{Phase, Server};
 use crate::model::time::{self, Timestamp};
 use crate::policy::{Billing, FleetPolicy, Policy};
 use crate::ports::{Store, StoreFault};
+use crate::prices::{Cost, PriceList};
 use crate::tick::{Survey, TickRecord};
 
 /// What is imagined.
@@ -49,6 +50,7 @@ pub struct Backtest<'a> {
     pub fleet: &'a FleetName,
     pub trace: &'a Trace,
     pub setting: &'a Setting,
+    pub prices: &'a PriceList,
 }
 
 /// What it came to.
@@ -56,9 +58,9 @@ pub struct Backtest<'a> {
 pub struct Outcome {
     pub from: Timestamp,
     pub to: Timestamp,
-    /// Dollars at list prices, if hours are billed, and if seconds are.
-    pub cost_by_hour: f64,
-    pub cost_by_second: f64,
+    /// If hours are billed, and if seconds are.
+    pub cost_by_hour: Cost,
+    pub cost_by_second: Cost,
     /// What the policy itself says.
     pub billing: Billing,
     pub server_time: Duration,
@@ -185,7 +187,7 @@ impl Backtest<'_> {
         look: fn(&Simulation, &FleetName, &TickRecord) -> Timestamp,
         progress: &mut (dyn FnMut(f64) + Send),
     ) -> Result<Outcome, StoreFault> {
-        let Self { policy, fleet, trace, setting } = *self;
+        let Self { policy, fleet, trace, setting, prices } = *self;
         let (first, last) = trace.span();
         let from = time::before(first, Duration::from_mins(1));
         let store = Arc::new(Decisions::default());
@@ -232,8 +234,8 @@ impl Backtest<'_> {
             watch.turn((now, next), idle, drained(view));
             progress((time::since(now, from).as_secs_f64() / whole).min(1.0));
         }
-        let series = watch.series(&simulation.front.state(), fleet, trace, setting.goal);
-        let mut outcome = sum_up(&simulation, fleet, setting, &store, (at_max, series));
+        let series = watch.series(&simulation.front.state(), (fleet, trace), setting.goal, prices);
+        let mut outcome = self.sum_up(&simulation, &store, (at_max, series));
         let state = simulation.front.state();
         for machine in state.world.machines().filter(|machine| machine.launched_at <= last) {
             let ends = machine.ends.as_ref().map_or(last, |(at, _)| (*at).min(last));
@@ -247,7 +249,7 @@ impl Backtest<'_> {
 
     /// The one fleet, set to act, alone in its world.
     fn imagine(&self, from: Timestamp, store: Arc<Decisions>) -> Result<Simulation, StoreFault> {
-        let Self { policy, fleet, trace, setting } = *self;
+        let Self { policy, fleet, trace, setting, .. } = *self;
         let mut policy = policy.acting();
         policy.tick = policy.tick.max(TICK);
         policy.fleets.retain(|name, _| name == fleet);
@@ -273,6 +275,58 @@ impl Backtest<'_> {
             simulation.front.state().queues.insert(fleet.clone(), queue);
         }
         Ok(simulation)
+    }
+
+    fn sum_up(
+        &self,
+        simulation: &Simulation,
+        store: &Decisions,
+        (at_max, series): (Duration, Series),
+    ) -> Outcome {
+        let Self { fleet, setting, prices, .. } = *self;
+        let state = simulation.front.state();
+        let now = state.world.now();
+        let billing = simulation.policy.fleets.get(fleet).map_or(Billing::Second, |f| f.billing);
+        let mut outcome = Outcome {
+            from: series.from,
+            to: now,
+            cost_by_hour: Cost::default(),
+            cost_by_second: Cost::default(),
+            billing,
+            server_time: Duration::ZERO,
+            idle: Duration::ZERO,
+            launches: 0,
+            reversals: 0,
+            at_max,
+            span: Span::default(),
+            jobs: None,
+            worst: None,
+            series,
+        };
+        let (mut begun, mut ended) = (Vec::new(), Vec::new());
+        for machine in state.world.machines() {
+            let billed = machine.billed(now);
+            let of_type = machine.request.pool.instance_type.as_deref();
+            let hours = |billing| paid(billed, billing).as_secs_f64() / 3600.0;
+            outcome.cost_by_hour.add(of_type, hours(Billing::Hour), prices);
+            outcome.cost_by_second.add(of_type, hours(Billing::Second), prices);
+            outcome.server_time += billed;
+            outcome.launches += 1;
+            begun.push(machine.launched_at);
+            ended.extend(machine.ends.as_ref().map(|(at, _)| *at).filter(|at| *at <= now));
+        }
+        outcome.reversals = reversals(&mut begun, &mut ended);
+        if let Some(queue) = state.queues.get(fleet).filter(|queue| queue.arrived > 0) {
+            outcome.idle = queue.idle;
+            let longest = queue.started().max_by_key(|job| job.waited);
+            outcome.worst = longest.map(|job| Worst {
+                arrived: job.arrived,
+                waited: job.waited,
+                decided: store.before(time::after(job.arrived, job.waited)),
+            });
+            outcome.jobs = Some(jobs(queue, setting.goal));
+        }
+        outcome
     }
 }
 
@@ -341,58 +395,6 @@ fn lengths(trace: &Trace) -> std::iter::Peekable<std::vec::IntoIter<Length>> {
         Trace::Jobs(_) => Vec::new(),
     };
     lengths.into_iter().peekable()
-}
-
-fn sum_up(
-    simulation: &Simulation,
-    fleet: &FleetName,
-    setting: &Setting,
-    store: &Decisions,
-    (at_max, series): (Duration, Series),
-) -> Outcome {
-    let state = simulation.front.state();
-    let now = state.world.now();
-    let billing = simulation.policy.fleets.get(fleet).map_or(Billing::Second, |f| f.billing);
-    let mut outcome = Outcome {
-        from: series.from,
-        to: now,
-        cost_by_hour: 0.0,
-        cost_by_second: 0.0,
-        billing,
-        server_time: Duration::ZERO,
-        idle: Duration::ZERO,
-        launches: 0,
-        reversals: 0,
-        at_max,
-        span: Span::default(),
-        jobs: None,
-        worst: None,
-        series,
-    };
-    let (mut begun, mut ended) = (Vec::new(), Vec::new());
-    for machine in state.world.machines() {
-        let billed = machine.billed(now);
-        let dollars = price(machine.request.pool.instance_type.as_deref());
-        let cost = |billing| paid(billed, billing).as_secs_f64() / 3600.0 * dollars;
-        outcome.cost_by_hour += cost(Billing::Hour);
-        outcome.cost_by_second += cost(Billing::Second);
-        outcome.server_time += billed;
-        outcome.launches += 1;
-        begun.push(machine.launched_at);
-        ended.extend(machine.ends.as_ref().map(|(at, _)| *at).filter(|at| *at <= now));
-    }
-    outcome.reversals = reversals(&mut begun, &mut ended);
-    if let Some(queue) = state.queues.get(fleet).filter(|queue| queue.arrived > 0) {
-        outcome.idle = queue.idle;
-        let longest = queue.started().max_by_key(|job| job.waited);
-        outcome.worst = longest.map(|job| Worst {
-            arrived: job.arrived,
-            waited: job.waited,
-            decided: store.before(time::after(job.arrived, job.waited)),
-        });
-        outcome.jobs = Some(jobs(queue, setting.goal));
-    }
-    outcome
 }
 
 fn jobs(queue: &Queue, goal: Duration) -> Jobs {

@@ -17,6 +17,11 @@ fleets:
     queue: { read: { http: "http://q.example/", json: /waiting }, RULE }
 "#;
 
+/// The list prices of us-east-1.
+pub(super) fn list_prices() -> PriceList {
+    PriceList::new(Some("us-east-1"), &BTreeMap::new())
+}
+
 fn start() -> Timestamp {
     "2026-03-02T00:00:00Z".parse().unwrap()
 }
@@ -54,8 +59,14 @@ async fn looking_when_something_happens_misses_nothing() {
             let text = POLICY.replace("RULE", rule).replace("BILLING", billing);
             let policy = load("test.yaml", &text, start()).policy.expect("the policy is valid");
             let trace = trace(7);
-            let backtest =
-                Backtest { policy: &policy, fleet: &fleet, trace: &trace, setting: &setting };
+            let prices = list_prices();
+            let backtest = Backtest {
+                policy: &policy,
+                fleet: &fleet,
+                trace: &trace,
+                setting: &setting,
+                prices: &prices,
+            };
             let told = |outcome: &Outcome| {
                 let jobs = outcome.jobs.clone().unwrap();
                 (outcome.launches, outcome.reversals, jobs.waits, jobs.interrupted, outcome.span)
@@ -83,8 +94,8 @@ fn adds_up(outcome: &Outcome) {
     assert_eq!(bins.iter().filter_map(|bin| bin.longest).max(), jobs.waits.last().copied());
     let near = |is: f64, should: f64| assert!((is - should).abs() < 0.01, "{is} for {should}");
     let sum = |of: fn(&series::Bin) -> f64| bins.iter().map(of).sum::<f64>();
-    near(sum(|bin| bin.by_hour), outcome.cost_by_hour);
-    near(sum(|bin| bin.by_second), outcome.cost_by_second);
+    near(sum(|bin| bin.by_hour), outcome.cost_by_hour.whole().unwrap());
+    near(sum(|bin| bin.by_second), outcome.cost_by_second.whole().unwrap());
     near(sum(|bin| bin.servers.as_secs_f64()), outcome.server_time.as_secs_f64());
     near(sum(|bin| bin.idle.as_secs_f64()), outcome.idle.as_secs_f64());
     for (nth, bin) in bins.iter().enumerate() {
@@ -128,15 +139,22 @@ async fn mornings_like_those_before_are_met_with_servers() {
     let mut weeks = Vec::new();
     for n in [2, 5] {
         let trace = mornings(n);
-        let backtest =
-            Backtest { policy: &policy, fleet: &fleet, trace: &trace, setting: &setting };
+        let prices = list_prices();
+        let backtest = Backtest {
+            policy: &policy,
+            fleet: &fleet,
+            trace: &trace,
+            setting: &setting,
+            prices: &prices,
+        };
         weeks.push(backtest.run(&mut |_| ()).await.unwrap());
     }
     let [two, five] = weeks.as_slice() else { panic!("two runs") };
     let late = |outcome: &Outcome| outcome.jobs.as_ref().unwrap().over_goal;
     assert!(late(two) >= 20, "the goal is too short to wait and see: {}", late(two));
     assert_eq!(late(five), late(two), "from the third week on nobody is late");
-    let a_morning = |weeks: f64, outcome: &Outcome| outcome.cost_by_second / (weeks * 5.0);
+    let a_morning =
+        |weeks: f64, outcome: &Outcome| outcome.cost_by_second.whole().unwrap() / (weeks * 5.0);
     assert!(a_morning(5.0, five) < a_morning(2.0, two) * 1.2, "{two:?} {five:?}");
 }
 
@@ -167,8 +185,14 @@ async fn under_a_steady_load_nobody_comes_and_goes() {
         let rule = "start_within: 15m, jobs_at_once: 2, job_takes: 4m";
         let text = POLICY.replace("RULE", rule).replace("BILLING", billing);
         let policy = load("test.yaml", &text, start()).policy.expect("the policy is valid");
-        let backtest =
-            Backtest { policy: &policy, fleet: &fleet, trace: &trace, setting: &setting };
+        let prices = list_prices();
+        let backtest = Backtest {
+            policy: &policy,
+            fleet: &fleet,
+            trace: &trace,
+            setting: &setting,
+            prices: &prices,
+        };
         let outcome = backtest.run(&mut |_| ()).await.unwrap();
         let turns = (outcome.launches, outcome.reversals);
         assert!(turns.0 <= 3 && turns.1 <= 1, "{billing}: {turns:?}");
@@ -196,7 +220,15 @@ fn a_year_of_dense_readings_is_refused() {
         let rule = format!("every: {every}, start_within: 15m, jobs_at_once: 2");
         let text = POLICY.replace("RULE", &rule).replace("BILLING", "billing: hour");
         let policy = load("test.yaml", &text, start()).policy.expect("the policy is valid");
-        Backtest { policy: &policy, fleet: &fleet, trace: &trace, setting: &setting }.too_long()
+        let prices = list_prices();
+        Backtest {
+            policy: &policy,
+            fleet: &fleet,
+            trace: &trace,
+            setting: &setting,
+            prices: &prices,
+        }
+        .too_long()
     };
     // A year looked at every minute passes.
     assert_eq!((too_long("5m"), too_long("1m")), (None, None));
@@ -226,7 +258,14 @@ async fn interrupted(json: bool, drain: &str, interruption: Interruption) -> Job
         interruption,
         goal: Duration::from_mins(15),
     };
-    let backtest = Backtest { policy: &policy, fleet: &fleet, trace: &trace, setting: &setting };
+    let prices = list_prices();
+    let backtest = Backtest {
+        policy: &policy,
+        fleet: &fleet,
+        trace: &trace,
+        setting: &setting,
+        prices: &prices,
+    };
     let outcome = backtest.run(&mut |_| ()).await.unwrap();
     adds_up(&outcome);
     outcome.jobs.unwrap()

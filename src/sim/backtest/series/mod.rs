@@ -9,10 +9,11 @@ use std::time::Duration;
 use crate::model::fleet::FleetName;
 use crate::model::time::{self, Timestamp};
 use crate::policy::Billing;
+use crate::prices::PriceList;
 use crate::sim::front::State;
 use crate::sim::load::{Queue, Started};
 use crate::sim::machine::Machine;
-use crate::sim::report::{paid, price};
+use crate::sim::report::paid;
 use crate::sim::trace::{Length, Trace};
 
 /// More cannot be told apart on a screen.
@@ -57,7 +58,7 @@ pub struct Bin {
     pub draining: Duration,
     /// The most servers at once.
     pub most: u64,
-    /// Dollars that fell due, if hours are billed, and if seconds are.
+    /// Dollars that fell due, if hours are billed, and if seconds are; of servers with a known price.
     pub by_hour: f64,
     pub by_second: f64,
 }
@@ -178,14 +179,15 @@ impl Series {
         }
     }
 
-    fn machine(&mut self, machine: &Machine) {
+    fn machine(&mut self, machine: &Machine, prices: &PriceList) {
         let (launched, billed) = (machine.launched_at, machine.billed(self.to));
         let ends = time::after(launched, billed);
         let serves = machine.serves_at.map_or(ends, |at| at.min(ends));
         let booting = time::since(serves, launched);
         self.spread((launched, ends), |bin, share| bin.servers += billed.mul_f64(share));
         self.spread((launched, serves), |bin, share| bin.booting += booting.mul_f64(share));
-        let dollars = price(machine.request.pool.instance_type.as_deref());
+        let of_type = machine.request.pool.instance_type.as_deref();
+        let Some(dollars) = of_type.and_then(|name| prices.per_hour(name)) else { return };
         let due = |billing| paid(billed, billing).as_secs_f64() / 3600.0 * dollars;
         let all = due(Billing::Second);
         self.spread((launched, ends), |bin, share| bin.by_second += all * share);
@@ -297,9 +299,9 @@ impl Watch {
     pub(super) fn series(
         self,
         state: &State,
-        fleet: &FleetName,
-        trace: &Trace,
+        (fleet, trace): (&FleetName, &Trace),
         goal: Duration,
+        prices: &PriceList,
     ) -> Series {
         let to = state.world.now();
         let count = nth(self.origin, self.width, to) + 1;
@@ -313,7 +315,7 @@ impl Watch {
         }
         let mut lives = Vec::new();
         for machine in state.world.machines() {
-            series.machine(machine);
+            series.machine(machine, prices);
             let billed = machine.billed(to);
             if !billed.is_zero() {
                 let ends = time::after(machine.launched_at, billed);
