@@ -11,7 +11,7 @@ use aws_sdk_ec2::types;
 use jiff::SignedDuration;
 
 use super::fault::{TOO_LARGE, fault};
-use super::listing::{Listing, named};
+use super::listing::{FILTER_AT_MOST, Listing, named};
 use super::warnings;
 use super::{Aws, once};
 use crate::model::account::Account;
@@ -30,8 +30,6 @@ const PAGE: i32 = 1000;
 const SMALL_PAGE: i32 = 200;
 /// Volumes have up to fifty tags too, and are listed seldom.
 const VOLUMES_PAGE: i32 = 200;
-/// The most values that one filter takes.
-const FILTER_AT_MOST: usize = 200;
 
 #[async_trait]
 impl Cloud for Aws {

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use aws_sdk_ec2::types::Filter;
+
 use crate::model::fault::{Fault, FaultKind, printable};
 
 /// More pages than this is a list that never ends.
@@ -10,6 +12,9 @@ const PAGES_AT_MOST: usize = 100;
 
 /// The most memory that a list may take over all its pages, in bytes: some 20,000 instances.
 const KEPT_AT_MOST: usize = 16 << 20;
+
+/// The most values that one filter takes.
+pub(super) const FILTER_AT_MOST: usize = 200;
 
 /// Longer ids and names than AWS gives.
 const NAME_AT_MOST: usize = 1024;
@@ -56,6 +61,14 @@ impl Listing {
         let text = format!("the list of {} does not end, or is too large to be one", self.what);
         Fault::new(FaultKind::Ambiguous, "EndlessList", &text)
     }
+}
+
+/// Filters of EC2 on these values, since asking by id fails as a whole for one that does not exist.
+pub(super) fn filters(name: &str, values: BTreeSet<String>) -> Vec<Filter> {
+    let values: Vec<String> = values.into_iter().collect();
+    let filter =
+        |some: &[String]| Filter::builder().name(name).set_values(Some(some.to_vec())).build();
+    values.chunks(FILTER_AT_MOST).map(filter).collect()
 }
 
 /// Refuses an id or a name that is longer than any of AWS, or would change what is printed.

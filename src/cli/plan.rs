@@ -124,5 +124,7 @@ fn question(policy: &Policy, fleet: &crate::policy::FleetPolicy, now: Timestamp)
         fleet: fleet.name.clone(),
         requests,
         balancer: fleet.balancer.as_ref().map(|entry| entry.balancer.clone()),
+        launch_line: fleet.lines.of_key("launch"),
+        balancer_line: fleet.lines.of_key("load_balancer"),
     }
 }

@@ -15,6 +15,12 @@ impl Lines {
         Self(lines)
     }
 
+    /// Returns the line of a key of the fleet's section, as in `load_balancer`. `None`: the key is not
+    /// in it, and may be in `defaults`.
+    pub fn of_key(&self, key: &str) -> Option<usize> {
+        self.0.get(key).copied()
+    }
+
     /// The line that the rule of a decision's reason goes back to; `None`: it stands nowhere in the
     /// file, or its reason names the line itself.
     pub fn of_rule(&self, rule: &str) -> Option<usize> {

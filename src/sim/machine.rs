@@ -166,12 +166,16 @@ impl Machine {
     }
 }
 
+/// The Availability Zones of the region.
+pub(super) const ZONES: [&str; 3] = ["us-east-1a", "us-east-1b", "us-east-1c"];
+
 /// Returns the zone of a subnet.
 pub(super) fn zone(subnet: &str) -> &'static str {
+    let [a, b, c] = ZONES;
     let sum: u32 = subnet.bytes().map(u32::from).sum();
     match sum % 3 {
-        0 => "us-east-1a",
-        1 => "us-east-1b",
-        _ => "us-east-1c",
+        0 => a,
+        1 => b,
+        _ => c,
     }
 }

@@ -2,7 +2,9 @@
 
 use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
 use aws_sdk_elasticloadbalancing::types::{HealthCheck, Instance, Listener};
-use aws_sdk_elasticloadbalancingv2::types::{ProtocolEnum, TargetDescription};
+use aws_sdk_elasticloadbalancingv2::types::{
+    Action, ActionTypeEnum, ProtocolEnum, TargetDescription,
+};
 
 use crate::support::binary::Daemon;
 use crate::support::moto::Moto;
@@ -47,6 +49,13 @@ async fn group(moto: &Moto, name: &str, members: &[String]) {
     let arn = made.target_groups()[0].target_group_arn().unwrap();
     let targets = members.iter().map(|id| TargetDescription::builder().id(id).build()).collect();
     let call = moto.elbv2.register_targets().target_group_arn(arn).set_targets(Some(targets));
+    call.send().await.unwrap();
+    let call = moto.elbv2.create_load_balancer().name(format!("front-{name}"));
+    let made = call.set_subnets(Some(moto.subnets.to_vec())).send().await.unwrap();
+    let front = made.load_balancers()[0].load_balancer_arn().unwrap();
+    let action = Action::builder().r#type(ActionTypeEnum::Forward).target_group_arn(arn);
+    let call = moto.elbv2.create_listener().load_balancer_arn(front).port(80);
+    let call = call.protocol(ProtocolEnum::Http).default_actions(action.build());
     call.send().await.unwrap();
 }
 

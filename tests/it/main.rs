@@ -42,6 +42,8 @@ mod offerings;
 mod page;
 #[cfg(feature = "aws")]
 mod patrol;
+#[cfg(feature = "aws")]
+mod preflight;
 mod policy_tests;
 mod prices;
 mod recorded;

@@ -307,6 +307,7 @@ async fn a_life_on_moto_behind_a_classic_load_balancer() {
         .load_balancer_name("smallpayroll-http")
         .listeners(listener.unwrap())
         .availability_zones("us-east-1a")
+        .availability_zones("us-east-1b")
         .send()
         .await
         .unwrap();

@@ -184,7 +184,13 @@ fn check_asks_whether_a_running_server_may_be_tagged() {
     block_on(async {
         let aws = Aws::imagined(&cloud.endpoint).await;
         let request = request("t-1", ami(), "subnet-0a1", true);
-        let asked = Asked { fleet: name("app"), requests: vec![request.clone()], balancer: None };
+        let asked = Asked {
+            fleet: name("app"),
+            requests: vec![request.clone()],
+            balancer: None,
+            launch_line: None,
+            balancer_line: None,
+        };
         let about_the_tag = |findings: Vec<tidegate::aws::Finding>| {
             assert!(findings.iter().all(|found| found.verdict == Verdict::Good), "{findings:?}");
             findings.into_iter().filter(|found| found.text.contains("tidegate:drain")).count()

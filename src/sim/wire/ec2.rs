@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Bound;
 
 use super::form::Form;
+use super::named;
 use super::refusal::{Refusal, Service};
 use super::tags;
 use super::xml::Xml;
@@ -11,13 +12,13 @@ use crate::model::instance::{InstanceId, Lifecycle};
 use crate::model::launch::{Image, tag};
 use crate::model::time::Timestamp;
 use crate::model::warning::{Part, Sign};
-use crate::sim::machine::{Machine, zone};
+use crate::sim::machine::Machine;
 use crate::sim::world::{self, World};
 
 /// Pages of DescribeInstances: what EC2 allows, and what it takes unless told.
 const PAGE: std::ops::RangeInclusive<usize> = 5..=1000;
 
-const ACCOUNT: &str = "000000000000";
+pub(super) const ACCOUNT: &str = "000000000000";
 
 /// Answers one call: the whole document.
 pub(super) fn answer(world: &mut World, form: &Form, id: &str) -> Result<String, Refusal> {
@@ -29,18 +30,12 @@ pub(super) fn answer(world: &mut World, form: &Form, id: &str) -> Result<String,
         "DeleteTags" => tags::delete(world, form, id),
         "DescribeInstanceStatus" => statuses(world, id),
         "DescribeVolumes" => volumes(world, form, id),
-        "DescribeSubnets" => {
-            world.admit("DescribeSubnets")?;
-            Ok(subnets(form, id))
-        }
-        "DescribeImages" => {
-            world.admit("DescribeImages")?;
-            Ok(images(form, id))
-        }
-        "DescribeLaunchTemplates" => {
-            world.admit("DescribeLaunchTemplates")?;
-            Ok(templates(form, id))
-        }
+        "DescribeImages"
+        | "DescribeInstanceTypes"
+        | "DescribeLaunchTemplateVersions"
+        | "DescribeLaunchTemplates"
+        | "DescribeSecurityGroups"
+        | "DescribeSubnets" => named::answer(world, form, id),
         other => {
             let message = format!("The action {other} is not valid for this web service.");
             Err(Refusal::new("InvalidAction", &message))
@@ -371,52 +366,6 @@ fn matches(pattern: &str, text: &str) -> bool {
                 && matches(pattern.as_str(), rest.as_str())
         }
     }
-}
-
-/// Any subnet that is asked for exists.
-fn subnets(form: &Form, id: &str) -> String {
-    document("DescribeSubnets", id, |xml| {
-        xml.list(("subnetSet", "item"), form.list("SubnetId"), |xml, subnet| {
-            xml.text("subnetId", subnet)
-                .text("state", "available")
-                .text("vpcId", "vpc-0123456789abcdef0")
-                .text("cidrBlock", "127.77.0.0/16")
-                .text("availableIpAddressCount", 60_000)
-                .text("availabilityZone", zone(subnet))
-                .text("ownerId", ACCOUNT);
-        });
-    })
-}
-
-/// Any image that is asked for exists.
-fn images(form: &Form, id: &str) -> String {
-    document("DescribeImages", id, |xml| {
-        xml.list(("imagesSet", "item"), form.list("ImageId"), |xml, image| {
-            xml.text("imageId", image)
-                .text("imageState", "available")
-                .text("imageOwnerId", ACCOUNT)
-                .text("name", format_args!("imagined {image}"))
-                .text("architecture", "x86_64")
-                .text("imageType", "machine")
-                .text("rootDeviceType", "ebs")
-                .text("creationDate", "2026-01-01T00:00:00.000Z");
-        });
-    })
-}
-
-/// Any launch template that is asked for exists.
-fn templates(form: &Form, id: &str) -> String {
-    let by_id = form.list("LaunchTemplateId").into_iter().map(|id| (id, "imagined"));
-    let names = form.list("LaunchTemplateName").into_iter();
-    let all = by_id.chain(names.map(|name| ("lt-0123456789abcdef0", name)));
-    document("DescribeLaunchTemplates", id, |xml| {
-        xml.list(("launchTemplates", "item"), all, |xml, (id, name)| {
-            xml.text("launchTemplateId", id)
-                .text("launchTemplateName", name)
-                .text("defaultVersionNumber", 1)
-                .text("latestVersionNumber", 1);
-        });
-    })
 }
 
 #[cfg(test)]

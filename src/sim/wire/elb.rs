@@ -1,10 +1,12 @@
 //! Elastic Load Balancing's calls, classic, API version 2012-06-01.
 
 use super::form::Form;
+use super::named::VPC;
 use super::refusal::{Refusal, Service};
 use super::xml::Xml;
 use crate::model::balancer::{Balancer, Membership};
 use crate::model::instance::{InstanceId, Lifecycle};
+use crate::sim::machine::ZONES;
 use crate::sim::members::missing;
 use crate::sim::world::World;
 
@@ -186,7 +188,11 @@ fn describe(world: &mut World, form: &Form, id: &str) -> Result<String, Refusal>
         xml.list(member, rows, |xml, (name, members)| {
             xml.text("LoadBalancerName", &name)
                 .text("DNSName", format_args!("{name}.us-east-1.elb.amazonaws.com"))
-                .text("Scheme", "internet-facing");
+                .text("Scheme", "internet-facing")
+                .text("VPCId", VPC)
+                .list(("AvailabilityZones", "member"), ZONES, |xml, zone| {
+                    xml.content(zone);
+                });
             list(xml, members);
         });
     }))

@@ -2,17 +2,24 @@
 
 use super::elb::{document, members};
 use super::form::Form;
+use super::named::VPC;
 use super::refusal::{Refusal, Service};
 use crate::model::balancer::{Balancer, Membership};
 use crate::model::instance::{InstanceId, Lifecycle};
+use crate::sim::machine::ZONES;
 use crate::sim::members::missing;
 use crate::sim::world::World;
+
+/// The load balancer in front of every group.
+const FRONT: &str =
+    "arn:aws:elasticloadbalancing:us-east-1:000000000000:loadbalancer/app/front/0123456789abcdef";
 
 /// Answers one call: the whole document.
 pub(super) fn answer(world: &mut World, form: &Form, id: &str) -> Result<String, Refusal> {
     match form.need("Action")? {
         "DescribeTargetGroups" => describe(world, form, id),
         "DescribeTargetHealth" => health(world, form, id),
+        "DescribeLoadBalancers" => balancers(world, id),
         "DescribeTargetGroupAttributes" => attributes(world, form, id),
         "RegisterTargets" => {
             world.admit("RegisterTargets")?;
@@ -176,8 +183,27 @@ fn describe(world: &mut World, form: &Form, id: &str) -> Result<String, Refusal>
                 .text("TargetGroupName", short(name))
                 .text("Protocol", "HTTP")
                 .text("Port", 80)
-                .text("VpcId", "vpc-0123456789abcdef0")
-                .text("TargetType", "instance");
+                .text("VpcId", VPC)
+                .text("TargetType", "instance")
+                .list(("LoadBalancerArns", "member"), [FRONT], |xml, arn| {
+                    xml.content(arn);
+                });
+        });
+    }))
+}
+
+/// The one load balancer, which is in front of every group.
+fn balancers(world: &mut World, id: &str) -> Result<String, Refusal> {
+    world.admit("DescribeLoadBalancers")?;
+    Ok(document(Service::ElbV2, "DescribeLoadBalancers", id, |xml| {
+        xml.list(("LoadBalancers", "member"), [FRONT], |xml, arn| {
+            xml.text("LoadBalancerArn", arn)
+                .text("LoadBalancerName", "front")
+                .text("Type", "application")
+                .text("VpcId", VPC)
+                .list(("AvailabilityZones", "member"), ZONES, |xml, zone| {
+                    xml.text("ZoneName", zone);
+                });
         });
     }))
 }

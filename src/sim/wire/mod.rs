@@ -17,6 +17,7 @@ mod elb;
 mod elbv2;
 mod form;
 mod levers;
+mod named;
 mod pages;
 mod refusal;
 mod sts;

@@ -20,6 +20,12 @@ impl Xml {
         self.element(name, |xml| escape(&value.to_string(), &mut xml.0))
     }
 
+    /// A text within the element that is open.
+    pub(super) fn content(&mut self, value: impl Display) -> &mut Self {
+        escape(&value.to_string(), &mut self.0);
+        self
+    }
+
     /// The element, if there is a value. AWS leaves out what it does not know.
     pub(super) fn maybe(&mut self, name: &str, value: Option<impl Display>) -> &mut Self {
         if let Some(value) = value {
