@@ -37,7 +37,7 @@ use crate::ports::{Balancers, Tally};
 use self::clock::Dated;
 use self::count::Counted;
 use self::identity::Identity;
-pub use self::inventory::{HttpCheck, InUse, Inventory, Running};
+pub use self::inventory::{Disk, HttpCheck, InUse, Inventory, Origins, Running, Setting, Unread};
 pub use self::preflight::{Asked, Finding, Verdict, preflight};
 use self::whole::Whole;
 

@@ -1,13 +1,19 @@
 //! From what runs to a watched fleet, on moto: the way of somebody who begins.
 
-use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
+use aws_sdk_ec2::operation::run_instances::builders::RunInstancesFluentBuilder;
+use aws_sdk_ec2::types::{
+    AttributeBooleanValue, BlockDeviceMapping, EbsBlockDevice, HttpTokensState,
+    InstanceMetadataOptionsRequest, InstanceNetworkInterfaceSpecification, ResourceType,
+    RunInstancesMonitoringEnabled, Tag, TagSpecification, VolumeType,
+};
 use aws_sdk_elasticloadbalancing::types::{HealthCheck, Instance, Listener};
 use aws_sdk_elasticloadbalancingv2::types::{
-    Action, ActionTypeEnum, ProtocolEnum, TargetDescription,
+    Action, ActionTypeEnum, Matcher, ProtocolEnum, TargetDescription,
 };
 
 use crate::support::binary::Daemon;
 use crate::support::moto::Moto;
+use crate::support::proxy::{Proxy, Trick};
 use crate::support::{output, wait_for};
 
 /// As the package brings it.
@@ -149,4 +155,144 @@ async fn where_nothing_could_be_a_fleet_it_says_why_and_writes_nothing() {
         String::from_utf8_lossy(&told.stderr).contains("what runs cannot be listed"),
         "{told:?}"
     );
+}
+
+/// One server of the fleet `app`, with these settings beside the usual ones.
+async fn one(
+    moto: &Moto,
+    with: impl FnOnce(RunInstancesFluentBuilder) -> RunInstancesFluentBuilder,
+) -> String {
+    let tag = Tag::builder().key("Name").value("app-1").build();
+    let tags = TagSpecification::builder().resource_type(ResourceType::Instance).tags(tag).build();
+    let options = InstanceMetadataOptionsRequest::builder().http_tokens(HttpTokensState::Required);
+    let call = moto.ec2.run_instances().instance_type("t3.small".into()).min_count(1).max_count(1);
+    let call = call.metadata_options(options.build()).tag_specifications(tags);
+    let call = with(call.image_id(&moto.image).subnet_id(&moto.subnets[0]));
+    let made = call.send().await.unwrap();
+    made.instances()[0].instance_id().unwrap().to_owned()
+}
+
+/// The draft of what runs, by a command that must succeed; and what it said.
+fn drafted(endpoint: &str) -> (String, String) {
+    let daemon = Daemon::new(endpoint, IDLE);
+    let said = daemon.order(&["init"]);
+    (std::fs::read_to_string(daemon.policy()).unwrap(), said)
+}
+
+/// The text without the breaks of its comments.
+fn unbroken(text: &str) -> String {
+    text.replace("\n  #     ", " ").replace("\n# ", " ")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_a_fleet_does_not_take_over_are_named() {
+    let moto = Moto::start().await;
+    let images = moto.ec2.describe_images().owners("amazon").send().await.unwrap();
+    let images = images.images().iter().filter_map(|image| image.image_id());
+    let other = images.into_iter().find(|id| *id != moto.image).unwrap();
+    let options = |tokens, hops| {
+        InstanceMetadataOptionsRequest::builder()
+            .http_tokens(tokens)
+            .http_put_response_hop_limit(hops)
+            .build()
+    };
+    let disk = |device: &str, size| {
+        let ebs = EbsBlockDevice::builder().volume_size(size).volume_type(VolumeType::Gp3).build();
+        BlockDeviceMapping::builder().device_name(device).ebs(ebs).build()
+    };
+    let plain = one(&moto, |call| call).await;
+    let open =
+        one(&moto, |call| call.metadata_options(options(HttpTokensState::Optional, 5))).await;
+    let large = one(&moto, |call| call.instance_type("m5.large".into()).image_id(other)).await;
+    let wide = one(&moto, |call| call.block_device_mappings(disk("/dev/sdf", 500))).await;
+    let watched = one(&moto, |call| {
+        call.monitoring(RunInstancesMonitoringEnabled::builder().enabled(true).build())
+            .ebs_optimized(true)
+            .key_name("ops")
+    })
+    .await;
+    let ids = [&plain, &open, &large, &wide, &watched].map(Clone::clone);
+    classic(&moto, "web", &ids, "TCP:8080").await;
+    group(&moto, "more", &ids[..1]).await;
+    let (text, said) = drafted(&moto.endpoint);
+    let text = unbroken(&text);
+    for part in [
+        format!("metadata HttpTokens: optional on {open}"),
+        format!("metadata HttpPutResponseHopLimit: 5 on {open}"),
+        format!("{large} has m5.large"),
+        format!("disk /dev/sdf: 500 GiB gp3 on {wide}"),
+        format!("detailed monitoring: enabled on {watched}"),
+        format!("EbsOptimized: true on {watched}"),
+        format!("target group more: {plain} is in it too"),
+        "health check: load balancer web asks by TCP".to_owned(),
+        "Not taken over of these servers. A launch template".to_owned(),
+    ] {
+        assert!(text.contains(&part), "{part}\n{text}");
+    }
+    // One of the two is the newest server's; launches within a second are in the order of ids.
+    assert!(text.contains(&format!("has {other}")) || text.contains(&format!("image: {other} is")));
+    assert!(text.contains("key pair: ") && text.contains("root disk: "), "{text}");
+    assert!(said.contains("differences are not taken over"), "{said}");
+    assert!(!text.contains("Not compared"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn group_with_another_matcher_and_ports_is_named() {
+    let moto = Moto::start().await;
+    let ids = launch(&moto, 2, "t3.small", "api-1").await;
+    let call = moto.elbv2.create_target_group().name("api").protocol(ProtocolEnum::Http).port(3000);
+    let matcher = Matcher::builder().http_code("200-399").build();
+    let made = call.vpc_id(&moto.vpc).matcher(matcher).send().await.unwrap();
+    let arn = made.target_groups()[0].target_group_arn().unwrap();
+    for (id, port) in [(&ids[0], 3000), (&ids[1], 3001)] {
+        let target = TargetDescription::builder().id(id).port(port).build();
+        let call = moto.elbv2.register_targets().target_group_arn(arn).targets(target);
+        call.send().await.unwrap();
+    }
+    let (text, said) = drafted(&moto.endpoint);
+    let text = unbroken(&text);
+    for part in [
+        "health check: target group api accepts HTTP 200-399, and `health` 200 alone".to_owned(),
+        format!("target group api: port 3001 for {}; tidegate registers with port 3000", ids[1]),
+    ] {
+        assert!(text.contains(&part), "{part}\n{text}\n{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn public_address_of_one_server_is_named() {
+    let moto = Moto::start().await;
+    let call = moto.ec2.modify_subnet_attribute().subnet_id(&moto.subnets[0]);
+    let off = AttributeBooleanValue::builder().value(false).build();
+    call.map_public_ip_on_launch(off).send().await.unwrap();
+    let interface = InstanceNetworkInterfaceSpecification::builder().device_index(0);
+    let interface = interface.associate_public_ip_address(true).subnet_id(&moto.subnets[0]).build();
+    let with = one(&moto, |call| call.set_subnet_id(None).network_interfaces(interface)).await;
+    let without = one(&moto, |call| call).await;
+    classic(&moto, "web", &[with.clone(), without], "HTTP:80/").await;
+    let (text, _) = drafted(&moto.endpoint);
+    // Every public address of moto belongs to the account, as an Elastic IP does.
+    let part = format!("Elastic IP: {with} has one; a launch gets none");
+    assert!(unbroken(&text).contains(&part), "{part}\n{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rights_that_only_comparison_needs_may_be_missing() {
+    let moto = Moto::start().await;
+    launch(&moto, 2, "t3.small", "web-1").await;
+    let whole = drafted(&moto.endpoint).0;
+    assert!(whole.contains("root disk: "), "{whole}");
+    for (call, what) in [
+        ("DescribeVolumes", "volumes"),
+        ("DescribeImages", "images"),
+        ("DescribeSubnets", "subnets"),
+    ] {
+        let proxy = Proxy::new(&moto.endpoint, 1);
+        proxy.on(call, Trick::Refused(403, "UnauthorizedOperation"), 100);
+        let (text, said) = drafted(&proxy.endpoint);
+        let part = format!("Not compared: the {what} of these servers, since ec2:{call} failed");
+        assert!(unbroken(&text).contains(&part) && said.contains(&part), "{text}\n{said}");
+        assert!(text.contains("types: [t3.small]"), "{text}");
+        assert!(!text.contains("does not exist any more"), "what is not read is not gone: {text}");
+    }
 }

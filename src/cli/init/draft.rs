@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::aws::{HttpCheck, Inventory, Running};
+use super::differences;
+use crate::aws::{HttpCheck, Inventory, Running, Unread};
 use crate::model::balancer::Balancer;
 use crate::model::fault::printable;
 use crate::model::fleet::FleetName;
@@ -25,6 +26,8 @@ pub(super) struct Draft {
     pub fleets: Vec<Group>,
     /// Each with why.
     pub left_out: Vec<(Running, String)>,
+    /// What servers could not be compared with.
+    pub unread: Vec<Unread>,
 }
 
 /// Servers that do the same work, as far as one can see.
@@ -34,11 +37,11 @@ pub(super) struct Group {
     /// What makes them one: `in load balancer web`, `named job…`.
     pub because: String,
     pub balancer: Option<Balancer>,
-    /// Where they are registered besides: a fleet has one load balancer.
-    pub also: Vec<Balancer>,
     pub check: Option<HttpCheck>,
     /// The newest first: what the next one should be like.
     pub servers: Vec<Running>,
+    /// What the fleet does not take over of them.
+    pub differences: Vec<String>,
 }
 
 /// What makes servers belong together; load balancers before mere likeness.
@@ -80,23 +83,31 @@ impl Draft {
             let own: BTreeSet<Bond> = servers.iter().filter_map(likeness).collect();
             let own = own.first().filter(|_| own.len() == 1);
             let name = named(own.unwrap_or(&bond).text(), &taken);
-            let all = servers.iter().filter_map(|server| homes.get(server.id.as_str())).flatten();
-            let all: BTreeSet<&Balancer> = all.copied().collect();
             let balancer = bond.balancer();
             let place = inventory.balancers.iter().find(|place| Some(&place.balancer) == balancer);
-            let also = all.into_iter().filter(|other| Some(*other) != balancer);
             fleets.push(Group {
                 name,
                 because: bond.told(),
-                also: also.cloned().collect(),
+                differences: differences::of(&servers, balancer, inventory),
                 check: place.and_then(|place| place.check.clone()),
                 balancer: balancer.cloned(),
                 servers,
             });
         }
         left_out.sort_by(|(a, _), (b, _)| a.id.cmp(&b.id));
-        Self { fleets, left_out }
+        Self { fleets, left_out, unread: inventory.origins.unread.clone() }
     }
+}
+
+/// The launch template that all were made of, in the newest one's version.
+pub(super) fn template(servers: &[Running]) -> Option<String> {
+    let made_of = |server: &Running| server.tags.get("aws:ec2launchtemplate:id").cloned();
+    let newest = servers.first()?;
+    let id = made_of(newest).filter(|id| id.starts_with("lt-"))?;
+    let all = servers.iter().all(|server| made_of(server).as_ref() == Some(&id));
+    let version = newest.tags.get("aws:ec2launchtemplate:version");
+    let version = version.filter(|version| version.parse::<u64>().is_ok());
+    all.then(|| version.map_or_else(|| id.clone(), |version| format!("{id}:{version}")))
 }
 
 /// Why a server is not for tidegate to have, whatever it does.
@@ -206,7 +217,7 @@ mod tests {
 
     fn place(balancer: Balancer, members: &[&str]) -> InUse {
         let members = members.iter().map(|id| (*id).to_owned()).collect();
-        InUse { balancer, members, check: None }
+        InUse { members, ..InUse::of(balancer) }
     }
 
     #[test]
@@ -214,7 +225,6 @@ mod tests {
         let web = Balancer::Classic("Web_Front".to_owned());
         let more = Balancer::TargetGroup("web-tls".to_owned());
         let draft = Draft::of(&Inventory {
-            region: None,
             servers: vec![
                 server("i-1", &[("Name", "app-1")]),
                 server("i-2", &[("Name", "something else")]),
@@ -228,9 +238,10 @@ mod tests {
             ],
             balancers: vec![
                 place(web.clone(), &["i-1", "i-2", "i-gone"]),
-                place(more.clone(), &["i-1"]),
+                place(more, &["i-1"]),
                 place(Balancer::Classic("zone-a".to_owned()), &["i-9"]),
             ],
+            ..Inventory::default()
         });
         let told: Vec<_> = draft
             .fleets
@@ -245,7 +256,9 @@ mod tests {
         ];
         assert_eq!(told, expected);
         assert_eq!(draft.fleets[0].balancer, Some(web));
-        assert_eq!(draft.fleets[0].also, [more]);
+        let also =
+            "target group web-tls: i-1 is in it too; tidegate registers with one load balancer";
+        assert!(draft.fleets[0].differences.contains(&also.to_owned()), "{draft:?}");
         let left: Vec<_> = draft.left_out.iter().map(|(server, _)| server.id.as_str()).collect();
         assert_eq!(left, ["i-5", "i-6"]);
     }
@@ -261,8 +274,11 @@ mod tests {
         ];
         let ids: Vec<&str> = kept.iter().map(|server| server.id.as_str()).collect();
         let all = place(Balancer::Classic("web".to_owned()), &ids);
-        let draft =
-            Draft::of(&Inventory { region: None, balancers: vec![all], servers: kept.to_vec() });
+        let draft = Draft::of(&Inventory {
+            balancers: vec![all],
+            servers: kept.to_vec(),
+            ..Inventory::default()
+        });
         assert!(draft.fleets.is_empty(), "{:?}", draft.fleets);
         let why: Vec<_> = draft.left_out.iter().map(|(_, why)| why.as_str()).collect();
         assert!(why[0].contains("Auto Scaling group workers") && why[1].contains("install main"));

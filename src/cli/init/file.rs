@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::draft::{Draft, Group};
-use crate::aws::Running;
+use super::draft::{Draft, Group, template};
+use crate::aws::{Running, Unread};
 use crate::cli::out::counted;
 use crate::model::balancer::Balancer;
 use crate::model::fault::printable;
@@ -11,6 +11,9 @@ use crate::model::time::Timestamp;
 
 /// Tags of a fleet beyond this are too many for EC2 beside our own.
 const TAGS_AT_MOST: usize = 45;
+
+/// Comments are broken at this many characters.
+const LINE_AT_MOST: usize = 100;
 
 /// Where and when the inventory was taken.
 #[derive(Debug)]
@@ -48,6 +51,10 @@ pub(super) fn text(draft: &Draft, place: &Place<'_>) -> String {
         }
         lines.extend(fleet(group));
     }
+    for unread in &draft.unread {
+        lines.push(String::new());
+        lines.extend(wrapped(&not_compared(unread), "# ", "# "));
+    }
     if !draft.left_out.is_empty() {
         lines.push(String::new());
         lines.push("# Left out:".to_owned());
@@ -77,6 +84,12 @@ fn head(origin: &str) -> Vec<String> {
     lines.map(str::to_owned).to_vec()
 }
 
+/// What could not be read, and so is not among the differences.
+pub(super) fn not_compared(unread: &Unread) -> String {
+    let Unread { what, right, fault } = unread;
+    format!("Not compared: the {what} of these servers, since {right} failed ({fault}).")
+}
+
 /// A server for people: its id, and its name where it has one.
 pub(super) fn label(server: &Running) -> String {
     let name = server.tags.get("Name").filter(|name| !name.is_empty());
@@ -91,6 +104,7 @@ fn fleet(group: &Group) -> Vec<String> {
         let ids: Vec<&str> = some.iter().map(|server| server.id.as_str()).collect();
         lines.push(format!("  #   {}", ids.join(" ")));
     }
+    lines.extend(differences(group));
     lines.push(format!("  {}:", group.name));
     lines.push("    launch:".to_owned());
     lines.extend(launch(group).into_iter().map(|line| format!("      {line}")));
@@ -113,23 +127,49 @@ fn fleet(group: &Group) -> Vec<String> {
     lines
 }
 
+/// What is not taken over, as comments.
+fn differences(group: &Group) -> Vec<String> {
+    if group.differences.is_empty() {
+        return Vec::new();
+    }
+    let remedy = if template(&group.servers).is_some() {
+        "  # Not taken over of these servers:"
+    } else {
+        "  # Not taken over of these servers. A launch template can set most of it (`template`):"
+    };
+    let mut lines = vec![remedy.to_owned()];
+    for difference in &group.differences {
+        lines.extend(wrapped(difference, "  #   - ", "  #     "));
+    }
+    lines
+}
+
+/// Breaks a text into lines, of which the first begins with `first` and the others with `next`.
+fn wrapped(text: &str, first: &str, next: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = first.to_owned();
+    let mut gap = "";
+    for word in text.split_whitespace() {
+        let long = line.chars().count().saturating_add(word.chars().count()) >= LINE_AT_MOST;
+        if long && !gap.is_empty() {
+            lines.push(std::mem::replace(&mut line, next.to_owned()));
+            gap = "";
+        }
+        line.push_str(gap);
+        line.push_str(word);
+        gap = " ";
+    }
+    lines.push(line);
+    lines
+}
+
 /// What the next server is to be made of: as the newest was.
 fn launch(group: &Group) -> Vec<String> {
     let Some(newest) = group.servers.first() else { return Vec::new() };
     let mut lines = Vec::new();
     let template = template(&group.servers);
-    let images: BTreeSet<&String> = group.servers.iter().filter_map(|s| s.image.as_ref()).collect();
     match (&template, &newest.image) {
         (Some(template), _) => lines.push(format!("template: {}", scalar(template))),
-        (None, Some(image)) if images.len() > 1 => {
-            let others: Vec<&str> =
-                images.into_iter().filter(|i| *i != image).map(String::as_str).collect();
-            let others = printable(&others.join(", "), 200);
-            lines.push(format!(
-                "image: {} # the newest server's; others have {others}",
-                scalar(image)
-            ));
-        }
         (None, Some(image)) => lines.push(format!("image: {}", scalar(image))),
         (None, None) => {}
     }
@@ -175,10 +215,6 @@ fn balancer(group: &Group) -> Vec<String> {
     };
     let mut lines =
         vec![format!("load_balancer: {{ {key}: {}, deregistration_delay: 30s }}", scalar(name))];
-    for other in &group.also {
-        lines
-            .push(format!("# Some are in {other} too; tidegate registers with one load balancer."));
-    }
     if let Some(check) = &group.check {
         let url = format!("http://{{private_ip}}:{}{}", check.port, check.path);
         // Marks that would be read as something to fill in, or that a server is never asked for.
@@ -194,17 +230,6 @@ fn balancer(group: &Group) -> Vec<String> {
         }
     }
     lines
-}
-
-/// The launch template that all were made of, in the newest one's version.
-fn template(servers: &[Running]) -> Option<String> {
-    let made_of = |server: &Running| server.tags.get("aws:ec2launchtemplate:id").cloned();
-    let newest = servers.first()?;
-    let id = made_of(newest).filter(|id| id.starts_with("lt-"))?;
-    let all = servers.iter().all(|server| made_of(server).as_ref() == Some(&id));
-    let version = newest.tags.get("aws:ec2launchtemplate:version");
-    let version = version.filter(|version| version.parse::<u64>().is_ok());
-    all.then(|| version.map_or_else(|| id.clone(), |version| format!("{id}:{version}")))
 }
 
 /// What every one of them is tagged with, less what belongs to AWS or to us.
@@ -276,8 +301,8 @@ mod tests {
             security_groups: BTreeSet::from(["sg-1".to_owned()]),
             instance_profile: Some("arn:aws:iam::1:instance-profile/ops/app".to_owned()),
             launched_at: i64::try_from(n).ok().and_then(|n| Timestamp::from_second(n).ok()),
-            spot: false,
             tags: tags.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            ..Running::default()
         }
     }
 
@@ -293,7 +318,9 @@ mod tests {
                 balancer: Balancer::Classic("web".to_owned()),
                 members: BTreeSet::from(["i-0001".to_owned(), "i-0002".to_owned()]),
                 check: Some(HttpCheck { port: 8080, path: "/up".to_owned() }),
+                ..InUse::of(Balancer::Classic("web".to_owned()))
             }],
+            ..Inventory::default()
         };
         let text = written(&inventory);
         let loaded = policy::load("made", &text, now());
@@ -301,7 +328,8 @@ mod tests {
         let policy = loaded.policy.unwrap();
         let fleet = policy.fleets.values().next().unwrap();
         assert_eq!(fleet.launch.image, Image::Id("ami-00000002".to_owned()));
-        assert!(text.contains("the newest server's; others have ami-00000001"), "{text}");
+        let other = "image: ami-00000002 is the newest server's; i-0001 has ami-00000001";
+        assert!(text.contains(other), "{text}");
         assert_eq!(fleet.launch.key_pair.as_deref(), Some("main key"));
         assert_eq!(fleet.launch.instance_profile.as_deref(), Some("app"));
         assert_eq!(fleet.launch.tags.get("team").map(String::as_str), Some("pay: roll"));
@@ -350,13 +378,11 @@ mod tests {
                 image: Some(image),
                 instance_type: Some(kind),
                 subnet,
-                private_ip: None,
                 key_pair,
                 security_groups: group.into_iter().collect(),
                 instance_profile: profile.map(|name| format!("arn:aws:iam::1:instance-profile/{name}")),
-                launched_at: None,
-                spot: false,
                 tags,
+                ..Running::default()
             }
         }
     }
@@ -370,7 +396,7 @@ mod tests {
             port in 1_u16..,
         ) -> InUse {
             let balancer = if classic { Balancer::Classic(name) } else { Balancer::TargetGroup(name) };
-            InUse { balancer, members, check: Some(HttpCheck { port, path }) }
+            InUse { members, check: Some(HttpCheck { port, path }), ..InUse::of(balancer) }
         }
     }
 
@@ -381,7 +407,12 @@ mod tests {
             balancers in prop::collection::vec(any_place(), 0..3),
         ) {
             let count = servers.len();
-            let inventory = Inventory { region: Some("eu-west-1".to_owned()), servers, balancers };
+            let inventory = Inventory {
+                region: Some("eu-west-1".to_owned()),
+                servers,
+                balancers,
+                ..Inventory::default()
+            };
             let draft = Draft::of(&inventory);
             let kept: usize = draft.fleets.iter().map(|group| group.servers.len()).sum();
             prop_assert_eq!(kept + draft.left_out.len(), count);

@@ -1,5 +1,6 @@
 //! `tidegate init`: a first policy from what runs in EC2 and ELB today.
 
+mod differences;
 mod draft;
 mod file;
 
@@ -25,7 +26,9 @@ use crate::settings::Settings;
 #[command(after_help = "\
 It only looks, with the rights of whoever runs it: ec2:DescribeInstances,
 elasticloadbalancing:DescribeLoadBalancers, elasticloadbalancing:DescribeTargetGroups and
-elasticloadbalancing:DescribeTargetHealth.
+elasticloadbalancing:DescribeTargetHealth. It compares servers with a launch where it also has
+ec2:DescribeImages, ec2:DescribeSubnets and ec2:DescribeVolumes. Comments in the file name what a
+fleet does not take over of its servers.
 
 Servers in one load balancer become a fleet, as do two or more whose role or name is alike. What an
 Auto Scaling group or a cluster looks after, and what is alone, is left out and told. The file
@@ -99,7 +102,7 @@ async fn look(region: Option<&str>) -> Result<Inventory, Failure> {
 
 fn unseen(fault: &Fault) -> anyhow::Error {
     let remedy = if fault.kind == FaultKind::Permission {
-        "; `tidegate init --help` has the four rights that it needs"
+        "; `tidegate init --help` has the rights that it needs"
     } else if fault.kind == FaultKind::Credentials {
         "; it takes them as the AWS command line does"
     } else if fault.code == "NoRegion" {
@@ -156,7 +159,15 @@ fn tell(path: &Path, draft: &Draft, before: &Before) -> Result<(), Failure> {
     let wide = names.chain(labels).max().unwrap_or_default();
     for group in &draft.fleets {
         let count = counted(group.servers.len(), "server");
-        say!("  {:<wide$}  {count} {}", group.name, group.because)?;
+        let differences = match group.differences.len() {
+            0 => String::new(),
+            1 => "; 1 difference is not taken over".to_owned(),
+            count => format!("; {count} differences are not taken over"),
+        };
+        say!("  {:<wide$}  {count} {}{differences}", group.name, group.because)?;
+    }
+    for unread in &draft.unread {
+        say!("\n{}", file::not_compared(unread))?;
     }
     if !draft.left_out.is_empty() {
         say!("\nleft out:")?;
@@ -180,7 +191,12 @@ fn tell(path: &Path, draft: &Draft, before: &Before) -> Result<(), Failure> {
 fn as_json(path: &Path, draft: &Draft) -> Result<(), Failure> {
     let fleets = draft.fleets.iter().map(|group| {
         let ids: Vec<&str> = group.servers.iter().map(|server| server.id.as_str()).collect();
-        json!({ "name": group.name.as_str(), "because": group.because, "instances": ids })
+        json!({
+            "name": group.name.as_str(),
+            "because": group.because,
+            "instances": ids,
+            "not_taken_over": group.differences,
+        })
     });
     let left_out = draft.left_out.iter();
     let left_out = left_out.map(|(server, why)| json!({ "instance": server.id, "why": why }));
@@ -191,6 +207,7 @@ fn as_json(path: &Path, draft: &Draft) -> Result<(), Failure> {
             "file": path.display().to_string(),
             "fleets": fleets.collect::<Vec<_>>(),
             "left_out": left_out.collect::<Vec<_>>(),
+            "not_compared": draft.unread.iter().map(file::not_compared).collect::<Vec<_>>(),
         })
     )
 }

@@ -1,13 +1,18 @@
 //! What runs in the account, whoever launched it: for `tidegate init`. It only looks.
 
+mod disks;
+mod settings;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::types;
-use aws_sdk_elasticloadbalancing::types::LoadBalancerDescription;
+use aws_sdk_elasticloadbalancing::types::{HealthCheck, LoadBalancerDescription};
 use aws_sdk_elasticloadbalancingv2::types::{
     ProtocolEnum, TargetGroup, TargetHealthDescription, TargetTypeEnum,
 };
 
+pub use self::disks::{Disk, Origins, Unread};
+pub use self::settings::Setting;
 use super::Aws;
 use super::ec2::timestamp;
 use super::fault::fault;
@@ -22,6 +27,8 @@ pub struct Inventory {
     pub region: Option<String>,
     pub servers: Vec<Running>,
     pub balancers: Vec<InUse>,
+    /// What servers are made of, for comparison with them.
+    pub origins: Origins,
 }
 
 /// A server that is running or about to.
@@ -39,6 +46,11 @@ pub struct Running {
     pub launched_at: Option<Timestamp>,
     pub spot: bool,
     pub tags: BTreeMap<String, String>,
+    /// As EC2 spells them; what it does not say is absent.
+    pub settings: BTreeMap<Setting, String>,
+    /// The volume at each device.
+    pub volumes: BTreeMap<String, String>,
+    pub root_device: Option<String>,
 }
 
 /// A classic load balancer or a target group, with the instances registered there.
@@ -48,6 +60,28 @@ pub struct InUse {
     pub members: BTreeSet<String>,
     /// Its own check of each, where that is by HTTP.
     pub check: Option<HttpCheck>,
+    /// The protocol of its check where that is another: `TCP`.
+    pub other_check: Option<String>,
+    /// The statuses that its check accepts, where these are not 200 alone: `200-399`.
+    pub matcher: Option<String>,
+    /// The port that new members are registered with, and members with others.
+    pub port: Option<i32>,
+    pub other_ports: BTreeMap<String, BTreeSet<i32>>,
+}
+
+impl InUse {
+    /// An empty one, of which nothing more is known.
+    pub fn of(balancer: Balancer) -> Self {
+        Self {
+            balancer,
+            members: BTreeSet::new(),
+            check: None,
+            other_check: None,
+            matcher: None,
+            port: None,
+            other_ports: BTreeMap::new(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +100,8 @@ impl Aws {
         let mut balancers = self.classic_in_use().await?;
         balancers.extend(self.groups_in_use().await?);
         let region = self.ec2.config().region().map(ToString::to_string);
-        Ok(Inventory { region, servers, balancers })
+        let origins = self.origins(&servers).await;
+        Ok(Inventory { region, servers, balancers, origins })
     }
 
     async fn classic_in_use(&self) -> Result<Vec<InUse>, Fault> {
@@ -107,10 +142,17 @@ impl Aws {
             let rows = health.map_err(|error| fault(&error))?;
             let rows = rows.target_health_descriptions();
             let members = rows.iter().filter_map(|row| row.target()?.id().map(str::to_owned));
+            let check = group_check(group, rows);
+            let protocol = group.health_check_protocol().map(|one| one.as_str().to_owned());
+            let matcher = group.matcher().and_then(|matcher| matcher.http_code());
             found.push(InUse {
                 balancer: Balancer::TargetGroup(name.to_owned()),
                 members: members.collect(),
-                check: group_check(group, rows),
+                other_check: protocol.filter(|_| check.is_none()),
+                check,
+                matcher: matcher.filter(|codes| *codes != "200").map(str::to_owned),
+                port: group.port(),
+                other_ports: other_ports(group, rows),
             });
         }
         Ok(found)
@@ -124,7 +166,10 @@ fn size(row: &Running) -> usize {
     let texts = texts.into_iter().flatten().map(String::len).sum::<usize>();
     let tags = row.tags.iter().map(|(key, value)| key.len().saturating_add(value.len()));
     let groups = row.security_groups.iter().map(String::len);
-    let parts = tags.chain(groups).map(|part| part.saturating_add(2 * size_of::<String>()));
+    let settings = row.settings.values().map(String::len);
+    let volumes = row.volumes.iter().map(|(device, id)| device.len().saturating_add(id.len()));
+    let parts = tags.chain(groups).chain(settings).chain(volumes);
+    let parts = parts.map(|part| part.saturating_add(2 * size_of::<String>()));
     size_of::<Running>()
         .saturating_add(id.len())
         .saturating_add(texts)
@@ -146,6 +191,9 @@ fn running(row: &types::Instance) -> Option<Running> {
         instance_profile: row.iam_instance_profile().and_then(|profile| text(profile.arn())),
         launched_at: row.launch_time().and_then(timestamp),
         spot: row.instance_lifecycle() == Some(&types::InstanceLifecycleType::Spot),
+        settings: settings::of(row),
+        volumes: disks::volumes(row),
+        root_device: text(row.root_device_name()),
         tags: tags
             .filter_map(|tag| {
                 Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned()))
@@ -156,10 +204,15 @@ fn running(row: &types::Instance) -> Option<Running> {
 
 fn classic(row: &LoadBalancerDescription) -> Option<InUse> {
     let members = row.instances().iter().filter_map(|member| member.instance_id());
+    let target = row.health_check().map(HealthCheck::target);
+    let check = target.and_then(classic_check);
+    let protocol = target.and_then(|target| target.split(':').next()).map(str::to_owned);
+    let name = row.load_balancer_name()?.to_owned();
     Some(InUse {
-        balancer: Balancer::Classic(row.load_balancer_name()?.to_owned()),
         members: members.map(str::to_owned).collect(),
-        check: row.health_check().and_then(|check| classic_check(check.target())),
+        other_check: protocol.filter(|_| check.is_none()),
+        check,
+        ..InUse::of(Balancer::Classic(name))
     })
 }
 
@@ -168,6 +221,21 @@ fn classic(row: &LoadBalancerDescription) -> Option<InUse> {
 fn classic_check(target: &str) -> Option<HttpCheck> {
     let (port, path) = target.strip_prefix("HTTP:")?.split_once('/')?;
     Some(HttpCheck { port: port.parse().ok()?, path: format!("/{path}") })
+}
+
+/// The members that are registered with other ports than the group's own.
+fn other_ports(
+    group: &TargetGroup,
+    rows: &[TargetHealthDescription],
+) -> BTreeMap<String, BTreeSet<i32>> {
+    let mut found: BTreeMap<String, BTreeSet<i32>> = BTreeMap::new();
+    for target in rows.iter().filter_map(TargetHealthDescription::target) {
+        let port = target.port().filter(|port| Some(*port) != group.port());
+        if let (Some(id), Some(port)) = (target.id(), port) {
+            found.entry(id.to_owned()).or_default().insert(port);
+        }
+    }
+    found
 }
 
 /// On the port that is said, or on the one that all its members are registered with.
