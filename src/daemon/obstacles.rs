@@ -186,7 +186,10 @@ impl Situation<'_> {
             && keep.until > self.clocks.host
         {
             let until = time::local(keep.until, self.zone());
-            return Some(format!("{label} is kept by {} until {until}", keep.owner));
+            return Some(format!(
+                "{label} is kept by {} until {until}: {}",
+                keep.owner, keep.reason
+            ));
         }
         if let Some(kept) = &server.kept {
             return Some(format!("{label} stays: {}", kept.text(self.zone())));

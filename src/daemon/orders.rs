@@ -1,5 +1,6 @@
 //! What a person orders: written into the journal, or refused where it can only be a slip.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Telling;
@@ -87,6 +88,9 @@ impl Orders<'_> {
         found: &[Instance],
     ) -> Result<String, String> {
         let (changes, text) = self.adopt(adoption, found)?;
+        if changes.is_empty() {
+            return Ok(format!("{}: {text}", adoption.fleet));
+        }
         self.write(Some(adoption.fleet.clone()), None, changes, text)
     }
 
@@ -243,8 +247,20 @@ impl Orders<'_> {
             ),
             Some(_) | None => String::new(),
         };
-        let names: Vec<&str> = asked.iter().map(InstanceId::as_str).collect();
-        let text = format!("takes over {}, asked by {owner}: {reason}{but}", names.join(", "));
+        let taken: BTreeSet<&InstanceId> = records.iter().filter_map(|r| r.instance()).collect();
+        let names = |ids: &mut dyn Iterator<Item = &InstanceId>| {
+            ids.map(InstanceId::as_str).collect::<Vec<_>>().join(", ")
+        };
+        let had = names(&mut asked.iter().filter(|id| !taken.contains(id)));
+        let had = if had.is_empty() { had } else { format!("{had}: servers of it already") };
+        let takes = names(&mut taken.iter().copied());
+        let text = match (takes.is_empty(), had.is_empty()) {
+            (true, _) => had,
+            (false, true) => format!("takes over {takes}, asked by {owner}: {reason}{but}"),
+            (false, false) => {
+                format!("takes over {takes}, asked by {owner}: {reason}{but}; {had}")
+            }
+        };
         let changes = records.into_iter().map(|record| Change::Server(Arc::new(record)));
         Ok((changes.collect(), text))
     }

@@ -29,7 +29,8 @@ pub struct Handover<'a> {
     pub found: &'a [Instance],
 }
 
-/// The records of the instances that the fleet takes over, or why it takes none: all or nothing.
+/// The records of the instances that the fleet takes over, or why it takes none: all or nothing. Servers
+/// that it has already need no record.
 pub fn adopt(
     policy: &Policy,
     ledger: &Ledger,
@@ -44,7 +45,7 @@ pub fn adopt(
     let mut records = Vec::new();
     let mut refused = Vec::new();
     let mut untagged = Vec::new();
-    for id in asked {
+    for id in asked.iter().filter(|id| !has_already(ledger, fleet, id)) {
         let Some(instance) = found.iter().find(|instance| instance.id == *id) else {
             refused.push(format!("EC2 knows no {id} in this account and region"));
             continue;
@@ -66,6 +67,12 @@ pub fn adopt(
         ));
     }
     if refused.is_empty() { Ok(records) } else { Err(refused.join("; ")) }
+}
+
+/// Returns whether the instance is a server of this fleet that is to stay.
+fn has_already(ledger: &Ledger, fleet: &FleetName, id: &InstanceId) -> bool {
+    let known = ledger.servers.of_instance(id).filter(|record| record.is_open());
+    known.is_some_and(|record| record.fleet == *fleet && record.retirement.is_none())
 }
 
 fn is_tagged(policy: &Policy, fleet: &FleetName, instance: &Instance) -> bool {
@@ -129,11 +136,11 @@ fn stays(
     record: &ServerRecord,
 ) -> Option<String> {
     let of = &record.fleet;
-    if policy.fleets.contains_key(of) {
-        return Some(format!("is a server of {of} already"));
-    }
     if record.retirement.is_some() {
         return Some(format!("is on its way out of {of}"));
+    }
+    if policy.fleets.contains_key(of) {
+        return Some(format!("is a server of {of} already"));
     }
     // Only in the balancer that has it can it be proven out of service one day.
     let (is_in, _) = ledger.fleets.get(of)?.balancer.as_ref()?;

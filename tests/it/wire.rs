@@ -195,7 +195,7 @@ fn a_kept_server_that_is_taken_out_of_its_load_balancer_stays_out() {
     // An order to end it is answered with who keeps it, and waits.
     daemon.order(&["keep", &two[0], "--for", "1h", "looking again"]);
     let said = daemon.order(&["terminate", &two[0], "--reason", "of no use"]);
-    assert!(said.contains("terminated once ann (user "), "{said}");
+    assert!(said.contains("is kept by ann (user "), "{said}");
     daemon.wait_log(&format!("{} is not ended, as ann (user ", two[0]));
     assert_eq!(daemon.wait_in_service("app", 2), two);
     daemon.order(&["unkeep", &two[0]]);
@@ -299,6 +299,7 @@ fn a_server_is_handed_over_to_a_fleet_by_its_id() {
     let old = cloud.launch_by_hand(&[("Name", "app-by-hand")]);
     daemon.start();
     let own = daemon.wait_in_service("app", 2);
+    daemon.age_journal();
     let refused = daemon.ask(&["adopt", "app", old.as_str()]);
     assert_eq!(refused.status.code(), Some(1));
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
@@ -319,8 +320,8 @@ fn a_server_is_handed_over_to_a_fleet_by_its_id() {
     wait_for("it is a member", || {
         cloud.members(&classic()).contains(&old.to_string()).then_some(())
     });
-    let twice = daemon.ask(&["adopt", "app", old.as_str()]);
-    assert!(String::from_utf8_lossy(&twice.stderr).contains("is a server of app already"));
+    let twice = daemon.order(&["adopt", "app", old.as_str()]);
+    assert_eq!(twice.trim_end(), format!("app: {old}: servers of it already"));
 
     daemon.order(&["terminate", old.as_str(), "--reason", "its time has come"]);
     wait_for("it is drained and ended", || {

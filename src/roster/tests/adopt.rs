@@ -60,7 +60,11 @@ fn only_what_is_tagged_alive_and_nobody_elses_is_adopted() {
     assert!(refusal(Instance { tags: grouped, ..by_hand(8) }).contains("detach it there first"));
     let dying = Instance { lifecycle: Lifecycle::ShuttingDown, ..by_hand(8) };
     assert!(refusal(dying).ends_with("is shutting-down, not running"));
-    assert!(refusal(instance(scene.record(0))).ends_with("is a server of app already"));
+    // A server that the fleet has already is no reason to refuse the others.
+    let asked = [id(0), id(7)];
+    let found = [instance(scene.record(0)), by_hand(7)];
+    let records = handed(&scene, &fleet(), &asked, &found).unwrap();
+    assert_eq!(records.iter().filter_map(ServerRecord::instance).collect::<Vec<_>>(), [&id(7)]);
     let unknown = handed(&scene, &fleet(), &[id(9)], &[]).unwrap_err();
     assert!(unknown.starts_with("EC2 knows no i-"), "{unknown}");
     let nowhere = FleetName::new("web").unwrap();

@@ -118,6 +118,17 @@ impl Daemon {
         tokens.map(Result::unwrap).collect()
     }
 
+    /// Restarts the daemon on a journal that was begun long ago, with all that is in it.
+    pub(crate) fn age_journal(&mut self) {
+        assert_eq!(self.stop(), 0);
+        let journal = rusqlite::Connection::open(self.state().join("state.db")).unwrap();
+        let old = "UPDATE begun SET at = '2020-01-01T00:00:00.000000000Z'";
+        assert_eq!(journal.execute(old, []).unwrap(), 1);
+        drop(journal);
+        self.start();
+        wait_for("it looks again", || self.status());
+    }
+
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
