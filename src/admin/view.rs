@@ -195,8 +195,8 @@ impl FleetStatus {
 
 fn orders(view: &FleetView) -> Vec<OrderInForce> {
     let orders = [
-        ("hold", &view.hold),
         ("pause", &view.pause),
+        ("hold", &view.hold),
         ("launch", &view.extra),
         ("retire", &view.retire),
     ];

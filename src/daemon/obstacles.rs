@@ -1,6 +1,8 @@
 //! What holds an order up and until when, for the answer to it. The order is written down all the same,
 //! and carried out when nothing holds it up any more.
 
+use std::cmp::Ordering;
+
 use jiff::tz::TimeZone;
 
 use crate::model::capacity::{Capacity, count};
@@ -28,7 +30,7 @@ pub(super) struct Situation<'a> {
 /// What an order changes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Effect {
-    Launches(Capacity),
+    Launches,
     /// So many servers are terminated.
     Ends(Capacity),
     Neither,
@@ -46,7 +48,7 @@ impl Situation<'_> {
         found.extend(self.observed(fleet));
         found.extend(self.overridden(order, fleet));
         match effect {
-            Effect::Launches(_) => found.extend(self.launches(fleet)),
+            Effect::Launches => found.extend(self.launches(fleet)),
             Effect::Ends(servers) => {
                 found.extend(self.protected(order, fleet));
                 found.extend(self.terminations(servers));
@@ -74,13 +76,13 @@ impl Situation<'_> {
         match &order.key {
             OverrideKey::Hold(fleet) => {
                 let now = staying(self.ledger, fleet);
-                if order.capacity >= now {
-                    Effect::Launches(order.capacity.saturating_sub(now))
-                } else {
-                    Effect::Ends(now.saturating_sub(order.capacity))
+                match order.capacity.cmp(&now) {
+                    Ordering::Greater => Effect::Launches,
+                    Ordering::Equal => Effect::Neither,
+                    Ordering::Less => Effect::Ends(now.saturating_sub(order.capacity)),
                 }
             }
-            OverrideKey::Launch(_) => Effect::Launches(order.capacity),
+            OverrideKey::Launch(_) => Effect::Launches,
             OverrideKey::Terminate(_) => Effect::Ends(1),
             OverrideKey::Retire(fleet) => Effect::Ends(staying(self.ledger, fleet)),
             // An approval lets the rules go on, which say themselves what holds them up.

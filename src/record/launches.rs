@@ -19,7 +19,7 @@ pub(super) fn launches(
 ) -> Vec<Concern> {
     let found = [
         breaker(view),
-        failing(view),
+        failing(journal, view),
         decision.and_then(|decision| no_capacity(journal.ledger(), view, decision)),
     ];
     found.into_iter().flatten().collect()
@@ -39,8 +39,9 @@ fn breaker(view: &FleetView) -> Option<Concern> {
     Some(Concern::new(format!("launches-stopped:{name}"), Some(name), text))
 }
 
-/// Offerings that fail while others of the fleet work.
-fn failing(view: &FleetView) -> Option<Concern> {
+/// Offerings that fail while others of the fleet work. The problem lasts when the others fail too: that is
+/// no recovery.
+fn failing(journal: &Journal, view: &FleetView) -> Option<Concern> {
     let failing: Vec<(&OfferingView, &Failures)> =
         view.offerings.iter().filter_map(|offering| Some((offering, failed(offering)?))).collect();
     let (_, last) = failing.iter().max_by_key(|(_, failures)| failures.planned_at)?;
@@ -48,14 +49,20 @@ fn failing(view: &FleetView) -> Option<Concern> {
         failing.iter().map(|(offering, _)| offering.pool.to_string()).collect();
     let works = |offering: &OfferingView| failed(offering).is_none() && !is_refused(view, offering);
     let name = &view.name;
-    view.offerings.iter().any(works).then(|| {
-        let text = format!(
-            "launches fail: {}; servers are launched elsewhere meanwhile; the last failure: {}",
-            names.join(", "),
-            last.last
-        );
-        Concern::new(format!("launches-failing:{name}"), Some(name), text)
-    })
+    let key = format!("launches-failing:{name}");
+    let elsewhere = if view.offerings.iter().any(works) {
+        "servers are launched elsewhere meanwhile"
+    } else if journal.ledger().problems.contains_key(&key) {
+        "no other type or subnet is left"
+    } else {
+        return None;
+    };
+    let text = format!(
+        "launches fail: {}; {elsewhere}; the last failure: {}",
+        names.join(", "),
+        last.last
+    );
+    Some(Concern::new(key, Some(name), text))
 }
 
 /// Returns the failures of an offering. A single one may be chance.

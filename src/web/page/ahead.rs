@@ -6,8 +6,11 @@ use std::time::Duration;
 use maud::{Markup, html};
 
 use super::Sheet;
+use crate::admin::view::FleetStatus;
+use crate::admin::words::{Teller, mark};
 use crate::chart::axis::Scale;
 use crate::chart::{Chart, Frame, Layer, Rule};
+use crate::model::fault::printable;
 use crate::model::time::{self, Timestamp};
 use crate::policy::coming::{Coming, coming, stands};
 use crate::policy::{FleetPolicy, Policy};
@@ -38,11 +41,24 @@ pub(super) fn ahead(sheet: &Sheet<'_>) -> Markup {
         h2 { "The next 24 hours, by the clock" }
         @if scheduled.is_empty() { p.quiet { "No fleet goes by a schedule." } }
         @else if coming.is_empty() { p.quiet { "Nothing changes by the clock." } }
+        @for (name, order) in by_hand(sheet) {
+            p.order { "The schedule of " (name) " does not count meanwhile: " (printable(&order, 500)) "." }
+        }
         @if sheet.at_length() {
             @for fleet in &scheduled { (strip(sheet, fleet, &bins)) }
         }
         @if !coming.is_empty() { (table(sheet, policy, &coming)) }
     }
+}
+
+/// The orders by hand that come before a schedule, with their fleets.
+fn by_hand<'a>(sheet: &'a Sheet<'_>) -> Vec<(&'a str, String)> {
+    let teller = Teller { zone: sheet.clock.zone.clone(), now: None };
+    let marked = sheet.fleets().filter(|fleet| mark(fleet).is_some());
+    let first = |fleet: &'a FleetStatus| {
+        Some((fleet.name.as_str(), teller.orders(fleet).into_iter().next()?))
+    };
+    marked.filter_map(first).collect()
 }
 
 fn strip(sheet: &Sheet<'_>, fleet: &FleetPolicy, bins: &Bins) -> Markup {
