@@ -41,7 +41,7 @@ pub(super) fn ahead(sheet: &Sheet<'_>) -> Markup {
         h2 { "The next 24 hours, by the clock" }
         @if scheduled.is_empty() { p.quiet { "No fleet goes by a schedule." } }
         @else if coming.is_empty() { p.quiet { "Nothing changes by the clock." } }
-        @for (name, order) in by_hand(sheet) {
+        @for (name, order) in by_hand(sheet, &scheduled) {
             p.order { "The schedule of " (name) " does not count meanwhile: " (printable(&order, 500)) "." }
         }
         @if sheet.at_length() {
@@ -52,9 +52,11 @@ pub(super) fn ahead(sheet: &Sheet<'_>) -> Markup {
 }
 
 /// The orders by hand that come before a schedule, with their fleets.
-fn by_hand<'a>(sheet: &'a Sheet<'_>) -> Vec<(&'a str, String)> {
+fn by_hand<'a>(sheet: &'a Sheet<'_>, scheduled: &[&FleetPolicy]) -> Vec<(&'a str, String)> {
     let teller = Teller { zone: sheet.clock.zone.clone(), now: None };
-    let marked = sheet.fleets().filter(|fleet| mark(fleet).is_some());
+    let marked = sheet.fleets().filter(|fleet| {
+        mark(fleet).is_some() && scheduled.iter().any(|of| of.name.as_str() == fleet.name)
+    });
     let first = |fleet: &'a FleetStatus| {
         Some((fleet.name.as_str(), teller.orders(fleet).into_iter().next()?))
     };

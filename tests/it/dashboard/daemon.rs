@@ -71,3 +71,27 @@ fn many_watchers_hold_nothing_up() {
     assert_eq!(get(&door, "/-/ready").status, 200);
     assert_eq!(daemon.stop(), 0, "it does not wait for those who look");
 }
+
+/// A held fleet is marked at its head and beside its schedule; a fleet without an order is not.
+#[test]
+fn held_fleet_is_marked_on_the_page() {
+    let cloud = Cloud::new(Troubles::new());
+    let schedule = "    min: 1\n    schedule: [{ cron: \"0 8 * * *\", capacity: 2 }, { cron: \"0 20 * * *\", capacity: 1 }]\n";
+    let policy = cloud.policy("classic", (1, 3)).replacen("    min: 1\n", schedule, 1);
+    let mut daemon = Daemon::new(&cloud.endpoint, &policy);
+    daemon.start_with(&ANYWHERE);
+    wait_for("the first tick", || daemon.status());
+    let door = door(&daemon);
+    let page = || get(&door, "/").body;
+    let held = |page: &str| page.matches("held at 3 by ann").count();
+    assert_eq!(held(&page()), 0);
+    daemon.order(&["hold", "app", "3", "--for", "1h", "launch", "day"]);
+    // Why it is held, its order, and the schedule that does not count.
+    let marked = wait_for("the mark", || Some(page()).filter(|page| held(page) >= 3));
+    assert!(marked.contains("The schedule of app does not count meanwhile: held at 3"), "{marked}");
+    assert!(!marked.contains("The schedule of job"), "{marked}");
+    assert_eq!(marked.matches(">held</span>").count(), 1, "{marked}");
+    daemon.order(&["resume", "app"]);
+    wait_for("the mark is gone", || (held(&page()) == 0).then_some(()));
+    assert_eq!(daemon.stop(), 0);
+}
