@@ -63,7 +63,7 @@ impl Listing {
     }
 }
 
-/// Filters of EC2 on these values, since asking by id fails as a whole for one that does not exist.
+/// Returns EC2 filters on these values: a question by id fails as a whole if one id does not exist.
 pub(super) fn filters(name: &str, values: BTreeSet<String>) -> Vec<Filter> {
     let values: Vec<String> = values.into_iter().collect();
     let filter =

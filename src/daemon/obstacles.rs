@@ -176,7 +176,8 @@ impl Situation<'_> {
         if kept.len() > NAMED_AT_MOST {
             let more = kept.len().saturating_sub(NAMED_AT_MOST);
             kept.truncate(NAMED_AT_MOST);
-            kept.push(format!("{more} more servers stay"));
+            let stay = if more == 1 { "server stays" } else { "servers stay" };
+            kept.push(format!("{more} more {stay}"));
         }
         kept
     }

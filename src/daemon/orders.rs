@@ -252,7 +252,7 @@ impl Orders<'_> {
             ids.map(InstanceId::as_str).collect::<Vec<_>>().join(", ")
         };
         let had = names(&mut asked.iter().filter(|id| !taken.contains(id)));
-        let had = if had.is_empty() { had } else { format!("{had}: servers of it already") };
+        let had = if had.is_empty() { had } else { format!("{had}: in the fleet already") };
         let takes = names(&mut taken.iter().copied());
         let text = match (takes.is_empty(), had.is_empty()) {
             (true, _) => had,

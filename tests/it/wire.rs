@@ -321,7 +321,7 @@ fn a_server_is_handed_over_to_a_fleet_by_its_id() {
         cloud.members(&classic()).contains(&old.to_string()).then_some(())
     });
     let twice = daemon.order(&["adopt", "app", old.as_str()]);
-    assert_eq!(twice.trim_end(), format!("app: {old}: servers of it already"));
+    assert_eq!(twice.trim_end(), format!("app: {old}: in the fleet already"));
 
     daemon.order(&["terminate", old.as_str(), "--reason", "its time has come"]);
     wait_for("it is drained and ended", || {

@@ -54,7 +54,7 @@ pub(super) fn judge(
             let mut found = scene.group(group);
             let Ok(balancers) = &fronts.balancers else { return found };
             for arn in &group.balancers {
-                // One that is gone since its group was read is not judged, and nothing is good.
+                // A load balancer that was deleted after its group was read is not judged, and not called good.
                 let Some(front) = balancers.get(arn) else { return found };
                 found.extend(scene.zones(front, group.cross_zone));
             }

@@ -42,7 +42,7 @@ pub(super) async fn read(aws: &Aws, asked: &[Asked]) -> Fronts {
 }
 
 impl Aws {
-    /// All are listed, since asking by name fails as a whole for one that does not exist.
+    /// Lists all load balancers: a question by name fails as a whole if one name does not exist.
     async fn classic_fronts(&self, wanted: &BTreeSet<&str>) -> Answer<BTreeMap<String, Front>> {
         let mut pages = self.elb.describe_load_balancers().into_paginator().send();
         let (mut found, mut listing) = (BTreeMap::new(), Listing::new("load balancers"));

@@ -27,7 +27,7 @@ pub(super) fn judge(
         let Some(facts) = types.get(kind) else {
             found.push(subject.problem(
                 &format!("EC2 has no instance type {kind} in this region"),
-                "name one that `aws ec2 describe-instance-types` lists",
+                "name a type that `aws ec2 describe-instance-types` lists",
             ));
             continue;
         };
@@ -50,7 +50,7 @@ pub(super) fn judge(
 }
 
 fn existence(subject: Subject<'_>, id: &str, facts: Option<&ImageFacts>) -> Finding {
-    let remedy = "name one that `aws ec2 describe-images` lists";
+    let remedy = "name an image that `aws ec2 describe-images` lists";
     let Some(facts) = facts else {
         let text =
             format!("there is no image {id}, or it is disabled or not shared with this account");

@@ -23,7 +23,7 @@ pub(super) fn judge(
                 }
                 None => found.push(subject.problem(
                     &format!("there is no subnet {id} in this account and region"),
-                    "name one that `aws ec2 describe-subnets` lists",
+                    "name a subnet that `aws ec2 describe-subnets` lists",
                 )),
             }
         }
@@ -52,7 +52,7 @@ fn group(subject: Subject<'_>, id: &str, vpc: Option<&str>, subnets: &[&Subnet])
     let Some(vpc) = vpc else {
         return subject.problem(
             &format!("there is no security group {id} in this account and region"),
-            "name one that `aws ec2 describe-security-groups` lists",
+            "name a group that `aws ec2 describe-security-groups` lists",
         );
     };
     let Some(other) = subnets.iter().find(|subnet| subnet.vpc != vpc) else {

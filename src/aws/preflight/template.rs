@@ -25,7 +25,7 @@ pub(super) fn judge(
     subnets: Option<&BTreeMap<String, Subnet>>,
 ) -> Vec<Finding> {
     let lost = |text: &str| {
-        let remedy = "name one that `aws ec2 describe-launch-template-versions` lists";
+        let remedy = "name a version that `aws ec2 describe-launch-template-versions` lists";
         vec![subject.problem(text, remedy)]
     };
     let template = match answer {

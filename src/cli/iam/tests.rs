@@ -52,7 +52,7 @@ fn statement<'a>(document: &'a Value, sid: &str) -> Option<&'a Value> {
 }
 
 #[test]
-fn it_names_what_the_file_names_and_leaves_out_what_it_has_no_use_for() {
+fn policy_has_the_rights_that_the_file_needs() {
     let (document, remarks) = made(FILE, &with(Some("123456789012")));
     assert_eq!(
         statement(&document, "LaunchFrom").unwrap()["Resource"],
