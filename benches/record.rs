@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate::model::fleet::FleetName;
-use tidegate::model::time::{self, Timestamp};
-use tidegate::policy;
 use tidegate::sim::Simulation;
 use tidegate::sim::load::{Interruption, Load, Queue};
 use tidegate::sim::world::Settings;
 use tidegate::store::{self, StateDir};
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy;
 
 const POLICY: &str = r#"
 version: 1

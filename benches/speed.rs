@@ -6,15 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use divan::Bencher;
-use tidegate::decide;
-use tidegate::filter::{Filter, SightedServer, SightedState, Sighting};
-use tidegate::model::fleet::FleetName;
-use tidegate::model::instance::InstanceId;
-use tidegate::model::reading::{Depth, Reading, Work};
-use tidegate::model::roster::Roster;
-use tidegate::model::time::Timestamp;
-use tidegate::plan::plan;
-use tidegate::policy::{self, Policy};
 use tidegate::prices::PriceList;
 use tidegate::sim::Simulation;
 use tidegate::sim::backtest::{Backtest, Setting};
@@ -23,6 +14,15 @@ use tidegate::sim::telling::Telling;
 use tidegate::sim::trace::Trace;
 use tidegate::sim::world::Settings;
 use tidegate::store::memory::MemoryStore;
+use tidegate_engine::decide;
+use tidegate_engine::filter::{Filter, SightedServer, SightedState, Sighting};
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::reading::{Depth, Reading, Work};
+use tidegate_engine::model::roster::Roster;
+use tidegate_engine::model::time::Timestamp;
+use tidegate_engine::plan::plan;
+use tidegate_engine::policy::{self, Policy};
 
 fn main() {
     divan::main();

@@ -9,13 +9,13 @@ use futures_util::stream;
 use tracing::field::{Empty, display};
 use tracing::{Instrument as _, Span, info_span};
 
-use crate::model::drain::{DrainPost, tag_value};
-use crate::model::fault::{Fault, FaultKind};
-use crate::model::instance::InstanceId;
-use crate::model::plan::Outcome;
-use crate::model::time::{self, Timestamp};
 use crate::ports::Ports;
 use crate::record::{Call, Intent, What};
+use tidegate_engine::model::drain::{DrainPost, tag_value};
+use tidegate_engine::model::fault::{Fault, FaultKind};
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::plan::Outcome;
+use tidegate_engine::model::time::{self, Timestamp};
 
 /// Calls under way at once: enough to take a fleet out of a balancer in one go, few enough to stay
 /// under every published request rate.
@@ -213,17 +213,18 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::model::account::Account;
-    use crate::model::instance::Instance;
-    use crate::model::launch::LaunchRequest;
-    use crate::model::server::LaunchState;
-    use crate::model::volume::Volume;
-    use crate::model::warning::Warning;
     use crate::ports::{Clock, Cloud};
     use crate::sim::front::Front;
     use crate::sim::world::{Settings, World};
     use crate::store::memory::MemoryStore;
-    use crate::{policy, tick};
+    use crate::tick;
+    use tidegate_engine::model::account::Account;
+    use tidegate_engine::model::instance::Instance;
+    use tidegate_engine::model::launch::LaunchRequest;
+    use tidegate_engine::model::server::LaunchState;
+    use tidegate_engine::model::volume::Volume;
+    use tidegate_engine::model::warning::Warning;
+    use tidegate_engine::policy;
 
     /// An EC2 that hangs for 15 seconds before it fails each launch.
     struct Hanging {

@@ -4,13 +4,6 @@
 //! One tick: observe, decide, plan, record the intent, act, record the outcome. The modules below
 //! stand in reading order; `docs/architecture.md` is the map.
 
-pub mod model;
-pub mod policy;
-pub mod roster;
-pub mod defect;
-pub mod decide;
-pub mod plan;
-pub mod filter;
 pub mod ports;
 pub mod observe;
 pub mod record;

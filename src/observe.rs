@@ -7,20 +7,20 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tracing::{Instrument as _, info_span};
 
-use crate::model::account::Account;
-use crate::model::balancer::{Balancer, Membership};
-use crate::model::capacity::count;
-use crate::model::fault::{Fault, FaultKind};
-use crate::model::fleet::FleetName;
-use crate::model::instance::{Instance, InstanceId, Lifecycle};
-use crate::model::ledger::Ledger;
-use crate::model::observation::{Gap, Observation};
-use crate::model::placeholder::server_url;
-use crate::model::reading::{Health, Reading};
-use crate::model::server::ServerRecord;
-use crate::model::time::Timestamp;
-use crate::policy::{HealthPolicy, Policy};
 use crate::ports::{HealthQuery, Ports, QueueQuery};
+use tidegate_engine::model::account::Account;
+use tidegate_engine::model::balancer::{Balancer, Membership};
+use tidegate_engine::model::capacity::count;
+use tidegate_engine::model::fault::{Fault, FaultKind};
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::instance::{Instance, InstanceId, Lifecycle};
+use tidegate_engine::model::ledger::Ledger;
+use tidegate_engine::model::observation::{Gap, Observation};
+use tidegate_engine::model::placeholder::server_url;
+use tidegate_engine::model::reading::{Health, Reading};
+use tidegate_engine::model::server::ServerRecord;
+use tidegate_engine::model::time::Timestamp;
+use tidegate_engine::policy::{HealthPolicy, Policy};
 
 /// What one tick asks the world. Settled before anybody is asked: the journal is free for others
 /// while the answers are waited for.

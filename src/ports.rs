@@ -8,21 +8,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::SignedDuration;
 
-use crate::model::account::Account;
-use crate::model::balancer::{Balancer, Membership};
-use crate::model::drain::DrainPost;
-use crate::model::fault::Fault;
-use crate::model::fleet::FleetName;
-use crate::model::history::InForce;
-use crate::model::instance::{Instance, InstanceId};
-use crate::model::launch::LaunchRequest;
-use crate::model::ledger::{Change, Ledger};
-pub use crate::model::reading::Health;
-use crate::model::reading::{Depth, QueueSource};
-use crate::model::shadow::{Imagined, ShadowChange};
-use crate::model::time::Timestamp;
-use crate::model::volume::Volume;
-use crate::model::warning::Warning;
+use tidegate_engine::model::account::Account;
+use tidegate_engine::model::balancer::{Balancer, Membership};
+use tidegate_engine::model::drain::DrainPost;
+use tidegate_engine::model::fault::Fault;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::history::InForce;
+use tidegate_engine::model::instance::{Instance, InstanceId};
+use tidegate_engine::model::launch::LaunchRequest;
+use tidegate_engine::model::ledger::{Change, Ledger};
+pub use tidegate_engine::model::reading::Health;
+use tidegate_engine::model::reading::{Depth, QueueSource};
+use tidegate_engine::model::shadow::{Imagined, ShadowChange};
+use tidegate_engine::model::time::Timestamp;
+use tidegate_engine::model::volume::Volume;
+use tidegate_engine::model::warning::Warning;
 
 /// EC2.
 #[async_trait]

@@ -4,14 +4,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::filter::reckoned_again;
-use crate::model::history::{Decided, History, Told};
-use crate::model::ledger::EventKind;
-use crate::model::reading::Reading;
-use crate::model::time::{self, Timestamp};
-use crate::policy::{self, Policy};
 use crate::ports::StoreFault;
 use crate::store;
+use tidegate_engine::filter::reckoned_again;
+use tidegate_engine::model::history::{Decided, History, Told};
+use tidegate_engine::model::ledger::EventKind;
+use tidegate_engine::model::reading::Reading;
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::{self, Policy};
 
 /// How far back the record is read: what a goal has learned is in it.
 const LEARNED_WITHIN: Duration = Duration::from_hours(24 * 7);

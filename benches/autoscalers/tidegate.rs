@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tidegate::filter::{Filter, SightedServer, SightedState, Sighting};
-use tidegate::model::fleet::FleetName;
-use tidegate::model::instance::InstanceId;
-use tidegate::model::reading::{Depth, Reading, Work};
-use tidegate::model::time::Timestamp;
-use tidegate::policy;
+use tidegate_engine::filter::{Filter, SightedServer, SightedState, Sighting};
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::reading::{Depth, Reading, Work};
+use tidegate_engine::model::time::Timestamp;
+use tidegate_engine::policy;
 
 use crate::shop::{Autoscaler, Look, Orders, Seen, State, Terms};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use libfuzzer_sys::fuzz_target;
-use tidegate::policy::calendar::{Line, Schedule};
+use tidegate_engine::policy::calendar::{Line, Schedule};
 use tidegate_fuzz::is_harmless;
 
 /// With changes of clock by an hour, by half an hour, at midnight, at a minute past it, and of a day.

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tidegate::policy::{FleetPolicy, Place, Policy, QueueRule, Severity, load, render};
+use tidegate_engine::policy::{FleetPolicy, Place, Policy, QueueRule, Severity, load, render};
 use tidegate_fuzz::is_harmless;
 
 fuzz_target!(|data: &[u8]| {

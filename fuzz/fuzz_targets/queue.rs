@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tidegate::model::reading::{Depth, FieldMap, JsonFields};
+use tidegate_engine::model::reading::{Depth, FieldMap, JsonFields};
 use tidegate::probe::body::Body;
 use tidegate::probe::queue::{BODY_AT_MOST, reading};
 use tidegate_fuzz::{first_line, is_harmless};

@@ -7,7 +7,7 @@ use nix::unistd::{Uid, User};
 use tokio::net::UnixStream;
 use tokio::net::unix::uid_t;
 
-use crate::model::fault::printable;
+use tidegate_engine::model::fault::printable;
 
 /// Names may come from a directory on the network, which may be away; the number is known anyhow.
 const NAMED_WITHIN: Duration = Duration::from_secs(2);

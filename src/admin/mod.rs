@@ -30,7 +30,7 @@ use self::caller::Caller;
 use self::order::{Order, OrderView};
 use self::view::{ProblemView, StatusView};
 use crate::door::{self, Limits};
-use crate::model::time::Timestamp;
+use tidegate_engine::model::time::Timestamp;
 
 /// `adopt` waits for EC2 and for the tick in hand, which waits for AWS; nothing here takes longer.
 const LIMITS: Limits =

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::capacity::Capacity;
-use crate::model::fault::printable;
-use crate::model::fleet::FleetName;
-use crate::model::instance::InstanceId;
-use crate::model::ledger::OverrideKey;
-use crate::model::time;
+use tidegate_engine::model::capacity::Capacity;
+use tidegate_engine::model::fault::printable;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::ledger::OverrideKey;
+use tidegate_engine::model::time;
 
 /// The largest capacity that can be asked for by hand; `limits` still hold.
 const CAPACITY_AT_MOST: Capacity = 10_000;

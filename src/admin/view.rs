@@ -4,17 +4,17 @@
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use crate::model::capacity::Capacity;
-use crate::model::decision::Reason;
-use crate::model::drain::Delivery;
-use crate::model::fault::printable;
-use crate::model::ledger::{Ledger, Override};
-use crate::model::plan::{Plan, Step};
-use crate::model::reading::{Reading, jobs};
-use crate::model::roster::{FleetView, Server};
-use crate::model::time;
-use crate::policy::{FleetPolicy, Mode, Policy};
 use crate::tick::Survey;
+use tidegate_engine::model::capacity::Capacity;
+use tidegate_engine::model::decision::Reason;
+use tidegate_engine::model::drain::Delivery;
+use tidegate_engine::model::fault::printable;
+use tidegate_engine::model::ledger::{Ledger, Override};
+use tidegate_engine::model::plan::{Plan, Step};
+use tidegate_engine::model::reading::{Reading, jobs};
+use tidegate_engine::model::roster::{FleetView, Server};
+use tidegate_engine::model::time;
+use tidegate_engine::policy::{FleetPolicy, Mode, Policy};
 
 /// `tidegate status --json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]

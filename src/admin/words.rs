@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 
 use super::view::{FleetStatus, OrderInForce, ReadingView};
-use crate::model::reading::jobs;
-use crate::model::time::{self, Timestamp};
+use tidegate_engine::model::reading::jobs;
+use tidegate_engine::model::time::{self, Timestamp};
 
 /// An instant of a view.
 pub fn at(text: &str) -> Option<Timestamp> {

@@ -7,9 +7,9 @@ use aws_sdk_ec2::types;
 
 use super::fault::fault;
 use super::{Aws, once};
-use crate::model::fault::{Fault, FaultKind};
-use crate::model::instance::InstanceId;
-use crate::model::launch::tag;
+use tidegate_engine::model::fault::{Fault, FaultKind};
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::launch::tag;
 
 impl Aws {
     /// CreateTags, once.

@@ -14,15 +14,15 @@ use super::fault::{TOO_LARGE, fault};
 use super::listing::{FILTER_AT_MOST, Listing, named};
 use super::warnings;
 use super::{Aws, once};
-use crate::model::account::Account;
-use crate::model::fault::{Fault, FaultKind, printable};
-use crate::model::fleet::FleetName;
-use crate::model::instance::{Attachment, Instance, InstanceId, Lifecycle, OurTags};
-use crate::model::launch::{LaunchRequest, tag};
-use crate::model::time::{self, Timestamp};
-use crate::model::volume::Volume;
-use crate::model::warning::Warning;
 use crate::ports::Cloud;
+use tidegate_engine::model::account::Account;
+use tidegate_engine::model::fault::{Fault, FaultKind, printable};
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::instance::{Attachment, Instance, InstanceId, Lifecycle, OurTags};
+use tidegate_engine::model::launch::{LaunchRequest, tag};
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::model::volume::Volume;
+use tidegate_engine::model::warning::Warning;
 
 /// The largest page EC2 gives.
 const PAGE: i32 = 1000;

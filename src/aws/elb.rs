@@ -9,9 +9,9 @@ use aws_sdk_elasticloadbalancing::types::{self, ConnectionDraining};
 use super::fault::fault;
 use super::listing::named;
 use super::{Aws, once};
-use crate::model::balancer::Membership;
-use crate::model::fault::{Fault, FaultKind, printable};
-use crate::model::instance::InstanceId;
+use tidegate_engine::model::balancer::Membership;
+use tidegate_engine::model::fault::{Fault, FaultKind, printable};
+use tidegate_engine::model::instance::InstanceId;
 
 impl Aws {
     pub(super) async fn classic_members(

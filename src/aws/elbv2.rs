@@ -12,9 +12,9 @@ use aws_sdk_elasticloadbalancingv2::types::{
 use super::fault::fault;
 use super::listing::named;
 use super::{Aws, once};
-use crate::model::balancer::Membership;
-use crate::model::fault::{Fault, FaultKind, printable};
-use crate::model::instance::InstanceId;
+use tidegate_engine::model::balancer::Membership;
+use tidegate_engine::model::fault::{Fault, FaultKind, printable};
+use tidegate_engine::model::instance::InstanceId;
 
 /// The attribute that says how long connections are left to a target that is taken out.
 const DRAIN: &str = "deregistration_delay.timeout_seconds";

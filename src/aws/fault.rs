@@ -4,7 +4,7 @@ use aws_sdk_ec2::config::http::HttpResponse;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 
 use super::bounded::TooLarge;
-use crate::model::fault::{Fault, FaultKind};
+use tidegate_engine::model::fault::{Fault, FaultKind};
 
 /// The code of an answer that is not read to its end.
 pub(super) const TOO_LARGE: &str = "AnswerTooLarge";

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::once;
-use crate::model::account::Account;
+use tidegate_engine::model::account::Account;
 
 /// How long an answer is good for.
 const GOOD_FOR: Duration = Duration::from_mins(10);

@@ -5,7 +5,7 @@ use aws_sdk_ec2::types;
 use base64::Engine as _;
 
 use super::Aws;
-use crate::model::launch::{Image, LaunchRequest};
+use tidegate_engine::model::launch::{Image, LaunchRequest};
 
 impl Aws {
     /// The request, the same bytes at every repeat.
@@ -96,8 +96,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::model::fleet::Pool;
-    use crate::model::launch::Token;
+    use tidegate_engine::model::fleet::Pool;
+    use tidegate_engine::model::launch::Token;
 
     #[test]
     fn template_keeps_what_a_drain_does_not_need() {

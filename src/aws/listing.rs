@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use aws_sdk_ec2::types::Filter;
 
-use crate::model::fault::{Fault, FaultKind, printable};
+use tidegate_engine::model::fault::{Fault, FaultKind, printable};
 
 /// More pages than this is a list that never ends.
 const PAGES_AT_MOST: usize = 100;

@@ -29,10 +29,10 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_sdk_ec2::config::Credentials;
 
-use crate::model::balancer::{Balancer, Membership};
-use crate::model::fault::{Fault, FaultKind};
-use crate::model::instance::InstanceId;
 use crate::ports::{Balancers, Tally};
+use tidegate_engine::model::balancer::{Balancer, Membership};
+use tidegate_engine::model::fault::{Fault, FaultKind};
+use tidegate_engine::model::instance::InstanceId;
 
 use self::clock::Dated;
 use self::count::Counted;

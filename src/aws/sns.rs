@@ -6,8 +6,8 @@ use aws_sdk_sns::config::Config;
 
 use super::fault::fault;
 use super::{Aws, once};
-use crate::model::fault::Fault;
 use crate::ports::Topics;
+use tidegate_engine::model::fault::Fault;
 
 #[async_trait]
 impl Topics for Aws {

@@ -5,9 +5,9 @@ use aws_sdk_ec2::types::{
 };
 
 use super::ec2::timestamp;
-use crate::model::fault::printable;
-use crate::model::instance::InstanceId;
-use crate::model::warning::{Part, Sign, Warning};
+use tidegate_engine::model::fault::printable;
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::warning::{Part, Sign, Warning};
 
 pub(super) fn of(row: &InstanceStatus, found: &mut Vec<Warning>) {
     let Some(id) = row.instance_id() else { return };

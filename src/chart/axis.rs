@@ -6,7 +6,7 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{Span, ToSpan as _};
 
-use crate::model::time::{self, Timestamp};
+use tidegate_engine::model::time::{self, Timestamp};
 
 /// From zero to a round figure.
 #[derive(Debug, Clone, PartialEq)]

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use maud::{Markup, html};
 
 use self::axis::{Scale, times};
-use crate::model::time::{self, Timestamp};
+use tidegate_engine::model::time::{self, Timestamp};
 
 /// Colours, light and dark, and what shapes and words of a chart look like.
 pub const STYLE: &str = include_str!("chart.css");

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use anyhow::Context as _;
 
 use super::Failure;
-use crate::model::fault::visible;
+use tidegate_engine::model::fault::visible;
 
 /// The terminal's alternate screen while it is drawn on. Given back at the latest when it is dropped.
 #[derive(Debug, Default)]

@@ -10,15 +10,15 @@ use serde_json::json;
 use super::out::{counted, raw, say};
 use super::{FAILED, Failure, POLICY_INVALID};
 use crate::custody::{self, Accept};
-use crate::model::drain::Carrier;
-use crate::model::fleet::FleetName;
-use crate::model::launch::Image;
-use crate::model::reading::SecretHeader;
-use crate::model::time::Timestamp;
 use crate::notices;
-use crate::policy::notify::Route;
-use crate::policy::{self, FleetPolicy, Loaded, Policy, Problem, Severity};
 use crate::settings::Settings;
+use tidegate_engine::model::drain::Carrier;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::launch::Image;
+use tidegate_engine::model::reading::SecretHeader;
+use tidegate_engine::model::time::Timestamp;
+use tidegate_engine::policy::notify::Route;
+use tidegate_engine::policy::{self, FleetPolicy, Loaded, Policy, Problem, Severity};
 
 /// A policy file larger than this is not read: it is not a policy file.
 const FILE_AT_MOST: u64 = 1 << 20;

@@ -26,10 +26,6 @@ use crate::custody::{self, Accept};
 use crate::daemon::patrol::Patrol;
 use crate::daemon::{Daemon, Herald, Loader, Reception, Telling, Wake};
 use crate::metrics::Meter;
-use crate::model::drain::{Carrier, DrainTerms, Receiver};
-use crate::model::fleet::FleetName;
-use crate::model::time::{self, Timestamp};
-use crate::policy::{DrainPolicy, Mode, Policy};
 use crate::ports::{Clock, Ports};
 use crate::prices::PriceList;
 use crate::probe::HttpProbe;
@@ -44,6 +40,10 @@ use crate::sim::world::{Settings as WorldSettings, World};
 use crate::store::{self, DATABASE, StateDir};
 use crate::telemetry::{self, LogFormat};
 use crate::web::Shown;
+use tidegate_engine::model::drain::{Carrier, DrainTerms, Receiver};
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::{DrainPolicy, Mode, Policy};
 
 #[derive(Debug, Args)]
 pub(crate) struct Drill {
@@ -353,9 +353,9 @@ fn sum_up(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::reading::JsonFields;
-    use crate::policy::load;
     use crate::sim::telling::Telling;
+    use tidegate_engine::model::reading::JsonFields;
+    use tidegate_engine::policy::load;
 
     const POLICY: &str = r#"
 version: 1

@@ -8,11 +8,11 @@ use clap::Args;
 use super::journal::{JournalFile, fleet_named};
 use super::out::say;
 use super::{FAILED, Failure, check};
-use crate::model::history::History;
-use crate::model::reading::Reading;
-use crate::model::time;
 use crate::settings::Settings;
 use crate::sim::recorded::{Bin, bins_of};
+use tidegate_engine::model::history::History;
+use tidegate_engine::model::reading::Reading;
+use tidegate_engine::model::time;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -6,11 +6,11 @@ use serde_json::json;
 use super::journal::{JournalFile, fleet_named};
 use super::out::say;
 use super::{Failure, USAGE, check, moment};
-use crate::model::history::{Told, id};
-use crate::model::ledger::EventKind;
-use crate::model::time::{self, Timestamp};
-use crate::policy::units;
 use crate::settings::Settings;
+use tidegate_engine::model::history::{Told, id};
+use tidegate_engine::model::ledger::EventKind;
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::units;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

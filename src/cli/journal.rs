@@ -7,15 +7,15 @@ use anyhow::anyhow;
 use jiff::tz::TimeZone;
 
 use super::{FAILED, Failure, USAGE};
-use crate::model::fault::printable;
-use crate::model::fleet::FleetName;
-use crate::model::history::{History, Told};
-use crate::model::time::Timestamp;
-use crate::policy::Policy;
 use crate::ports::StoreFault;
 use crate::settings::Settings;
 use crate::store::{self, DATABASE};
 use crate::story::policy_at;
+use tidegate_engine::model::fault::printable;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::history::{History, Told};
+use tidegate_engine::model::time::Timestamp;
+use tidegate_engine::policy::Policy;
 
 pub(super) struct JournalFile(PathBuf);
 

@@ -46,8 +46,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::model::fault::{printable, visible};
 use crate::settings::Settings;
+use tidegate_engine::model::fault::{printable, visible};
 
 /// Keeps the right number of EC2 servers running: by the clock for app servers, by the queue for
 /// job servers.
@@ -290,7 +290,7 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 /// An instant on the command line.
-fn instant(text: &str) -> Result<crate::model::time::Timestamp, String> {
+fn instant(text: &str) -> Result<tidegate_engine::model::time::Timestamp, String> {
     text.parse().map_err(|_| "write an instant in full: 2026-03-02T13:50:00Z".to_owned())
 }
 
@@ -301,7 +301,7 @@ fn while_it_lasts(text: &str) -> Result<std::time::Duration, String> {
 
     let lasts = span(text)?;
     if lasts.is_zero() || lasts > LASTS_AT_MOST {
-        let most = crate::model::time::text(LASTS_AT_MOST);
+        let most = tidegate_engine::model::time::text(LASTS_AT_MOST);
         return Err(format!(
             "the longest is {most}; what is wanted for longer belongs into the policy"
         ));
@@ -311,7 +311,8 @@ fn while_it_lasts(text: &str) -> Result<std::time::Duration, String> {
 
 /// A span of time on the command line, spelled as in the policy file.
 fn span(text: &str) -> Result<std::time::Duration, String> {
-    crate::policy::units::duration(text).map_err(|error| format!("{error}: {}", error.remedy()))
+    tidegate_engine::policy::units::duration(text)
+        .map_err(|error| format!("{error}: {}", error.remedy()))
 }
 
 #[cfg(all(test, not(feature = "aws")))]

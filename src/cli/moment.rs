@@ -3,7 +3,7 @@
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 
-use crate::model::time::Timestamp;
+use tidegate_engine::model::time::Timestamp;
 
 /// A moment without an offset is one of `zone`. A time of day that has not come yet is yesterday's.
 pub(super) fn parse(text: &str, zone: &TimeZone, now: Timestamp) -> Result<Timestamp, String> {

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::policy::Policy;
 use crate::prices::{Cost, PriceList};
 use crate::settings::Settings;
+use tidegate_engine::policy::Policy;
 
 /// Returns what servers of this policy cost: in its own region, else in that of the environment.
 pub(super) fn prices(policy: &Policy, settings: &Settings) -> PriceList {

@@ -8,11 +8,11 @@ use serde_json::json;
 
 use super::out::say;
 use super::{FAILED, Failure, check};
-use crate::model::fault::printable;
-use crate::model::time;
-use crate::policy::FleetPolicy;
-use crate::policy::coming::{Coming, What, coming, stands};
 use crate::settings::Settings;
+use tidegate_engine::model::fault::printable;
+use tidegate_engine::model::time;
+use tidegate_engine::policy::FleetPolicy;
+use tidegate_engine::policy::coming::{Coming, What, coming, stands};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -9,9 +9,9 @@ use serde_json::json;
 use super::out::say;
 use super::{FAILED, Failure, USAGE, check, runtime};
 use crate::notices::{Letter, Notice, Post, Sender};
-use crate::policy::Policy;
-use crate::policy::notify::{Route, Target};
 use crate::settings::Settings;
+use tidegate_engine::policy::Policy;
+use tidegate_engine::policy::notify::{Route, Target};
 
 #[derive(Debug, Args)]
 pub(crate) struct Notify {

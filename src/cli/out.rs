@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Write as _};
 use anyhow::Context as _;
 
 use super::Failure;
-use crate::model::fault::visible;
+use tidegate_engine::model::fault::visible;
 
 /// 128 and the number of SIGPIPE.
 const READER_GONE: u8 = 141;

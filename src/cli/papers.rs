@@ -10,8 +10,8 @@ use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 use super::out::raw;
 use super::{Cli, Failure};
-use crate::policy::reference::{Key, plain, sections};
-use crate::policy::schema::schema;
+use tidegate_engine::policy::reference::{Key, plain, sections};
+use tidegate_engine::policy::schema::schema;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -8,18 +8,18 @@ use serde_json::{Value, json};
 use super::journal::JournalFile;
 use super::out::say;
 use super::{Failure, check};
-use crate::filter::{Difference, Replayed, replay};
-use crate::model::boots::median;
-use crate::model::fault::printable;
-use crate::model::fleet::FleetName;
-use crate::model::history::History;
-use crate::model::server::ServerRecord;
-use crate::model::time::{self, Timestamp};
-use crate::policy::{self, Policy};
 use crate::settings::Settings;
 use crate::sim::backtest::{Span, Waiting};
 use crate::sim::recorded::recorded;
 use crate::sim::trace::{self, Trace};
+use tidegate_engine::filter::{Difference, Replayed, replay};
+use tidegate_engine::model::boots::median;
+use tidegate_engine::model::fault::printable;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::history::History;
+use tidegate_engine::model::server::ServerRecord;
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::{self, Policy};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

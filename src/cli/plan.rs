@@ -12,17 +12,17 @@ use super::status::text;
 use super::{FINDING, Failure, runtime, world};
 use crate::admin::view::PlanView;
 use crate::aws::{self, Asked, Aws};
-use crate::model::fleet::Pool;
-use crate::model::launch::Token;
-use crate::model::sight::Blind;
-use crate::model::time::Timestamp;
-use crate::plan::frozen_request;
-use crate::policy::Policy;
 use crate::record::Journal;
 use crate::settings::Settings;
 use crate::store::memory::MemoryStore;
 use crate::store::{DATABASE, SqliteStore};
 use crate::tick::survey;
+use tidegate_engine::model::fleet::Pool;
+use tidegate_engine::model::launch::Token;
+use tidegate_engine::model::sight::Blind;
+use tidegate_engine::model::time::Timestamp;
+use tidegate_engine::plan::frozen_request;
+use tidegate_engine::policy::Policy;
 
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
@@ -107,7 +107,11 @@ pub(super) async fn preflight(policy: &Policy) -> Result<Vec<Finding>, Failure> 
 }
 
 /// One request for every pool, none of which is ever sent but as a dry run.
-fn question(policy: &Policy, fleet: &crate::policy::FleetPolicy, now: Timestamp) -> Asked {
+fn question(
+    policy: &Policy,
+    fleet: &tidegate_engine::policy::FleetPolicy,
+    now: Timestamp,
+) -> Asked {
     let or_none = |list: &[String]| -> Vec<Option<Arc<str>>> {
         let named = list.iter().map(|name| Some(name.as_str().into()));
         if list.is_empty() { vec![None] } else { named.collect() }

@@ -6,16 +6,16 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::money;
-use crate::model::fleet::FleetName;
-use crate::model::reading::QueueSource;
-#[cfg(any(test, feature = "aws"))]
-use crate::model::reading::{FieldMap, JsonFields};
-use crate::model::time;
-use crate::policy::Policy;
 use crate::prices::{Cost, PriceList};
 use crate::sim::load::Interruption;
 use crate::sim::report::FleetReport;
 use crate::sim::telling::Telling;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::reading::QueueSource;
+#[cfg(any(test, feature = "aws"))]
+use tidegate_engine::model::reading::{FieldMap, JsonFields};
+use tidegate_engine::model::time;
+use tidegate_engine::policy::Policy;
 
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(super) struct Rehearsal {

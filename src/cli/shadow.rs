@@ -10,16 +10,16 @@ use super::journal::JournalFile;
 use super::money;
 use super::out::say;
 use super::{FAILED, Failure, check};
-use crate::model::fault::printable;
-use crate::model::fleet::FleetName;
-use crate::model::history::History;
-use crate::model::shadow::{Differs, ShadowRecord};
-use crate::model::time::{self, Timestamp};
-use crate::policy::{self, Billing, Policy};
 use crate::prices::{Cost, PriceList};
 use crate::settings::Settings;
 use crate::sim::report::paid;
 use crate::store::{DATABASE, shadow_record};
+use tidegate_engine::model::fault::printable;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::history::History;
+use tidegate_engine::model::shadow::{Differs, ShadowRecord};
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::{self, Billing, Policy};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -6,11 +6,11 @@ use anyhow::Context as _;
 
 use super::{Failure, check};
 use crate::aws::Aws;
-use crate::model::time::Timestamp;
-use crate::policy::Policy;
 use crate::ports::{Clock, Ports, Store, Tally, Topics};
 use crate::probe::HttpProbe;
 use crate::settings::Settings;
+use tidegate_engine::model::time::Timestamp;
+use tidegate_engine::policy::Policy;
 
 struct SystemClock;
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::named::{Accept, read_named};
 use super::writers::{Rights, us};
-use crate::model::fault::printable;
+use tidegate_engine::model::fault::printable;
 
 /// No key or URL is longer.
 const BYTES_AT_MOST: u64 = 8192;

@@ -107,7 +107,7 @@ fn judge(path: &Path, rights: &Rights, us: Owner) -> Option<String> {
         return None;
     };
     let (mode, path) =
-        (mode & 0o7777, crate::model::fault::printable(&path.to_string_lossy(), 200));
+        (mode & 0o7777, tidegate_engine::model::fault::printable(&path.to_string_lossy(), 200));
     Some(format!("{path} can be written by {who} (mode {mode:04o})"))
 }
 

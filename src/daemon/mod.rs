@@ -27,14 +27,14 @@ use crate::admin::Handle;
 use crate::admin::view::StatusView;
 use crate::custody;
 use crate::metrics::{Done, Meter};
-use crate::model::ledger::{Change, Event, EventKind};
-use crate::model::time::{self, Timestamp};
-use crate::policy::Policy;
 use crate::ports::{Ports, ShadowBook, StoreFault};
 use crate::record::{Concern, Journal};
 use crate::shadow::Shadow;
 use crate::telemetry;
 use crate::tick::{Attendant as _, Survey, TickRecord, attended};
+use tidegate_engine::model::ledger::{Change, Event, EventKind};
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::Policy;
 
 pub use self::reception::{Loader, Reception};
 pub use self::telling::Telling;

@@ -5,14 +5,14 @@ use std::cmp::Ordering;
 
 use jiff::tz::TimeZone;
 
-use crate::model::capacity::{Capacity, count};
-use crate::model::fleet::FleetName;
-use crate::model::ledger::{Ledger, Override, OverrideKey};
-use crate::model::roster::{Breaker, FleetView, Roster, Server};
-use crate::model::server::ServerRecord;
-use crate::model::time::{self, Clocks};
-use crate::policy::{Mode, Policy};
-use crate::roster::{launch_limit, termination_limit};
+use tidegate_engine::model::capacity::{Capacity, count};
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::ledger::{Ledger, Override, OverrideKey};
+use tidegate_engine::model::roster::{Breaker, FleetView, Roster, Server};
+use tidegate_engine::model::server::ServerRecord;
+use tidegate_engine::model::time::{self, Clocks};
+use tidegate_engine::policy::{Mode, Policy};
+use tidegate_engine::state::{launch_limit, termination_limit};
 
 /// So many protected servers are named.
 const NAMED_AT_MOST: usize = 5;

@@ -7,18 +7,18 @@ use super::Telling;
 use super::obstacles::{Situation, staying};
 use super::stake::stake;
 use crate::admin::order::{Adoption, Entry};
-use crate::model::capacity::{count, is_large_cut};
-use crate::model::fleet::FleetName;
-use crate::model::instance::{Instance, InstanceId};
-use crate::model::ledger::{Change, Event, EventKind, Override, OverrideKey};
-use crate::model::retirement::Retirement;
-use crate::model::roster::Roster;
-use crate::model::server::ServerRecord;
-use crate::model::time::{self, Clocks};
-use crate::policy::Policy;
 use crate::record::Journal;
-use crate::roster::{Handover, adopt, failures};
 use crate::telemetry;
+use tidegate_engine::model::capacity::{count, is_large_cut};
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::instance::{Instance, InstanceId};
+use tidegate_engine::model::ledger::{Change, Event, EventKind, Override, OverrideKey};
+use tidegate_engine::model::retirement::Retirement;
+use tidegate_engine::model::roster::Roster;
+use tidegate_engine::model::server::ServerRecord;
+use tidegate_engine::model::time::{self, Clocks};
+use tidegate_engine::policy::Policy;
+use tidegate_engine::state::{Handover, adopt, failures};
 
 /// Where orders are written, and by what they are judged.
 pub(super) struct Orders<'a> {

@@ -15,15 +15,15 @@ use super::orders::Orders;
 use super::{Herald, Telling};
 use crate::admin::Command;
 use crate::admin::order::{Adoption, Order};
-use crate::model::instance::{Instance, InstanceId};
-use crate::model::ledger::Event;
-use crate::model::roster::Roster;
-use crate::model::time::{self, Clocks, Timestamp};
-use crate::policy::Policy;
 use crate::ports::Ports;
 use crate::record::Journal;
 use crate::telemetry;
 use crate::tick::{Attendant, Served};
+use tidegate_engine::model::instance::{Instance, InstanceId};
+use tidegate_engine::model::ledger::Event;
+use tidegate_engine::model::roster::Roster;
+use tidegate_engine::model::time::{self, Clocks, Timestamp};
+use tidegate_engine::policy::Policy;
 
 /// Reads the policy file: the new policy, or why it cannot be used.
 pub type Loader = Arc<dyn Fn() -> Result<Policy, String> + Send + Sync>;

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::model::fleet::FleetName;
-use crate::model::instance::InstanceId;
-use crate::model::ledger::{Ledger, Override, OverrideKey};
-use crate::model::reading::{Reading, jobs};
-use crate::model::server::ServerRecord;
-use crate::model::time::{self, Timestamp};
-use crate::policy::{FleetPolicy, Policy};
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::ledger::{Ledger, Override, OverrideKey};
+use tidegate_engine::model::reading::{Reading, jobs};
+use tidegate_engine::model::server::ServerRecord;
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::{FleetPolicy, Policy};
 
 /// So many servers with jobs are named.
 const NAMED_AT_MOST: usize = 10;

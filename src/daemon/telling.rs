@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::ledger::{Event, Ledger, OpenProblem};
-use crate::model::time::Timestamp;
 use crate::notices::{Desk, Glance, News, STORE_PROBLEM, Sender};
-use crate::policy::Policy;
 use crate::record::Concern;
 use crate::tick::TickRecord;
+use tidegate_engine::model::ledger::{Event, Ledger, OpenProblem};
+use tidegate_engine::model::time::Timestamp;
+use tidegate_engine::policy::Policy;
 
 /// The daemon's side of the desk; none in a drill, which tells nobody.
 #[derive(Debug, Default)]

@@ -7,15 +7,15 @@ use std::time::Duration;
 use super::Telling;
 use super::orders::Orders;
 use crate::admin::order::Entry;
-use crate::model::fleet::FleetName;
-use crate::model::instance::InstanceId;
-use crate::model::ledger::OverrideKey;
-use crate::model::roster::Roster;
-use crate::model::time::{Clocks, Timestamp};
-use crate::policy::{Policy, load};
 use crate::sim::Simulation;
 use crate::sim::world::Settings;
 use crate::store::memory::MemoryStore;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::ledger::OverrideKey;
+use tidegate_engine::model::roster::Roster;
+use tidegate_engine::model::time::{Clocks, Timestamp};
+use tidegate_engine::policy::{Policy, load};
 
 const POLICY: &str = "
 version: 1

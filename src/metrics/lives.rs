@@ -9,12 +9,12 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::{Labels, word};
-use crate::model::launch::Token;
-use crate::model::ledger::Ledger;
-use crate::model::retirement::RetireReason;
-use crate::model::server::{GoneHow, LaunchState, ServerRecord};
-use crate::model::time;
-use crate::policy::Policy;
+use tidegate_engine::model::launch::Token;
+use tidegate_engine::model::ledger::Ledger;
+use tidegate_engine::model::retirement::RetireReason;
+use tidegate_engine::model::server::{GoneHow, LaunchState, ServerRecord};
+use tidegate_engine::model::time;
+use tidegate_engine::policy::Policy;
 
 /// From a lean image to one that installs everything when it starts.
 const BOOT_BUCKETS: [f64; 10] =

@@ -20,11 +20,11 @@ use prometheus_client::registry::Registry;
 
 use self::lives::Lives;
 use self::state::State;
-use crate::model::ledger::Ledger;
-use crate::model::time::Timestamp;
-use crate::policy::Policy;
 use crate::ports::Tally;
 use crate::tick::TickRecord;
+use tidegate_engine::model::ledger::Ledger;
+use tidegate_engine::model::time::Timestamp;
+use tidegate_engine::policy::Policy;
 
 /// Names and values, in the same order wherever a metric is set.
 type Labels = Vec<(&'static str, String)>;

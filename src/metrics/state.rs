@@ -6,12 +6,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::{Done, Labels, word};
-use crate::model::capacity::Capacity;
-use crate::model::decision::{Decision, Reason};
-use crate::model::ledger::{Ledger, OverrideKey};
-use crate::model::plan::Limit;
-use crate::model::roster::{BalancerView, Breaker, FleetView};
-use crate::policy::{FleetPolicy, Mode, Policy};
+use tidegate_engine::model::capacity::Capacity;
+use tidegate_engine::model::decision::{Decision, Reason};
+use tidegate_engine::model::ledger::{Ledger, OverrideKey};
+use tidegate_engine::model::plan::Limit;
+use tidegate_engine::model::roster::{BalancerView, Breaker, FleetView};
+use tidegate_engine::policy::{FleetPolicy, Mode, Policy};
 
 type Gauges = Family<Labels, Gauge>;
 

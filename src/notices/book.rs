@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{EMERGENCIES, Glance, Kind, News, Notice};
-use crate::model::ledger::OpenProblem;
-use crate::model::time::{self, Timestamp};
-use crate::policy::notify::{Route, Target, Topic};
+use tidegate_engine::model::ledger::OpenProblem;
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::notify::{Route, Target, Topic};
 
 /// A problem that stands is told again so rarely that it is still read.
 const AGAIN_AFTER: Duration = Duration::from_hours(4);

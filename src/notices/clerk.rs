@@ -16,8 +16,8 @@ use tracing::{error, info, warn};
 use super::memory::{self, Kept};
 use super::outbox::Letter;
 use super::{Courier, Glance, Outcome, Sender, Then, Tray, Undelivered};
-use crate::model::time::{self, Timestamp};
-use crate::policy::notify::{Route, Target};
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::notify::{Route, Target};
 
 /// How fast a clerk is.
 #[derive(Debug, Clone, Copy)]

@@ -30,10 +30,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::custody;
-use crate::model::ledger::{Event, EventKind, OpenProblem};
-use crate::model::time::{self, Timestamp};
-use crate::policy::Policy;
-use crate::policy::notify::{Notify, Target, Topic};
+use tidegate_engine::model::ledger::{Event, EventKind, OpenProblem};
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::Policy;
+use tidegate_engine::policy::notify::{Notify, Target, Topic};
 
 pub use self::clerk::{Clerk, Now, Pace};
 pub use self::memory::FILE;

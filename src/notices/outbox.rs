@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Kind, Notice, Sender};
-use crate::model::time::{self, Timestamp};
-use crate::policy::notify::Target;
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::notify::Target;
 
 /// Notices that wait at most; beyond that the oldest news is left out first.
 const WAITING_AT_MOST: usize = 500;

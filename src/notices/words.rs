@@ -7,8 +7,8 @@
 use serde_json::{Value, json};
 
 use super::{Kind, Letter, Notice};
-use crate::model::fault::printable;
-use crate::model::time::{self, Timestamp};
+use tidegate_engine::model::fault::printable;
+use tidegate_engine::model::time::{self, Timestamp};
 
 /// Of one notice, as much as is read in a chat.
 const LINE_AT_MOST: usize = 600;

@@ -37,7 +37,7 @@ use self::providers::{logs, resource, traces};
 use self::sender::Sender;
 use self::standing::Standing;
 use crate::metrics::Meter;
-use crate::model::time::Timestamp;
+use tidegate_engine::model::time::Timestamp;
 
 /// How long the daemon's end may wait for what is still to be sent.
 const LAST: Duration = Duration::from_secs(2);

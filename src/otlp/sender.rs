@@ -17,8 +17,8 @@ use tokio::runtime::Handle;
 
 use super::asked::{Signal, Target};
 use super::standing::Standing;
-use crate::model::fault::printable;
 use crate::probe::http::cause;
+use tidegate_engine::model::fault::printable;
 
 const CONNECT: Duration = Duration::from_secs(3);
 

@@ -1,6 +1,6 @@
 //! What a page must say to be the right one.
 
-use crate::model::fault::printable;
+use tidegate_engine::model::fault::printable;
 
 /// As much of a page as is searched.
 pub const SEARCHED: usize = 64 * 1024;

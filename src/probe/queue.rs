@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::body::Body;
-use crate::model::fault::printable;
-use crate::model::instance::InstanceId;
-use crate::model::reading::{Depth, FieldMap, JsonFields, Work};
+use tidegate_engine::model::fault::printable;
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::reading::{Depth, FieldMap, JsonFields, Work};
 
 /// A count takes a dozen bytes; a JSON answer may name a thousand servers.
 pub const BODY_AT_MOST: usize = 65_536;

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Call, Intent, Journal, What, events_of};
-use crate::model::drain::Delivery;
-use crate::model::fault::{Fault, FaultKind};
-use crate::model::ledger::{Change, Event, EventKind};
-use crate::model::plan::Outcome;
-use crate::model::retirement::{Retirement, Stage};
-use crate::model::server::{Asked, Gone, GoneHow, LaunchState, ServerRecord};
-use crate::model::time::{self, Clocks, Timestamp};
 use crate::ports::StoreFault;
+use tidegate_engine::model::drain::Delivery;
+use tidegate_engine::model::fault::{Fault, FaultKind};
+use tidegate_engine::model::ledger::{Change, Event, EventKind};
+use tidegate_engine::model::plan::Outcome;
+use tidegate_engine::model::retirement::{Retirement, Stage};
+use tidegate_engine::model::server::{Asked, Gone, GoneHow, LaunchState, ServerRecord};
+use tidegate_engine::model::time::{self, Clocks, Timestamp};
 
 /// Writes down how the calls of an intent ended; gives back the events this made.
 pub fn conclude(

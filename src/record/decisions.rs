@@ -2,10 +2,10 @@
 
 use super::Journal;
 use super::problems::Concern;
-use crate::model::decision::{Decision, Reason};
-use crate::model::fleet::FleetName;
-use crate::model::plan::Limit;
-use crate::policy::Policy;
+use tidegate_engine::model::decision::{Decision, Reason};
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::plan::Limit;
+use tidegate_engine::policy::Policy;
 
 /// Returns the problems of one fleet's decision. `blind`: EC2 cannot be seen, which is a problem of its
 /// own.

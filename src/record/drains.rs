@@ -1,12 +1,12 @@
 //! Problems with drains, and with jobs that nothing protects.
 
 use super::Concern;
-use crate::model::drain::DrainEnd;
-use crate::model::fault::printable;
-use crate::model::reading::jobs;
-use crate::model::roster::{FleetView, Server};
-use crate::model::time;
-use crate::policy::{FleetPolicy, JobsAtRisk, Policy};
+use tidegate_engine::model::drain::DrainEnd;
+use tidegate_engine::model::fault::printable;
+use tidegate_engine::model::reading::jobs;
+use tidegate_engine::model::roster::{FleetView, Server};
+use tidegate_engine::model::time;
+use tidegate_engine::policy::{FleetPolicy, JobsAtRisk, Policy};
 
 /// So many servers are named.
 const NAMED_AT_MOST: usize = 5;

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::fault::Fault;
-use crate::model::history::InForce;
-use crate::model::ledger::{Change, Ledger};
-use crate::model::time::Timestamp;
-use crate::policy::Policy;
 use crate::ports::{Store, StoreFault};
+use tidegate_engine::model::fault::Fault;
+use tidegate_engine::model::history::InForce;
+use tidegate_engine::model::ledger::{Change, Ledger};
+use tidegate_engine::model::time::Timestamp;
+use tidegate_engine::policy::Policy;
 
 /// The durable state, as one process holds it. After a failed write the picture in memory is no
 /// longer trusted and is read anew.
@@ -24,7 +24,7 @@ pub struct Journal {
     /// A write failed: nobody knows what is on disk until it is read.
     unsure: bool,
     /// Calls that failed at the last tick and are tried again: for the list of problems only.
-    pub(super) failing: BTreeMap<String, (crate::model::fleet::FleetName, Fault)>,
+    pub(super) failing: BTreeMap<String, (tidegate_engine::model::fleet::FleetName, Fault)>,
 }
 
 impl Journal {
@@ -56,7 +56,7 @@ impl Journal {
         self.seen_all
     }
 
-    pub fn failing(&self) -> &BTreeMap<String, (crate::model::fleet::FleetName, Fault)> {
+    pub fn failing(&self) -> &BTreeMap<String, (tidegate_engine::model::fleet::FleetName, Fault)> {
         &self.failing
     }
 

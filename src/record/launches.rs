@@ -3,13 +3,13 @@
 
 use super::Journal;
 use super::problems::Concern;
-use crate::model::decision::Decision;
-use crate::model::fault::{Fault, FaultKind};
-use crate::model::ledger::Ledger;
-use crate::model::roster::{Breaker, Failures, FleetView, OfferingView, Phase};
-use crate::model::server::{LaunchState, ServerRecord};
-use crate::model::servers;
-use crate::model::time::Timestamp;
+use tidegate_engine::model::decision::Decision;
+use tidegate_engine::model::fault::{Fault, FaultKind};
+use tidegate_engine::model::ledger::Ledger;
+use tidegate_engine::model::roster::{Breaker, Failures, FleetView, OfferingView, Phase};
+use tidegate_engine::model::server::{LaunchState, ServerRecord};
+use tidegate_engine::model::servers;
+use tidegate_engine::model::time::Timestamp;
 
 /// The problems of one fleet.
 pub(super) fn launches(

@@ -14,19 +14,19 @@ mod steps;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::balancer::Balancer;
-use crate::model::decision::Decision;
-use crate::model::drain::DrainPost;
-use crate::model::fleet::FleetName;
-use crate::model::instance::InstanceId;
-use crate::model::launch::{LaunchRequest, Token};
-use crate::model::ledger::{Change, Event, OverrideKey};
-use crate::model::plan::{OutOfService, Plan};
-use crate::model::retirement::Retirement;
-use crate::model::roster::Roster;
-use crate::model::time::Timestamp;
-use crate::policy::Policy;
 use crate::ports::StoreFault;
+use tidegate_engine::model::balancer::Balancer;
+use tidegate_engine::model::decision::Decision;
+use tidegate_engine::model::drain::DrainPost;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::launch::{LaunchRequest, Token};
+use tidegate_engine::model::ledger::{Change, Event, OverrideKey};
+use tidegate_engine::model::plan::{OutOfService, Plan};
+use tidegate_engine::model::retirement::Retirement;
+use tidegate_engine::model::roster::Roster;
+use tidegate_engine::model::time::Timestamp;
+use tidegate_engine::policy::Policy;
 
 pub use self::conclude::conclude;
 pub use self::journal::Journal;
@@ -104,7 +104,7 @@ pub enum What {
 #[derive(Debug)]
 pub struct Findings<'a> {
     pub policy: &'a Policy,
-    /// What `roster::note` found.
+    /// What `state::note` found.
     pub noted: Vec<Change>,
     pub roster: &'a Roster,
     pub decisions: &'a BTreeMap<FleetName, Decision>,

@@ -8,19 +8,21 @@ use super::Journal;
 use super::decisions::{decided, limit_key};
 use super::drains::drains;
 use super::launches::launches;
-use crate::model::balancer::Membership;
-use crate::model::decision::Decision;
-use crate::model::fault::FaultKind;
-use crate::model::fleet::FleetName;
-use crate::model::instance::Attachment;
-use crate::model::ledger::{Change, Event, EventKind, OpenProblem, Override, OverrideKey};
-use crate::model::placeholder::server_url;
-use crate::model::plan::Plan;
-use crate::model::roster::{BalancerView, Block, FleetView, Phase, Roster, Server};
-use crate::model::server::LaunchState;
-use crate::model::sight::{Blind, clock_text};
-use crate::model::time::{self, Timestamp};
-use crate::policy::{FleetPolicy, Policy};
+use tidegate_engine::model::balancer::Membership;
+use tidegate_engine::model::decision::Decision;
+use tidegate_engine::model::fault::FaultKind;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::instance::Attachment;
+use tidegate_engine::model::ledger::{
+    Change, Event, EventKind, OpenProblem, Override, OverrideKey,
+};
+use tidegate_engine::model::placeholder::server_url;
+use tidegate_engine::model::plan::Plan;
+use tidegate_engine::model::roster::{BalancerView, Block, FleetView, Phase, Roster, Server};
+use tidegate_engine::model::server::LaunchState;
+use tidegate_engine::model::sight::{Blind, clock_text};
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::{FleetPolicy, Policy};
 
 /// How long a launch may stay unanswered, or a termination without effect, before a person is told.
 const PATIENCE: Duration = Duration::from_mins(10);

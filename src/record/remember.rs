@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::decision::{Decision, Reason};
-use crate::model::fleet::FleetName;
-use crate::model::history::Decided;
-use crate::model::ledger::{Change, Event, EventKind, FleetMemory, LastDecision, OverrideKey};
-use crate::model::plan::{Act, Plan};
-use crate::model::time::Timestamp;
-use crate::policy::{Mode, Policy};
+use tidegate_engine::model::decision::{Decision, Reason};
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::history::Decided;
+use tidegate_engine::model::ledger::{
+    Change, Event, EventKind, FleetMemory, LastDecision, OverrideKey,
+};
+use tidegate_engine::model::plan::{Act, Plan};
+use tidegate_engine::model::time::Timestamp;
+use tidegate_engine::policy::{Mode, Policy};
 
 /// What tells whether a decision is news.
 pub(super) struct News<'a> {

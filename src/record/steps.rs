@@ -6,15 +6,15 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 
 use super::{Call, What};
-use crate::model::decision::Decision;
-use crate::model::drain::DrainPost;
-use crate::model::instance::InstanceId;
-use crate::model::launch::Token;
-use crate::model::ledger::{Change, Event, EventKind, Ledger, OverrideKey};
-use crate::model::plan::{Act, Step};
-use crate::model::retirement::{RetireReason, Retirement, Stage};
-use crate::model::server::{LaunchState, ServerRecord};
-use crate::model::time::{Clocks, Timestamp};
+use tidegate_engine::model::decision::Decision;
+use tidegate_engine::model::drain::DrainPost;
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::launch::Token;
+use tidegate_engine::model::ledger::{Change, Event, EventKind, Ledger, OverrideKey};
+use tidegate_engine::model::plan::{Act, Step};
+use tidegate_engine::model::retirement::{RetireReason, Retirement, Stage};
+use tidegate_engine::model::server::{LaunchState, ServerRecord};
+use tidegate_engine::model::time::{Clocks, Timestamp};
 
 /// The steps of one plan, on their way into the journal.
 pub(super) struct Taking<'a> {

@@ -10,17 +10,17 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::filter::{Filter, SightedServer, SightedState, Sighting};
-use crate::model::capacity::{Capacity, count};
-use crate::model::decision::Decision;
-use crate::model::fleet::FleetName;
-use crate::model::instance::InstanceId;
-use crate::model::reading::Reading;
-use crate::model::roster::FleetView;
-use crate::model::shadow::{Differs, Imagined, ShadowChange};
-use crate::model::time::{self, Timestamp};
-use crate::policy::{FleetPolicy, Policy};
 use crate::tick::Survey;
+use tidegate_engine::filter::{Filter, SightedServer, SightedState, Sighting};
+use tidegate_engine::model::capacity::{Capacity, count};
+use tidegate_engine::model::decision::Decision;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::reading::Reading;
+use tidegate_engine::model::roster::FleetView;
+use tidegate_engine::model::shadow::{Differs, Imagined, ShadowChange};
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::{FleetPolicy, Policy};
 
 /// The second policy at work.
 #[derive(Debug)]

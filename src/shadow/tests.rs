@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::policy::load;
 use crate::sim::Simulation;
 use crate::sim::load::{Interruption, Load};
 use crate::sim::world::Settings;
 use crate::store::memory::MemoryStore;
+use tidegate_engine::policy::load;
 
 const POLICY: &str = r#"
 version: 1

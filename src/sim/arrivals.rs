@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::interruption::Interruption;
 use super::rng::Rng;
-use crate::model::time::{self, Timestamp};
+use tidegate_engine::model::time::{self, Timestamp};
 
 /// A day's load: jobs an hour at each hour of the day, and how long one takes.
 #[derive(Debug, Clone)]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::faults::Trouble;
 use super::world::World;
-use crate::model::fault::{Fault, FaultKind};
-use crate::model::fleet::Pool;
+use tidegate_engine::model::fault::{Fault, FaultKind};
+use tidegate_engine::model::fleet::Pool;
 
 /// How launches fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

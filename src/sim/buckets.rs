@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::time::{self, Timestamp};
+use tidegate_engine::model::time::{self, Timestamp};
 
 /// A bucket's name, what it holds, and what it gains in a second.
 type Figures = (&'static str, f64, f64);

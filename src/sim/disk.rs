@@ -3,9 +3,9 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::model::ledger::{Change, Ledger};
-use crate::model::time::Timestamp;
 use crate::ports::{Store, StoreFault};
+use tidegate_engine::model::ledger::{Change, Ledger};
+use tidegate_engine::model::time::Timestamp;
 
 #[derive(Debug, Default)]
 pub struct Disk(Mutex<State>);
@@ -103,7 +103,7 @@ impl Store for Disk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::account::Account;
+    use tidegate_engine::model::account::Account;
 
     fn account(id: &str) -> Change {
         Change::Account(Account { id: id.into(), region: "us-east-1".into() })

@@ -13,18 +13,18 @@ use super::load::Queue;
 use super::members::missing;
 use super::telling::Telling;
 use super::world::World;
-use crate::model::account::Account;
-use crate::model::balancer::{Balancer, Membership};
-use crate::model::drain::DrainPost;
-use crate::model::fault::Fault;
-use crate::model::fleet::FleetName;
-use crate::model::instance::{Instance, InstanceId};
-use crate::model::launch::{LaunchRequest, tag};
-use crate::model::reading::{Depth, Health, Recent, Work};
-use crate::model::time::{self, Timestamp};
-use crate::model::volume::Volume;
-use crate::model::warning::Warning;
 use crate::ports::{Balancers, Clock, Cloud, HealthQuery, Probe, QueueQuery};
+use tidegate_engine::model::account::Account;
+use tidegate_engine::model::balancer::{Balancer, Membership};
+use tidegate_engine::model::drain::DrainPost;
+use tidegate_engine::model::fault::Fault;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::instance::{Instance, InstanceId};
+use tidegate_engine::model::launch::{LaunchRequest, tag};
+use tidegate_engine::model::reading::{Depth, Health, Recent, Work};
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::model::volume::Volume;
+use tidegate_engine::model::warning::Warning;
 
 /// The world and its work, shared by all ports of one simulation.
 #[derive(Debug, Clone)]

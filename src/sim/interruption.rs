@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::model::time;
-use crate::policy::units;
+use tidegate_engine::model::time;
+use tidegate_engine::policy::units;
 
 /// What the job system does with a job whose server ends during its run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::faults::Trouble;
 use super::machine::Machine;
 use super::world::World;
-use crate::model::fault::{Fault, FaultKind};
-use crate::model::instance::{Instance, InstanceId, Lifecycle};
-use crate::model::time::{self, Timestamp};
-use crate::model::volume::Volume;
+use tidegate_engine::model::fault::{Fault, FaultKind};
+use tidegate_engine::model::instance::{Instance, InstanceId, Lifecycle};
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::model::volume::Volume;
 
 /// [`Trouble::LateListing`]'s delays: of the list, of a question by id, and of the load balancers.
 const LISTED_AFTER: Duration = Duration::from_mins(1);

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::arrivals::Arrivals;
 pub use super::arrivals::{Job, Load};
 pub use super::interruption::Interruption;
-use crate::model::instance::InstanceId;
-use crate::model::reading::{Depth, Work};
-use crate::model::time::{self, Timestamp};
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::reading::{Depth, Work};
+use tidegate_engine::model::time::{self, Timestamp};
 
 /// A job that started: when it arrived, and how long it waited from then to the start of its last
 /// run.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::receiver::Receiver;
-use crate::model::fleet::FleetName;
-use crate::model::instance::{Attachment, Instance, InstanceId, Lifecycle, OurTags};
-use crate::model::launch::{LaunchRequest, tag};
-use crate::model::time::{self, Timestamp};
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::instance::{Attachment, Instance, InstanceId, Lifecycle, OurTags};
+use tidegate_engine::model::launch::{LaunchRequest, tag};
+use tidegate_engine::model::time::{self, Timestamp};
 
 /// How long EC2 keeps showing a terminated instance.
 const SHOWN_TERMINATED: Duration = Duration::from_hours(1);

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::model::balancer::{Balancer, Membership};
-use crate::model::fault::{Fault, FaultKind};
-use crate::model::instance::InstanceId;
-use crate::model::time::{self, Timestamp};
+use tidegate_engine::model::balancer::{Balancer, Membership};
+use tidegate_engine::model::fault::{Fault, FaultKind};
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::time::{self, Timestamp};
 
 #[derive(Debug)]
 pub struct Members {

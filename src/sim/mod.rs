@@ -33,12 +33,12 @@ use std::time::Duration;
 use self::front::Front;
 use self::load::{Load, Queue};
 use self::world::{Settings, World};
-use crate::model::fleet::FleetName;
-use crate::model::time::{self, Timestamp};
-use crate::policy::Policy;
 use crate::ports::{Ports, Store, StoreFault};
 use crate::record::Journal;
 use crate::tick::{TickRecord, tick};
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::Policy;
 
 /// Between two ticks at the least.
 const SHORTEST: Duration = Duration::from_secs(1);

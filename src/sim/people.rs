@@ -7,10 +7,10 @@ use super::faults::Trouble;
 use super::machine::Machine;
 use super::rng::Rng;
 use super::world::World;
-use crate::model::fault::Fault;
-use crate::model::instance::{InstanceId, Lifecycle};
-use crate::model::launch::tag;
-use crate::model::time::{self, Timestamp};
+use tidegate_engine::model::fault::Fault;
+use tidegate_engine::model::instance::{InstanceId, Lifecycle};
+use tidegate_engine::model::launch::tag;
+use tidegate_engine::model::time::{self, Timestamp};
 
 /// EC2's reason for what a person ended.
 const BY_A_PERSON: &str = "Client.UserInitiatedShutdown: User initiated shutdown";

@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::faults::Trouble;
 use super::rng::Rng;
 use super::world::{World, unknown};
-use crate::model::fault::{Fault, FaultKind};
-use crate::model::instance::{InstanceId, Lifecycle};
-use crate::model::launch::tag;
-use crate::model::time::{self, Timestamp};
+use tidegate_engine::model::fault::{Fault, FaultKind};
+use tidegate_engine::model::instance::{InstanceId, Lifecycle};
+use tidegate_engine::model::launch::tag;
+use tidegate_engine::model::time::{self, Timestamp};
 
 /// EC2's reason for an instance that powers off by itself.
 const BY_ITSELF: &str = "Client.InstanceInitiatedShutdown: Instance initiated shutdown";

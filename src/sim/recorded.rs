@@ -1,8 +1,8 @@
 //! The load that a daemon recorded, as a trace.
 
 use super::trace::{Length, Reading as How, Spread, Trace, seconds, sorted};
-use crate::model::reading::{Depth, Reading};
-use crate::model::time::{self, Timestamp};
+use tidegate_engine::model::reading::{Depth, Reading};
+use tidegate_engine::model::time::{self, Timestamp};
 
 /// One interval between two readings that tell running totals.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -64,7 +64,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::reading::Work;
+    use tidegate_engine::model::reading::Work;
 
     fn at(n: u64) -> Timestamp {
         time::after("2026-03-02T08:00:00Z".parse().unwrap(), Duration::from_secs(n * 300))

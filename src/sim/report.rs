@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::front::State;
-use crate::model::fleet::FleetName;
-use crate::model::instance::Lifecycle;
-use crate::policy::{Billing, Policy};
 use crate::prices::{Cost, PriceList};
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::instance::Lifecycle;
+use tidegate_engine::policy::{Billing, Policy};
 
 /// The wait that jobs are held against where the policy names no goal.
 pub const GOAL_USUAL: Duration = Duration::from_mins(15);

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::faults::Trouble;
 use super::world::World;
-use crate::model::capacity::count;
-use crate::model::fault::{Fault, FaultKind};
-use crate::model::fleet::Pool;
+use tidegate_engine::model::capacity::count;
+use tidegate_engine::model::fault::{Fault, FaultKind};
+use tidegate_engine::model::fleet::Pool;
 
 /// What [`Trouble::Quota`] allows.
 const QUOTA: u32 = 6;

@@ -1,6 +1,6 @@
 //! What the queue endpoint of a fleet tells besides the queue's length.
 
-use crate::model::reading::{Depth, JsonFields, QueueSource, Reading, Work};
+use tidegate_engine::model::reading::{Depth, JsonFields, QueueSource, Reading, Work};
 
 /// The fields that a queue endpoint answers beside the number of waiting jobs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::load::{Interruption, Job, Queue, Started};
-use crate::model::instance::InstanceId;
-use crate::model::time::{self, Timestamp};
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::time::{self, Timestamp};
 
 const HOUR: u64 = 60;
 

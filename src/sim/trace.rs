@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::load::Job;
 use super::rng::Rng;
-use crate::model::fault::printable;
-use crate::model::time::{self, Timestamp};
+use tidegate_engine::model::fault::printable;
+use tidegate_engine::model::time::{self, Timestamp};
 
 /// What a trace tells.
 #[derive(Debug, Clone)]

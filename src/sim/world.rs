@@ -16,14 +16,14 @@ use super::members::Members;
 use super::people::People;
 use super::receiver::Receiver;
 use super::rng::Rng;
-use crate::model::account::Account;
-use crate::model::balancer::Balancer;
-use crate::model::fault::{Fault, FaultKind};
-use crate::model::fleet::FleetName;
-use crate::model::instance::{Instance, InstanceId};
-use crate::model::launch::{LaunchRequest, Token};
-use crate::model::time::{self, Timestamp};
-use crate::model::warning::Warning;
+use tidegate_engine::model::account::Account;
+use tidegate_engine::model::balancer::Balancer;
+use tidegate_engine::model::fault::{Fault, FaultKind};
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::instance::{Instance, InstanceId};
+use tidegate_engine::model::launch::{LaunchRequest, Token};
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::model::warning::Warning;
 
 /// How the imagined cloud behaves.
 #[derive(Debug, Clone)]

@@ -6,11 +6,11 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::load::{event, parsed, reading, server};
 use super::sqlite::{fault, looked_at, stored};
-use crate::model::fleet::FleetName;
-use crate::model::history::{Decided, History, InForce, Told};
-use crate::model::server::ServerRecord;
-use crate::model::time::Timestamp;
 use crate::ports::StoreFault;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::history::{Decided, History, InForce, Told};
+use tidegate_engine::model::server::ServerRecord;
+use tidegate_engine::model::time::Timestamp;
 
 /// A fleet's past over a span, or `None` when there is no file.
 pub fn history(

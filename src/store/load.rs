@@ -8,14 +8,16 @@ use rusqlite::{Connection, Row};
 use super::row::{FleetRow, ServerRow};
 use super::sqlite::{fault, stored};
 use super::work_row::busy_of;
-use crate::model::account::Account;
-use crate::model::fleet::FleetName;
-use crate::model::instance::InstanceId;
-use crate::model::ledger::{Change, Event, EventKind, Ledger, OpenProblem, Override, OverrideKey};
-use crate::model::reading::{Depth, Reading, Work};
-use crate::model::server::ServerRecord;
-use crate::model::time::{self, Timestamp};
 use crate::ports::StoreFault;
+use tidegate_engine::model::account::Account;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::ledger::{
+    Change, Event, EventKind, Ledger, OpenProblem, Override, OverrideKey,
+};
+use tidegate_engine::model::reading::{Depth, Reading, Work};
+use tidegate_engine::model::server::ServerRecord;
+use tidegate_engine::model::time::{self, Timestamp};
 
 /// As long as the ledger keeps finished servers at hand.
 const GONE_LOADED: Duration = Duration::from_hours(25);

@@ -2,9 +2,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::model::ledger::{Change, Event, Ledger};
-use crate::model::time::Timestamp;
 use crate::ports::{Store, StoreFault};
+use tidegate_engine::model::ledger::{Change, Event, Ledger};
+use tidegate_engine::model::time::Timestamp;
 
 /// Keeps the ledger and every event in memory.
 #[derive(Debug, Default)]

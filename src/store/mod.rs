@@ -18,8 +18,8 @@ mod write;
 
 use std::path::{Path, PathBuf};
 
-use crate::model::time::Timestamp;
 use crate::ports::StoreFault;
+use tidegate_engine::model::time::Timestamp;
 
 pub use self::dir::StateDir;
 pub use self::history::{history, in_force, told};

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::drain::{
+use tidegate_engine::model::drain::{
     BusyDrains, Carrier, Delivery, Drain, DrainEnd, DrainRecord, DrainTerms, Receiver, Resume,
     Undelivered,
 };
-use crate::model::instance::InstanceId;
-use crate::model::reading::SecretHeader;
-use crate::model::retirement::{RetireReason, Retirement, Stage, Termination};
-use crate::model::time::Timestamp;
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::reading::SecretHeader;
+use tidegate_engine::model::retirement::{RetireReason, Retirement, Stage, Termination};
+use tidegate_engine::model::time::Timestamp;
 
 /// The stage is told by the fields that are present: `terminate_asks` above zero, else `resuming`,
 /// else `draining`, else `deregistered_at`.

@@ -10,16 +10,16 @@ use serde::{Deserialize, Serialize};
 
 use super::retirement_row::{DrainRecordRow, RetirementRow};
 use super::work_row::WorkRow;
-use crate::model::balancer::Balancer;
-use crate::model::capacity::Capacity;
-use crate::model::drain::DrainRecord;
-use crate::model::fault::{Fault, FaultKind};
-use crate::model::fleet::{FleetName, Pool};
-use crate::model::instance::InstanceId;
-use crate::model::launch::{Image, LaunchRequest, Token};
-use crate::model::ledger::{FleetMemory, LastDecision, SettingsRecord};
-use crate::model::server::{Asked, Gone, GoneHow, LaunchState, ServerRecord};
-use crate::model::time::Timestamp;
+use tidegate_engine::model::balancer::Balancer;
+use tidegate_engine::model::capacity::Capacity;
+use tidegate_engine::model::drain::DrainRecord;
+use tidegate_engine::model::fault::{Fault, FaultKind};
+use tidegate_engine::model::fleet::{FleetName, Pool};
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::launch::{Image, LaunchRequest, Token};
+use tidegate_engine::model::ledger::{FleetMemory, LastDecision, SettingsRecord};
+use tidegate_engine::model::server::{Asked, Gone, GoneHow, LaunchState, ServerRecord};
+use tidegate_engine::model::time::Timestamp;
 
 /// A stored row that this version cannot read.
 #[derive(Debug, thiserror::Error)]

@@ -8,10 +8,10 @@ use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, par
 
 use super::load::parsed;
 use super::sqlite::{SqliteStore, fault, looked_at, stored};
-use crate::model::fleet::FleetName;
-use crate::model::history::InForce;
-use crate::model::shadow::{Differs, Imagined, ShadowChange, ShadowRecord};
 use crate::ports::{ShadowBook, StoreFault};
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::history::InForce;
+use tidegate_engine::model::shadow::{Differs, Imagined, ShadowChange, ShadowRecord};
 
 impl ShadowBook for SqliteStore {
     fn begin(&self, policy: &InForce, path: &str) -> Result<Vec<Imagined>, StoreFault> {

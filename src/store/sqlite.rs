@@ -12,10 +12,10 @@ use rusqlite_migration::{M, Migrations};
 
 use super::load::{LoadFault, event, load};
 use super::write::write;
-use crate::model::fleet::FleetName;
-use crate::model::ledger::{Change, Event, Ledger};
-use crate::model::time::{self, Timestamp};
 use crate::ports::{Store, StoreFault};
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::ledger::{Change, Event, Ledger};
+use tidegate_engine::model::time::{self, Timestamp};
 
 /// How long another reader, a backup say, may keep us from writing.
 const BUSY_FOR: Duration = Duration::from_secs(5);

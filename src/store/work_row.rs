@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::instance::InstanceId;
-use crate::model::launch::Token;
-use crate::model::season::{Hour, Season};
-use crate::model::time::Timestamp;
-use crate::model::work::{Cohort, Counts, Inferred, WorkMemory};
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::launch::Token;
+use tidegate_engine::model::season::{Hour, Season};
+use tidegate_engine::model::time::Timestamp;
+use tidegate_engine::model::work::{Cohort, Counts, Inferred, WorkMemory};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct WorkRow {

@@ -5,12 +5,12 @@ use rusqlite::{Connection, params};
 use super::row::{FleetRow, ServerRow};
 use super::sqlite::{fault, stored};
 use super::work_row::busy_row;
-use crate::model::fleet::FleetName;
-use crate::model::history::{Decided, InForce};
-use crate::model::instance::InstanceId;
-use crate::model::ledger::{Change, Override, OverrideKey};
-use crate::model::reading::Reading;
 use crate::ports::StoreFault;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::history::{Decided, InForce};
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::ledger::{Change, Override, OverrideKey};
+use tidegate_engine::model::reading::Reading;
 
 fn encoded<T: serde::Serialize>(row: &T) -> Result<String, StoreFault> {
     serde_json::to_string(row).map_err(|error| StoreFault(error.to_string()))

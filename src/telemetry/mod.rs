@@ -17,9 +17,9 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use self::stderr::Lines;
-use crate::model::fault::printable;
-use crate::model::ledger::{Event, EventKind};
-use crate::model::time::{self, Timestamp};
+use tidegate_engine::model::fault::printable;
+use tidegate_engine::model::ledger::{Event, EventKind};
+use tidegate_engine::model::time::{self, Timestamp};
 
 /// Longer texts than any of ours, in characters.
 const TEXT_AT_MOST: usize = 4000;

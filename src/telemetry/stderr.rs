@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::model::fault::visible;
+use tidegate_engine::model::fault::visible;
 
 /// Lines that wait at most: a tick over hundreds of servers, and little memory.
 const WAITING_AT_MOST: usize = 4096;

@@ -9,8 +9,8 @@ use std::pin::{Pin, pin};
 
 use futures_util::future::{Either, select};
 
-use crate::model::ledger::Event;
 use crate::record::Journal;
+use tidegate_engine::model::ledger::Event;
 
 /// Who serves visitors, and hears what was written.
 pub trait Attendant: Send {

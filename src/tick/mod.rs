@@ -11,21 +11,21 @@ use tracing::{Instrument as _, info_span};
 
 use self::attend::{attending, halting};
 use crate::act::{Halt, act};
-use crate::decide;
-use crate::model::capacity::count;
-use crate::model::decision::Decision;
-use crate::model::fleet::FleetName;
-use crate::model::ledger::{Change, Event};
-use crate::model::observation::Observation;
-use crate::model::plan::{Outcome, Plan};
-use crate::model::roster::Roster;
-use crate::model::time::{self, Clocks, Timestamp};
 use crate::observe::{Questions, observe};
-use crate::plan::{audit, plan};
-use crate::policy::Policy;
 use crate::ports::{Ports, StoreFault};
 use crate::record::{Call, Concern, Findings, Journal, concerns, conclude, intend};
-use crate::roster;
+use tidegate_engine::decide;
+use tidegate_engine::model::capacity::count;
+use tidegate_engine::model::decision::Decision;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::ledger::{Change, Event};
+use tidegate_engine::model::observation::Observation;
+use tidegate_engine::model::plan::{Outcome, Plan};
+use tidegate_engine::model::roster::Roster;
+use tidegate_engine::model::time::{self, Clocks, Timestamp};
+use tidegate_engine::plan::{audit, plan};
+use tidegate_engine::policy::Policy;
+use tidegate_engine::state;
 
 pub use self::attend::{Attendant, Served, Unattended};
 
@@ -162,9 +162,9 @@ async fn look<A: Attendant>(
 
 /// What is true by this picture, how many there should be, and exactly which.
 fn consider(policy: &Policy, journal: &mut Journal, seen: Observation) -> Box<Survey> {
-    let noted = roster::note(policy, journal.ledger(), &seen);
+    let noted = state::note(policy, journal.ledger(), &seen);
     journal.take_in(&noted);
-    let roster = roster::derive(policy, journal.ledger(), &seen);
+    let roster = state::derive(policy, journal.ledger(), &seen);
     if roster.blind.is_none() && seen.gap.is_none() {
         journal.saw_all();
     }
@@ -183,7 +183,8 @@ fn next_look(policy: &Policy, survey: &Survey, acted: bool) -> Timestamp {
     let booting = policy.fleets.values().filter_map(|fleet| {
         let every = fleet.health.as_ref()?.every;
         let view = survey.roster.fleets.get(&fleet.name)?;
-        let waiting = view.servers.iter().any(|s| s.phase == crate::model::roster::Phase::Booting);
+        let waiting =
+            view.servers.iter().any(|s| s.phase == tidegate_engine::model::roster::Phase::Booting);
         (waiting || acted).then(|| time::after(now, every))
     });
     let polls = policy.fleets.values().filter_map(|fleet| {
@@ -234,7 +235,7 @@ fleets:
     #[tokio::test]
     async fn a_picture_that_grew_old_is_taken_anew() {
         let start = "2026-03-05T20:59:00Z".parse().unwrap();
-        let policy = crate::policy::load("policy.yaml", POLICY, start).policy.unwrap();
+        let policy = tidegate_engine::policy::load("policy.yaml", POLICY, start).policy.unwrap();
         let front = Front::new(World::new(Settings::default(), start), BTreeMap::new());
         let store = Arc::new(MemoryStore::default());
         let ports = Ports {

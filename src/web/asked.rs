@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::model::fleet::FleetName;
-use crate::model::time::{self, Timestamp};
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::time::{self, Timestamp};
 
 /// How far back the page looks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]

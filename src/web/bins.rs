@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::asked::Bins;
-use crate::model::history::Decided;
-use crate::model::reading::Reading;
-use crate::model::server::{GoneHow, LaunchState, ServerRecord};
-use crate::model::time::{self, Timestamp};
+use tidegate_engine::model::history::Decided;
+use tidegate_engine::model::reading::Reading;
+use tidegate_engine::model::server::{GoneHow, LaunchState, ServerRecord};
+use tidegate_engine::model::time::{self, Timestamp};
 
 /// Servers by what they did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -178,10 +178,10 @@ fn longer(one: Queue, other: Queue) -> Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::fleet::FleetName;
-    use crate::model::instance::InstanceId;
-    use crate::model::launch::Token;
-    use crate::model::server::Gone;
+    use tidegate_engine::model::fleet::FleetName;
+    use tidegate_engine::model::instance::InstanceId;
+    use tidegate_engine::model::launch::Token;
+    use tidegate_engine::model::server::Gone;
 
     fn at(minutes: u64) -> Timestamp {
         time::after(Timestamp::UNIX_EPOCH, Duration::from_mins(minutes))

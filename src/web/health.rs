@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 
 use super::Site;
 use crate::metrics::LastTick;
-use crate::model::time::{self, Timestamp};
+use tidegate_engine::model::time::{self, Timestamp};
 
 /// As long as systemd waits for a sign of life.
 const PATIENCE: Duration = Duration::from_mins(3);

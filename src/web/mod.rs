@@ -42,7 +42,7 @@ use self::pages::{Missing, Pages};
 use crate::admin::Picture;
 use crate::door::{self, Limits};
 use crate::metrics::Meter;
-use crate::model::time::Timestamp;
+use tidegate_engine::model::time::Timestamp;
 
 /// More connections than the people of one shop have open at a time; a page that stays open comes
 /// back with a new one once the hour is over.

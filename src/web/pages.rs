@@ -14,9 +14,9 @@ use super::page::{self, Facts};
 use super::past::{Known, Past};
 use crate::admin::Picture;
 use crate::metrics::Meter;
-use crate::model::fault::visible;
-use crate::model::fleet::FleetName;
-use crate::model::time::{self, Timestamp};
+use tidegate_engine::model::fault::visible;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::time::{self, Timestamp};
 
 /// More views at a time nobody has open; the one that was drawn first is forgotten.
 const VIEWS_AT_MOST: usize = 32;

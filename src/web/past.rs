@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use super::asked::{Bins, Range};
 use super::bins::{self, Queue, Servers};
-use crate::model::fleet::FleetName;
-use crate::model::history::{Decided, InForce, Told};
-use crate::model::time::{self, Timestamp};
-use crate::policy::{self, FleetPolicy, Policy};
 use crate::store;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::history::{Decided, InForce, Told};
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::{self, FleetPolicy, Policy};
 
 /// A queue is read at least this often, or it says how often itself.
 const READING_LASTS: Duration = Duration::from_mins(15);

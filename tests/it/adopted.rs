@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate::model::fleet::FleetName;
-use tidegate::model::instance::{InstanceId, Lifecycle};
-use tidegate::model::launch::{Image, LaunchRequest, Token, tag};
-use tidegate::model::ledger::Change;
-use tidegate::model::time::{self, Timestamp};
-use tidegate::policy::load;
-use tidegate::roster::{Handover, adopt};
 use tidegate::sim::Simulation;
 use tidegate::sim::world::Settings;
 use tidegate::store::memory::MemoryStore;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::instance::{InstanceId, Lifecycle};
+use tidegate_engine::model::launch::{Image, LaunchRequest, Token, tag};
+use tidegate_engine::model::ledger::Change;
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::load;
+use tidegate_engine::state::{Handover, adopt};
 
 const POLICY: &str = r"
 version: 1
@@ -51,7 +51,7 @@ impl Shop {
         let mut request = LaunchRequest {
             token: Token::from_stored(&format!("made-by-hand-{nth}")),
             image: Image::Id("ami-0123456789abcdef0".to_owned()),
-            pool: tidegate::model::fleet::Pool { instance_type: None, subnet: None },
+            pool: tidegate_engine::model::fleet::Pool { instance_type: None, subnet: None },
             key_pair: None,
             security_groups: Vec::new(),
             instance_profile: None,

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use tidegate::model::launch::Image;
 use tidegate::sim::faults::Troubles;
+use tidegate_engine::model::launch::Image;
 
 use crate::support::binary::Daemon;
 use crate::support::cloud::Cloud;

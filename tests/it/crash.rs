@@ -7,22 +7,22 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tidegate::model::account::Account;
-use tidegate::model::balancer::{Balancer, Membership};
-use tidegate::model::fault::{Fault, FaultKind};
-use tidegate::model::instance::{Instance, InstanceId, Lifecycle};
-use tidegate::model::launch::LaunchRequest;
-use tidegate::model::ledger::{Change, Ledger};
-use tidegate::model::time::{self, Timestamp};
-use tidegate::model::volume::Volume;
-use tidegate::model::warning::Warning;
-use tidegate::policy::{Policy, load};
 use tidegate::ports::{Balancers, Cloud, Ports, Store, StoreFault};
 use tidegate::record::Journal;
 use tidegate::sim::front::Front;
 use tidegate::sim::world::{Settings, World};
 use tidegate::store::memory::MemoryStore;
 use tidegate::tick::tick;
+use tidegate_engine::model::account::Account;
+use tidegate_engine::model::balancer::{Balancer, Membership};
+use tidegate_engine::model::fault::{Fault, FaultKind};
+use tidegate_engine::model::instance::{Instance, InstanceId, Lifecycle};
+use tidegate_engine::model::launch::LaunchRequest;
+use tidegate_engine::model::ledger::{Change, Ledger};
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::model::volume::Volume;
+use tidegate_engine::model::warning::Warning;
+use tidegate_engine::policy::{Policy, load};
 
 const POLICY: &str = r#"
 version: 1

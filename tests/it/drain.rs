@@ -3,14 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate::model::fleet::FleetName;
-use tidegate::model::instance::{InstanceId, Lifecycle};
-use tidegate::model::launch::tag;
-use tidegate::model::ledger::{Change, Override, OverrideKey};
-use tidegate::model::reading::{Depth, Work};
-use tidegate::model::roster::Phase;
-use tidegate::model::time::{self, Timestamp};
-use tidegate::policy::load;
 use tidegate::sim::Simulation;
 use tidegate::sim::faults::{Trouble, Troubles};
 use tidegate::sim::load::{Interruption, Job, Queue};
@@ -18,6 +10,14 @@ use tidegate::sim::receiver::Manner;
 use tidegate::sim::world::Settings;
 use tidegate::store::memory::MemoryStore;
 use tidegate::tick::TickRecord;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::instance::{InstanceId, Lifecycle};
+use tidegate_engine::model::launch::tag;
+use tidegate_engine::model::ledger::{Change, Override, OverrideKey};
+use tidegate_engine::model::reading::{Depth, Work};
+use tidegate_engine::model::roster::Phase;
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::load;
 
 const POLICY: &str = r"
 version: 1

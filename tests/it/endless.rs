@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tidegate::aws::Aws;
-use tidegate::model::balancer::Balancer;
 use tidegate::ports::{Balancers as _, Cloud as _};
+use tidegate_engine::model::balancer::Balancer;
 
 use crate::support::binary::Daemon;
 use crate::support::{HANG, wait_for};

@@ -7,10 +7,6 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tidegate::model::fleet::FleetName;
-use tidegate::model::reading::{Depth, Work};
-use tidegate::model::time::{self, Timestamp};
-use tidegate::policy::{Policy, load};
 use tidegate::ports::Ports;
 use tidegate::probe::HttpProbe;
 use tidegate::record::Journal;
@@ -18,6 +14,10 @@ use tidegate::sim::front::Front;
 use tidegate::sim::world::{Settings, World};
 use tidegate::store::memory::MemoryStore;
 use tidegate::tick::tick;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::reading::{Depth, Work};
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::{Policy, load};
 
 const RABBITMQ: &str = r#"{"name": "mail", "messages": 5, "messages_ready": 3,
     "messages_unacknowledged": 2, "consumers": 1, "busy": "no", "running": "many"}"#;

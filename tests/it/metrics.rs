@@ -66,7 +66,7 @@ fn what_is_measured_is_true_of_the_world() {
     let policy = cloud.policy("classic", (3, 4));
     let mut daemon = Daemon::new(&cloud.endpoint, &policy);
     cloud.pin(7);
-    let seconds = || tidegate::model::time::Timestamp::now().as_duration().as_secs_f64();
+    let seconds = || tidegate_engine::model::time::Timestamp::now().as_duration().as_secs_f64();
     let begun = seconds();
     daemon.start_with(&ANYWHERE);
     let three = daemon.wait_in_service("app", 3);

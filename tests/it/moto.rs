@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_ec2::types::{AttributeBooleanValue, InstanceStateName};
 use aws_sdk_elasticloadbalancing::types::Listener;
-use tidegate::model::time::Timestamp;
+use tidegate_engine::model::time::Timestamp;
 
 use crate::support::binary::Daemon;
 use crate::support::moto::Moto;

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tidegate::model::balancer::Balancer;
-use tidegate::model::instance::InstanceId;
-use tidegate::model::launch::tag;
-use tidegate::model::time::Timestamp;
 use tidegate::sim::faults::Troubles;
 use tidegate::sim::rng::Rng;
+use tidegate_engine::model::balancer::Balancer;
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::launch::tag;
+use tidegate_engine::model::time::Timestamp;
 
 use crate::support::binary::Daemon;
 use crate::support::cloud::Cloud;

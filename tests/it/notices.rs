@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
-use tidegate::model::ledger::OpenProblem;
 use tidegate::notices::{Clerk, Desk, Glance, Pace, Post, Sender};
-use tidegate::policy::{Notify, load};
+use tidegate_engine::model::ledger::OpenProblem;
+use tidegate_engine::policy::{Notify, load};
 
 use crate::hang::{HANG, output, wait_or_tell};
 

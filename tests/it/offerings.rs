@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate::model::fleet::FleetName;
-use tidegate::model::ledger::EventKind;
-use tidegate::model::roster::Phase;
-use tidegate::model::time::{self, Timestamp};
-use tidegate::policy::{Policy, load};
 use tidegate::sim::Simulation;
 use tidegate::sim::bad_offering::Failing;
 use tidegate::sim::world::Settings;
 use tidegate::store::memory::MemoryStore;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::ledger::EventKind;
+use tidegate_engine::model::roster::Phase;
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::{Policy, load};
 
 /// A server that never passes its check is retired after so long.
 const GRACE: Duration = Duration::from_mins(10);

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tidegate::model::balancer::Balancer;
-use tidegate::model::instance::InstanceId;
-use tidegate::model::time::Timestamp;
-use tidegate::model::warning::{Part, Sign, Warning};
 use tidegate::sim::faults::{Trouble, Troubles};
+use tidegate_engine::model::balancer::Balancer;
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::time::Timestamp;
+use tidegate_engine::model::warning::{Part, Sign, Warning};
 
 use crate::support::binary::Daemon;
 use crate::support::cloud::Cloud;

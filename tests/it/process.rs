@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tidegate::model::balancer::Balancer;
-use tidegate::model::instance::InstanceId;
 use tidegate::sim::faults::Troubles;
+use tidegate_engine::model::balancer::Balancer;
+use tidegate_engine::model::instance::InstanceId;
 
 use crate::support::binary::{Daemon, user};
 use crate::support::cloud::Cloud;

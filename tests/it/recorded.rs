@@ -11,14 +11,14 @@ use std::time::Duration;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use serde_json::Value;
-use tidegate::model::fleet::FleetName;
-use tidegate::model::time::{self, Timestamp};
-use tidegate::policy::load;
 use tidegate::sim::Simulation;
 use tidegate::sim::faults::Trouble;
 use tidegate::sim::load::{Interruption, Load};
 use tidegate::sim::world::Settings;
 use tidegate::store::{self, DATABASE, StateDir};
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::load;
 
 use crate::hang::output;
 

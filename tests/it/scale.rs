@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidegate::model::balancer::Balancer;
-use tidegate::model::fleet::Pool;
-use tidegate::model::launch::{Image, LaunchRequest, Token, tag};
-use tidegate::model::time::Timestamp;
 use tidegate::sim::faults::Troubles;
+use tidegate_engine::model::balancer::Balancer;
+use tidegate_engine::model::fleet::Pool;
+use tidegate_engine::model::launch::{Image, LaunchRequest, Token, tag};
+use tidegate_engine::model::time::Timestamp;
 
 use crate::support::binary::Daemon;
 use crate::support::cloud::{Cloud, name};

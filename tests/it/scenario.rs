@@ -12,17 +12,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use tidegate::model::balancer::Balancer;
-use tidegate::model::fleet::FleetName;
-use tidegate::model::instance::{InstanceId, Lifecycle};
-use tidegate::model::ledger::{Change, Override, OverrideKey};
-use tidegate::model::time::{self, Timestamp};
-use tidegate::policy::{Policy, load, units};
-use tidegate::roster::{Handover, adopt};
 use tidegate::sim::Simulation;
 use tidegate::sim::load::{Interruption, Load};
 use tidegate::sim::world::{Settings, World};
 use tidegate::store::memory::MemoryStore;
+use tidegate_engine::model::balancer::Balancer;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::instance::{InstanceId, Lifecycle};
+use tidegate_engine::model::ledger::{Change, Override, OverrideKey};
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::{Policy, load, units};
+use tidegate_engine::state::{Handover, adopt};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use tidegate::model::time::Timestamp;
-use tidegate::policy::load;
-use tidegate::policy::schema::schema;
+use tidegate_engine::model::time::Timestamp;
+use tidegate_engine::policy::load;
+use tidegate_engine::policy::schema::schema;
 
 use crate::hang::output_of;
 use crate::tidy::{read, root};

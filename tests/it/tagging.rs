@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use aws_sdk_ec2::types::InstanceMetadataTagsState;
 use tidegate::aws::{Asked, Aws, Verdict, preflight};
-use tidegate::model::fault::FaultKind;
-use tidegate::model::fleet::Pool;
-use tidegate::model::instance::{Instance, InstanceId, Lifecycle};
-use tidegate::model::launch::{Image, LaunchRequest, Token};
-use tidegate::model::time::Timestamp;
 use tidegate::ports::Cloud as _;
 use tidegate::sim::faults::{Trouble, Troubles};
 use tidegate::sim::machine::Machine;
+use tidegate_engine::model::fault::FaultKind;
+use tidegate_engine::model::fleet::Pool;
+use tidegate_engine::model::instance::{Instance, InstanceId, Lifecycle};
+use tidegate_engine::model::launch::{Image, LaunchRequest, Token};
+use tidegate_engine::model::time::Timestamp;
 use tokio::runtime::Runtime;
 
 use crate::support::binary::Daemon;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::tidy::{MAY_IMPORT, name_at_start, none, read, root, sources};
+use crate::tidy::{MAY_IMPORT, all_sources, name_at_start, none, read, root};
 
 /// `IamPolicy` as clap writes it.
 fn kebab(variant: &str) -> String {
@@ -114,8 +114,7 @@ fn the_map_names_every_module_and_its_tests_exist() {
             found.push(format!("docs/architecture.md: module `{module}` is not on the map"));
         }
     }
-    let all: String =
-        sources("src").iter().chain(&sources("tests")).map(|source| source.text.as_str()).collect();
+    let all: String = all_sources().into_iter().map(|source| source.text).collect();
     for (at, line) in map.lines().enumerate() {
         for test in line.split("`test:").skip(1).filter_map(|rest| rest.split('`').next()) {
             if !all.contains(&format!("fn {}(", test.trim())) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::RangeInclusive;
 
-use crate::tidy::{none, read, root, sources};
+use crate::tidy::{all_sources, none, read, root};
 
 const RECORD: &str = "docs/reliability.md";
 
@@ -87,7 +87,7 @@ fn is_path_of_a_name(text: &str) -> bool {
 /// Every test by name, with the modules that its file lies in.
 fn tests() -> BTreeMap<String, BTreeSet<String>> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for source in sources("src").iter().chain(&sources("tests")) {
+    for source in all_sources() {
         let place = source.path.trim_end_matches(".rs").split('/').map(str::to_owned);
         let place: BTreeSet<String> = place.collect();
         let mut marked = false;
@@ -107,7 +107,7 @@ fn tests() -> BTreeMap<String, BTreeSet<String>> {
 
 /// What is wrong with one quoted word, if it names a test, a scenario or a file.
 fn wrong(word: &str, tests: &BTreeMap<String, BTreeSet<String>>) -> Option<String> {
-    let places = ["src/", "tests/", "systemd/", "deploy/", "docs/"];
+    let places = ["src/", "crates/", "tests/", "systemd/", "deploy/", "docs/"];
     if let Some(scenario) = word.strip_prefix("scenario:").filter(|_| !is_path_of_a_name(word)) {
         let there = root().join(format!("tests/scenarios/{scenario}.yaml")).is_file();
         return (!there && scenario != "NAME").then(|| format!("there is no scenario {scenario}"));

@@ -4,12 +4,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tidegate::model::balancer::Balancer;
-use tidegate::model::instance::InstanceId;
-use tidegate::model::time::{self, Timestamp};
 use tidegate::sim::faults::{Trouble, Troubles};
 use tidegate::sim::front::State;
 use tidegate::sim::rng::Rng;
+use tidegate_engine::model::balancer::Balancer;
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::time::{self, Timestamp};
 
 use crate::support::binary::{Daemon, user};
 use crate::support::cloud::{Cloud, name};

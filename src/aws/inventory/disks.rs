@@ -9,7 +9,7 @@ use super::Running;
 use crate::aws::Aws;
 use crate::aws::fault::fault;
 use crate::aws::listing::{Listing, filters, named};
-use crate::model::fault::Fault;
+use tidegate_engine::model::fault::Fault;
 
 /// The size and type of a disk, as far as EC2 says them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]

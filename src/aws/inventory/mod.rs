@@ -17,9 +17,9 @@ use super::Aws;
 use super::ec2::timestamp;
 use super::fault::fault;
 use super::listing::{Listing, named};
-use crate::model::balancer::Balancer;
-use crate::model::fault::Fault;
-use crate::model::time::Timestamp;
+use tidegate_engine::model::balancer::Balancer;
+use tidegate_engine::model::fault::Fault;
+use tidegate_engine::model::time::Timestamp;
 
 /// Servers and load balancers of one account and region.
 #[derive(Debug, Clone, Default)]

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 use super::facts::{Front, FrontKind, Fronts, Subnet, TargetGroup};
 use super::{Finding, Subject, listed};
-use crate::model::balancer::Balancer;
+use tidegate_engine::model::balancer::Balancer;
 
 /// The subnets that a fleet launches into.
 #[derive(Debug)]

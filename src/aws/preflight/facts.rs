@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Asked;
-use crate::model::fault::Fault;
-use crate::model::launch::Image;
+use tidegate_engine::model::fault::Fault;
+use tidegate_engine::model::launch::Image;
 
 /// What AWS answered; a fault leaves the things of its kind unverified.
 pub(super) type Answer<T> = Result<T, Fault>;

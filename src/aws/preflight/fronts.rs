@@ -10,7 +10,7 @@ use super::facts::{Answer, Front, FrontKind, Fronts, TargetGroup};
 use crate::aws::Aws;
 use crate::aws::fault::fault;
 use crate::aws::listing::{Listing, named};
-use crate::model::balancer::Balancer;
+use tidegate_engine::model::balancer::Balancer;
 
 /// The most load balancers that can be asked for at once.
 const ARNS_AT_MOST: usize = 20;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::facts::{Effective, ImageFacts, TypeFacts};
 use super::{Finding, Subject, listed};
-use crate::model::fault::Fault;
+use tidegate_engine::model::fault::Fault;
 
 /// Judges as far as the facts were read. A parameter that names an image is resolved by EC2 itself,
 /// so that nothing is known of the image.

@@ -15,14 +15,14 @@ use self::balancer::Subnets;
 use self::facts::{Effective, Facts, template_of};
 use super::Aws;
 use super::fault::fault;
-use crate::model::balancer::Balancer;
-use crate::model::drain::tag_value;
-use crate::model::fault::{Fault, FaultKind};
-use crate::model::fleet::FleetName;
-use crate::model::instance::{Instance, Lifecycle};
-use crate::model::launch::{LaunchRequest, tag};
-use crate::model::time::Timestamp;
 use crate::ports::{Balancers as _, Cloud as _};
+use tidegate_engine::model::balancer::Balancer;
+use tidegate_engine::model::drain::tag_value;
+use tidegate_engine::model::fault::{Fault, FaultKind};
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::instance::{Instance, Lifecycle};
+use tidegate_engine::model::launch::{LaunchRequest, tag};
+use tidegate_engine::model::time::Timestamp;
 
 /// What to ask about one fleet.
 #[derive(Debug, Clone)]

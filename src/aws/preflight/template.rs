@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::{Answer, Protection, Subnet, Template};
 use super::{Finding, Subject, lacking};
-use crate::model::fault::FaultKind;
-use crate::model::launch::LaunchRequest;
+use tidegate_engine::model::fault::FaultKind;
+use tidegate_engine::model::launch::LaunchRequest;
 
 pub(super) const RIGHT: &str = "ec2:DescribeLaunchTemplateVersions";
 

@@ -8,8 +8,8 @@ use super::facts::{
     TypeFacts,
 };
 use super::*;
-use crate::model::fleet::Pool;
-use crate::model::launch::{Image, Token};
+use tidegate_engine::model::fleet::Pool;
+use tidegate_engine::model::launch::{Image, Token};
 
 fn request(image: &Image, kind: &str, subnet: Option<&str>, group: Option<&str>) -> LaunchRequest {
     let kind = (!kind.is_empty()).then(|| kind.into());

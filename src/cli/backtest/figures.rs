@@ -6,10 +6,10 @@ use super::Column;
 use super::page::stretch;
 use crate::chart::axis::{Scale, grouped};
 use crate::chart::{Chart, HEIGHT, Layer, Rule};
-use crate::model::time;
-use crate::policy::Billing;
 use crate::prices::Cost;
 use crate::sim::backtest::series::{Bin, Series};
+use tidegate_engine::model::time;
+use tidegate_engine::policy::Billing;
 
 /// The axes of all policies, so that they can be compared by eye.
 pub(super) struct Scales {

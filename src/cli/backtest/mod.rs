@@ -20,16 +20,16 @@ use super::past::{self, Past};
 use super::rehearsal::{Known, Rehearsal};
 use super::{FAILED, FINDING, Failure, USAGE, check, runtime};
 use crate::custody::{self, Accept};
-use crate::model::fault::printable;
-use crate::model::fleet::FleetName;
-use crate::model::time::Timestamp;
-use crate::policy::{FleetPolicy, Policy};
 use crate::prices::PriceList;
 use crate::settings::Settings;
 use crate::sim::backtest::{Backtest as Run, Jobs, Outcome, Setting};
 use crate::sim::report::GOAL_USUAL;
 use crate::sim::telling::Telling;
 use crate::sim::trace::{self, Trace};
+use tidegate_engine::model::fault::printable;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::time::Timestamp;
+use tidegate_engine::policy::{FleetPolicy, Policy};
 
 /// From launch to in service, where nobody says.
 const BOOT_USUAL: Duration = Duration::from_mins(5);

@@ -13,11 +13,11 @@ use super::table::{self, ROWS};
 use super::{Asked, Column, Failure, Past, Trace};
 use crate::chart::axis::grouped;
 use crate::chart::{self, Frame, Slice, patterns, zone_note};
-use crate::model::fault::printable;
-use crate::model::time::{self, Timestamp};
-use crate::policy::Billing;
 use crate::prices::Cost;
 use crate::sim::backtest::Span;
+use tidegate_engine::model::fault::printable;
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::Billing;
 
 const STYLE: &str = include_str!("page.css");
 

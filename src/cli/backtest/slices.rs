@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::Column;
 use super::page::stretch;
 use crate::chart::Slice;
-use crate::model::time::{self, Timestamp};
 use crate::sim::backtest::series::{Bin, Series};
+use tidegate_engine::model::time::{self, Timestamp};
 
 /// A stretch of time with its figures.
 pub(super) struct Row {

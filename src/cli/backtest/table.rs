@@ -2,9 +2,9 @@
 
 use super::{Asked, Column, Failure};
 use crate::cli::out::say;
-use crate::model::fault::printable;
-use crate::model::time;
-use crate::policy::Billing;
+use tidegate_engine::model::fault::printable;
+use tidegate_engine::model::time;
+use tidegate_engine::policy::Billing;
 
 impl Column {
     pub(super) fn cell(&self, row: &str) -> String {

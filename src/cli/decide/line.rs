@@ -3,8 +3,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::model::fault::printable;
-use crate::model::time::Timestamp;
+use tidegate_engine::model::fault::printable;
+use tidegate_engine::model::time::Timestamp;
 
 const INSTANT: &str = "an instant like \"2026-03-02T08:00:00Z\"";
 const WHOLE: &str = "a whole number, 0 or more";

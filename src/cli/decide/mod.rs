@@ -12,13 +12,13 @@ use serde_json::{Map, Value, json};
 use self::line::{Line, Server, State};
 use super::out::raw;
 use super::{Failure, USAGE, check};
-use crate::filter::{Answer, Filter, SightedServer, SightedState, Sighting};
-use crate::model::fault::printable;
-use crate::model::fleet::FleetName;
-use crate::model::instance::InstanceId;
-use crate::model::reading::{Depth, Reading, Work};
-use crate::policy::{FleetPolicy, Policy};
 use crate::settings::Settings;
+use tidegate_engine::filter::{Answer, Filter, SightedServer, SightedState, Sighting};
+use tidegate_engine::model::fault::printable;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::reading::{Depth, Reading, Work};
+use tidegate_engine::policy::{FleetPolicy, Policy};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -19,9 +19,6 @@ use super::money;
 use super::out::say;
 use super::rehearsal::{self, Rehearsal};
 use super::{FAILED, Failure, check, runtime};
-use crate::model::ledger::Event;
-use crate::model::time::{self, Timestamp};
-use crate::policy::{self, Policy};
 use crate::ports::Store;
 use crate::prices::PriceList;
 use crate::settings::Settings;
@@ -31,6 +28,9 @@ use crate::sim::report::report;
 use crate::sim::world::Settings as WorldSettings;
 use crate::store::memory::MemoryStore;
 use crate::tick::TickRecord;
+use tidegate_engine::model::ledger::Event;
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::{self, Policy};
 
 /// The policy that ships, so that what is shown is what one would run.
 const POLICY: &str = include_str!("../../../policies.yaml");

@@ -13,11 +13,11 @@ use super::super::{FAILED, Failure};
 use crate::admin::Handle;
 use crate::admin::view::StatusView;
 use crate::metrics::{Done, Meter};
-use crate::model::time::Timestamp;
 use crate::sim::Simulation;
 use crate::store::{self, DATABASE, SqliteStore, StateDir};
 use crate::tick::TickRecord;
 use crate::web::Shown;
+use tidegate_engine::model::time::Timestamp;
 
 /// Where the day is written down, since the page reads it from there.
 pub(super) struct Desk {

@@ -9,16 +9,16 @@ use crate::cli::Failure;
 use crate::cli::canvas::{Canvas, bold, dim};
 use crate::cli::out::say;
 use crate::cli::rehearsal;
-use crate::model::decision::Decision;
-use crate::model::fleet::FleetName;
-use crate::model::ledger::{Event, EventKind};
-use crate::model::roster::{FleetView, Phase};
-use crate::model::time::Timestamp;
-use crate::policy::Policy;
 use crate::prices::PriceList;
 use crate::sim::Simulation;
 use crate::sim::report::report;
 use crate::tick::TickRecord;
+use tidegate_engine::model::decision::Decision;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::ledger::{Event, EventKind};
+use tidegate_engine::model::roster::{FleetView, Phase};
+use tidegate_engine::model::time::Timestamp;
+use tidegate_engine::policy::Policy;
 
 /// Lines of history shown.
 const HISTORY: usize = 14;
@@ -133,7 +133,8 @@ impl Screen {
         }
         for (name, queue) in &state.queues {
             let depth = queue.depth();
-            let oldest = depth.oldest.map_or_else(|| "-".to_owned(), crate::model::time::text);
+            let oldest =
+                depth.oldest.map_or_else(|| "-".to_owned(), tidegate_engine::model::time::text);
             lines.push(format!(
                 "queue of {name}: {} waiting, the oldest for {oldest}",
                 depth.waiting

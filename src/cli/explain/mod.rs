@@ -9,8 +9,8 @@ use clap::Args;
 
 use super::journal::fleet_named;
 use super::{Failure, USAGE};
-use crate::model::history::of_id;
 use crate::settings::Settings;
+use tidegate_engine::model::history::of_id;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -30,7 +30,7 @@ pub(crate) struct Explain {
 pub(crate) fn run(args: &Explain, settings: &Settings, json: bool) -> Result<(), Failure> {
     if let Some(id) = &args.decision {
         let wrong = || {
-            let id = crate::model::fault::printable(id, 80);
+            let id = tidegate_engine::model::fault::printable(id, 80);
             anyhow::anyhow!("`{id}` is no decision's id; one reads job-20260302T080000Z")
         };
         let (fleet, at) = of_id(id).ok_or_else(|| Failure::Error(USAGE, wrong()))?;

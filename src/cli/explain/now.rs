@@ -8,8 +8,8 @@ use crate::admin::view::{FleetStatus, StatusView};
 use crate::admin::words::{Teller, at, others, servers};
 use crate::cli::out::say;
 use crate::cli::{FAILED, Failure, client, runtime};
-use crate::model::fleet::FleetName;
 use crate::settings::Settings;
+use tidegate_engine::model::fleet::FleetName;
 
 pub(super) fn run(
     fleet: Option<&FleetName>,

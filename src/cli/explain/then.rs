@@ -8,12 +8,12 @@ use super::row;
 use crate::cli::journal::JournalFile;
 use crate::cli::out::say;
 use crate::cli::{Failure, USAGE, check, moment};
-use crate::model::fleet::FleetName;
-use crate::model::history::Decided;
-use crate::model::reading::jobs;
-use crate::model::time::{self, Timestamp};
 use crate::settings::Settings;
 use crate::story::{self, Story, made};
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::history::Decided;
+use tidegate_engine::model::reading::jobs;
+use tidegate_engine::model::time::{self, Timestamp};
 
 /// A reading is answered once, and readings are at most a day apart.
 const LOOKED_BACK: Duration = Duration::from_hours(24);

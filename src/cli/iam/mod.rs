@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 
 use crate::cli::out::raw;
 use crate::cli::{FAILED, Failure, USAGE, check};
-use crate::model::balancer::Balancer;
-use crate::model::launch::Image;
-use crate::policy::notify::Target;
-use crate::policy::{LaunchPolicy, Policy};
 use crate::settings::Settings;
+use tidegate_engine::model::balancer::Balancer;
+use tidegate_engine::model::launch::Image;
+use tidegate_engine::policy::notify::Target;
+use tidegate_engine::policy::{LaunchPolicy, Policy};
 
 const WHOLE: &str = include_str!("../../../deploy/iam-policy.json");
 

@@ -1,8 +1,8 @@
 //! The policy that is printed for a policy file.
 
 use super::*;
-use crate::model::launch::tag;
-use crate::model::time::Timestamp;
+use tidegate_engine::model::launch::tag;
+use tidegate_engine::model::time::Timestamp;
 
 const FILE: &str = "\
 version: 1
@@ -16,7 +16,7 @@ fleets:
 ";
 
 fn made(text: &str, args: &IamPolicy) -> (Value, Vec<String>) {
-    let policy = crate::policy::load("t", text, Timestamp::UNIX_EPOCH).policy.unwrap();
+    let policy = tidegate_engine::policy::load("t", text, Timestamp::UNIX_EPOCH).policy.unwrap();
     let region = policy.region.clone().unwrap();
     let account = args.account.clone().unwrap_or_else(|| "*".to_owned());
     least(&policy, &Place { region: &region, account: &account }, args).unwrap()

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::differences;
 use crate::aws::{HttpCheck, Inventory, Running, Unread};
-use crate::model::balancer::Balancer;
-use crate::model::fault::printable;
-use crate::model::fleet::FleetName;
-use crate::model::launch::tag;
+use tidegate_engine::model::balancer::Balancer;
+use tidegate_engine::model::fault::printable;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::launch::tag;
 
 /// Tags that say who else looks after a server, and what that is called.
 const KEEPERS: [(&str, &str); 7] = [

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::draft::{Draft, Group, template};
 use crate::aws::{Running, Unread};
 use crate::cli::out::counted;
-use crate::model::balancer::Balancer;
-use crate::model::fault::printable;
-use crate::model::time::Timestamp;
+use tidegate_engine::model::balancer::Balancer;
+use tidegate_engine::model::fault::printable;
+use tidegate_engine::model::time::Timestamp;
 
 /// Tags of a fleet beyond this are too many for EC2 beside our own.
 const TAGS_AT_MOST: usize = 45;
@@ -277,8 +277,8 @@ mod tests {
 
     use super::*;
     use crate::aws::{HttpCheck, InUse, Inventory};
-    use crate::model::launch::Image;
-    use crate::policy;
+    use tidegate_engine::model::launch::Image;
+    use tidegate_engine::policy;
 
     fn now() -> Timestamp {
         "2026-11-24T12:00:00Z".parse().unwrap()

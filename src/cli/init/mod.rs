@@ -18,9 +18,9 @@ use super::out::{counted, raw, say};
 use super::{FAILED, Failure, check, runtime};
 use crate::aws::{Aws, Inventory};
 use crate::custody::Accept;
-use crate::model::fault::{Fault, FaultKind};
-use crate::policy;
 use crate::settings::Settings;
+use tidegate_engine::model::fault::{Fault, FaultKind};
+use tidegate_engine::policy;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

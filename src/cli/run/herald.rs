@@ -5,7 +5,7 @@ use tracing::debug;
 
 use super::wake::Scheduler;
 use crate::daemon::Herald;
-use crate::model::time::Timestamp;
+use tidegate_engine::model::time::Timestamp;
 
 /// Speaks to systemd where there is one; elsewhere every word is lost, as it should be.
 pub(super) struct Systemd {

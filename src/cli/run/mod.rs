@@ -27,12 +27,9 @@ use crate::custody::{self, Accept, Look};
 use crate::daemon::patrol::Patrol;
 use crate::daemon::{Daemon, Loader, Reception, Telling, Wake};
 use crate::metrics::Meter;
-use crate::model::history::InForce;
-use crate::model::time;
 use crate::notices::{self, Clerk, Desk, Post};
 #[cfg(feature = "otlp")]
 use crate::otlp::Exports;
-use crate::policy::Policy;
 use crate::ports::{Ports, ShadowBook, Topics};
 use crate::record::{Concern, Journal};
 use crate::settings::Settings;
@@ -41,6 +38,9 @@ use crate::store::{self, DATABASE, SqliteStore, StateDir};
 use crate::telemetry::{self, LogFormat};
 use crate::tick::tick;
 use crate::web::Shown;
+use tidegate_engine::model::history::InForce;
+use tidegate_engine::model::time;
+use tidegate_engine::policy::Policy;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -278,8 +278,11 @@ pub(super) fn loader(path: PathBuf) -> Loader {
             .map_err(|error| format!("{error:#}"))?;
         let rendered = read.rendered(false);
         read.loaded.policy.ok_or_else(|| {
-            let errors =
-                read.loaded.problems.iter().find(|p| p.severity == crate::policy::Severity::Error);
+            let errors = read
+                .loaded
+                .problems
+                .iter()
+                .find(|p| p.severity == tidegate_engine::policy::Severity::Error);
             let first = errors.map(|p| format!("line {}: {}", p.at.line, p.message));
             format!("{}\n{rendered}", first.unwrap_or_default())
         })

@@ -14,7 +14,7 @@ use tracing::warn;
 
 use crate::custody::{CHECK_EVERY, LOOK_EVERY, Look, Rest, Watched};
 use crate::daemon::Wake;
-use crate::model::time::{self, Timestamp};
+use tidegate_engine::model::time::{self, Timestamp};
 
 /// 03:17 UTC: once a day at a quiet minute. The scheduler keeps a fixed offset and would be an hour
 /// off after a change to daylight saving; for housekeeping that does not matter, and nothing else

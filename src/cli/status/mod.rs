@@ -10,8 +10,8 @@ use clap::Args;
 use super::out::say;
 use super::{FINDING, Failure, USAGE, client, runtime};
 use crate::admin::view::StatusView;
-use crate::model::fault::printable;
 use crate::settings::Settings;
+use tidegate_engine::model::fault::printable;
 
 #[derive(Debug, Args)]
 pub(crate) struct Status {

@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 
 use crate::admin::view::{FleetStatus, InstanceView, ProblemView, ReadingView, StatusView};
 use crate::admin::words::{Teller, mark, others};
-use crate::model::time::{self, Timestamp};
+use tidegate_engine::model::time::{self, Timestamp};
 
 /// The zone that its times are told in.
 pub(super) fn zone(view: &StatusView) -> TimeZone {

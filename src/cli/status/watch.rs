@@ -10,8 +10,8 @@ use crate::admin::words::{Teller, at};
 use crate::cli::canvas::{Canvas, bold, dim, fold};
 use crate::cli::out::{counted, say};
 use crate::cli::{Failure, check};
-use crate::model::time::{self, Timestamp};
 use crate::settings::Settings;
+use tidegate_engine::model::time::{self, Timestamp};
 
 /// How long a picture stands. The daemon ticks once a minute at most, and hands out what it has.
 const EVERY: Duration = Duration::from_secs(2);

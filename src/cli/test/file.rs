@@ -10,10 +10,10 @@ use serde::Deserialize;
 use super::{series::samples, slip};
 use crate::cli::moment;
 use crate::custody::{self, Accept};
-use crate::model::capacity::Capacity;
-use crate::model::fleet::FleetName;
-use crate::model::time::{self, Timestamp};
-use crate::policy::{Policy, units};
+use tidegate_engine::model::capacity::Capacity;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::{Policy, units};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

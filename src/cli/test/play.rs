@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::file::{Script, Servers, Test, What};
-use crate::model::capacity::Capacity;
-use crate::model::fleet::FleetName;
-use crate::model::ledger::{Change, Override, OverrideKey};
-use crate::model::reading::Depth;
-use crate::model::time::{self, Timestamp};
-use crate::policy::Policy;
 use crate::ports::StoreFault;
 use crate::sim::Simulation;
 use crate::sim::load::{Interruption, Load};
 use crate::sim::world::Settings;
 use crate::store::memory::MemoryStore;
 use crate::tick::TickRecord;
+use tidegate_engine::model::capacity::Capacity;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::ledger::{Change, Override, OverrideKey};
+use tidegate_engine::model::reading::Depth;
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::Policy;
 
 /// What a test found otherwise than it was expected.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use serde_yaml::Error;
 
-use crate::model::fault::printable;
+use tidegate_engine::model::fault::printable;
 
 const FORM: &str = "`tidegate test --help` has an example";
 

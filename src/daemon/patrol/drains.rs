@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Looked;
-use crate::model::balancer::Balancer;
-use crate::model::fault::FaultKind;
-use crate::model::fleet::FleetName;
-use crate::model::ledger::Ledger;
-use crate::model::time;
-use crate::policy::Policy;
 use crate::ports::Balancers;
 use crate::record::Concern;
+use tidegate_engine::model::balancer::Balancer;
+use tidegate_engine::model::fault::FaultKind;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::ledger::Ledger;
+use tidegate_engine::model::time;
+use tidegate_engine::policy::Policy;
 
 /// What there is to be compared for one fleet.
 pub(super) struct Said {
@@ -88,10 +88,10 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::model::time::Timestamp;
     use crate::sim::faults::Trouble;
     use crate::sim::front::Front;
     use crate::sim::world::{Settings, World};
+    use tidegate_engine::model::time::Timestamp;
 
     #[test]
     fn a_drain_that_is_off_or_longer_than_the_policy_s_is_told() {

@@ -14,12 +14,12 @@ use futures_util::FutureExt as _;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::model::fault::Fault;
-use crate::model::ledger::Ledger;
-use crate::model::warning::Warning;
-use crate::policy::Policy;
 use crate::ports::Ports;
 use crate::record::Concern;
+use tidegate_engine::model::fault::Fault;
+use tidegate_engine::model::ledger::Ledger;
+use tidegate_engine::model::warning::Warning;
+use tidegate_engine::policy::Policy;
 
 /// How often EC2 is asked for its warnings: it checks each minute, and announces days ahead.
 const ROUND: Duration = Duration::from_mins(5);

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::fault::Fault;
-use crate::model::volume::Volume;
 use crate::ports::Cloud;
 use crate::record::Concern;
+use tidegate_engine::model::fault::Fault;
+use tidegate_engine::model::volume::Volume;
 
 /// A volume that is about to be deleted with its server is free for some seconds before.
 const AGAIN_AFTER: Duration = Duration::from_secs(30);
@@ -58,7 +58,7 @@ fn told(volumes: &[Volume]) -> Option<Concern> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::fleet::FleetName;
+    use tidegate_engine::model::fleet::FleetName;
 
     fn volume(n: u32) -> Volume {
         Volume { id: format!("vol-{n}"), gib: 20, fleet: FleetName::new("app") }

@@ -1,10 +1,10 @@
 //! EC2's own word on our servers: a check of its own that fails, and what it is going to do.
 
-use crate::model::fleet::FleetName;
-use crate::model::ledger::Ledger;
-use crate::model::warning::{Sign, Warning};
-use crate::policy::Policy;
 use crate::record::Concern;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::ledger::Ledger;
+use tidegate_engine::model::warning::{Sign, Warning};
+use tidegate_engine::policy::Policy;
 
 /// Those that are about servers of ours which stay.
 pub(super) fn told(warnings: &[Warning], ledger: &Ledger, policy: &Policy) -> Vec<Concern> {

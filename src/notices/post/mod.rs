@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 
 use super::{Courier, Letter, Now, Then, Undelivered, words};
 use crate::custody::{Secret, secret};
-use crate::model::time;
-use crate::policy::notify::{Address, SecretName, Target};
 use crate::ports::Topics;
 use crate::probe::http::{allowed, cause, client};
+use tidegate_engine::model::time;
+use tidegate_engine::policy::notify::{Address, SecretName, Target};
 
 /// For the whole exchange.
 const LIMIT: Duration = Duration::from_secs(10);

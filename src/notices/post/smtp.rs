@@ -9,10 +9,10 @@ use lettre::transport::smtp::client::{Tls as Security, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 
 use crate::custody::Secret;
-use crate::model::fault::printable;
 use crate::notices::{Letter, Then, Undelivered, words};
-use crate::policy::notify::{Email, Tls};
 use crate::probe::http::addresses;
+use tidegate_engine::model::fault::printable;
+use tidegate_engine::policy::notify::{Email, Tls};
 
 /// For each step of the conversation.
 const LIMIT: Duration = Duration::from_secs(10);

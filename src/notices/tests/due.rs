@@ -133,7 +133,8 @@ fn notice(kind: Kind, key: Option<&str>, seconds: u64) -> Notice {
 
 #[test]
 fn what_waits_stays_small_and_the_last_word_counts() {
-    let target = Target::Webhook { url: crate::policy::notify::Address::Open("x".to_owned()) };
+    let target =
+        Target::Webhook { url: tidegate_engine::policy::notify::Address::Open("x".to_owned()) };
     let mut outbox = Outbox::default();
     outbox.put(notice(Kind::Problem, Some("queue:job"), 0));
     let mut dropped = 0;

@@ -4,8 +4,8 @@ mod carried;
 mod due;
 
 use super::*;
-use crate::model::fleet::FleetName;
-use crate::policy::load;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::policy::load;
 
 /// The routes of a policy whose `notify` has these lines.
 fn routes(lines: &str) -> Arc<Notify> {

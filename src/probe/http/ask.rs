@@ -8,11 +8,11 @@ use reqwest::header::{AGE, HeaderMap, HeaderName, HeaderValue};
 
 use super::{body, cause, guard};
 use crate::custody;
-use crate::model::fault::printable;
-use crate::model::reading::{Depth, SecretHeader};
-use crate::model::time;
 use crate::ports::QueueQuery;
 use crate::probe::queue::{BODY_AT_MOST, reading};
+use tidegate_engine::model::fault::printable;
+use tidegate_engine::model::reading::{Depth, SecretHeader};
+use tidegate_engine::model::time;
 
 /// For the whole exchange.
 pub(super) const LIMIT: Duration = Duration::from_secs(10);
@@ -76,8 +76,8 @@ mod tests {
 
     use super::super::endless;
     use super::*;
-    use crate::model::fleet::FleetName;
-    use crate::model::reading::QueueSource;
+    use tidegate_engine::model::fleet::FleetName;
+    use tidegate_engine::model::reading::QueueSource;
 
     /// What is read of a queue whose answer has these headers.
     async fn answered_with(headers: &'static str) -> Result<Depth, String> {

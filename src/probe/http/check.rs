@@ -53,7 +53,7 @@ mod tests {
 
     use super::super::{client, endless};
     use super::*;
-    use crate::model::instance::InstanceId;
+    use tidegate_engine::model::instance::InstanceId;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn endless_pages_of_a_server_are_cut() {

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::ask::{LIMIT, with_secret};
 use super::{body, cause, guard};
-use crate::model::drain::{DrainPost, tag_value};
-use crate::model::placeholder::fill;
 use crate::probe::queue::BODY_AT_MOST;
+use tidegate_engine::model::drain::{DrainPost, tag_value};
+use tidegate_engine::model::placeholder::fill;
 
 /// Posts `drain`, and returns how many jobs run on the server, where a 2xx answer says so. `Err`: why
 /// it was not received, or may not have been.
@@ -69,9 +69,9 @@ mod tests {
 
     use super::super::endless;
     use super::*;
-    use crate::model::drain::Receiver;
-    use crate::model::instance::InstanceId;
-    use crate::model::reading::SecretHeader;
+    use tidegate_engine::model::drain::Receiver;
+    use tidegate_engine::model::instance::InstanceId;
+    use tidegate_engine::model::reading::SecretHeader;
 
     fn order(url: &str) -> DrainPost {
         DrainPost {

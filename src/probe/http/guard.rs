@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use crate::model::address;
+use tidegate_engine::model::address;
 
 /// The system's resolver, less what must not be reached.
 #[derive(Debug, Clone, Copy)]

@@ -17,12 +17,12 @@ use reqwest::redirect::Policy as Redirects;
 use tokio::sync::Mutex;
 
 use self::rounds::Rounds;
-use crate::model::drain::DrainPost;
-use crate::model::instance::InstanceId;
-use crate::model::reading::{Depth, Health};
-use crate::model::time::{self, Timestamp};
 use crate::ports::{HealthQuery, Probe, QueueQuery};
 use crate::probe::body::Body;
+use tidegate_engine::model::drain::DrainPost;
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::reading::{Depth, Health};
+use tidegate_engine::model::time::{self, Timestamp};
 
 pub use self::guard::{addresses, allowed};
 
@@ -109,7 +109,7 @@ pub fn cause(error: &reqwest::Error, limit: Duration) -> String {
     while let Some(inner) = innermost.source() {
         innermost = inner;
     }
-    crate::model::fault::printable(&innermost.to_string(), 120)
+    tidegate_engine::model::fault::printable(&innermost.to_string(), 120)
 }
 
 /// A server whose answers never end, for tests: this head, and this piece again and again.

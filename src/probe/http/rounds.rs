@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::task::{Id, JoinSet};
 
 use super::check::check;
-use crate::model::instance::InstanceId;
-use crate::model::reading::{Health, Recent};
-use crate::model::time::{self, Timestamp};
 use crate::ports::HealthQuery;
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::reading::{Health, Recent};
+use tidegate_engine::model::time::{self, Timestamp};
 
 /// Checks under way at once.
 const AT_ONCE: usize = 64;

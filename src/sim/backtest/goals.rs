@@ -3,9 +3,9 @@
 
 use super::tests::list_prices;
 use super::*;
-use crate::policy::load;
 use crate::sim::load::Job;
 use crate::sim::rng::Rng;
+use tidegate_engine::policy::load;
 
 const POLICY: &str = r#"
 version: 1

@@ -18,16 +18,16 @@ use super::report::{paid, share};
 use super::telling::Telling;
 use super::trace::{Length, Trace};
 use super::world::Settings;
-use crate::model::fleet::FleetName;
-use crate::model::ledger::{Change, EventKind, Ledger};
-use crate::model::plan;
-use crate::model::reading::Depth;
-use crate::model::roster::{Phase, Server};
-use crate::model::time::{self, Timestamp};
-use crate::policy::{Billing, FleetPolicy, Policy};
 use crate::ports::{Store, StoreFault};
 use crate::prices::{Cost, PriceList};
 use crate::tick::{Survey, TickRecord};
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::ledger::{Change, EventKind, Ledger};
+use tidegate_engine::model::plan;
+use tidegate_engine::model::reading::Depth;
+use tidegate_engine::model::roster::{Phase, Server};
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::{Billing, FleetPolicy, Policy};
 
 /// What is imagined.
 #[derive(Debug, Clone)]
@@ -375,12 +375,12 @@ fn tick_after(now: Timestamp, event: Timestamp, tick: Duration) -> Timestamp {
     time::after(now, tick.mul_f64(ticks.ceil().max(1.0)))
 }
 
-fn draining(view: Option<&crate::model::roster::FleetView>) -> bool {
+fn draining(view: Option<&tidegate_engine::model::roster::FleetView>) -> bool {
     let going = |phase: &Phase| matches!(phase, Phase::Draining | Phase::Terminating);
     view.is_some_and(|view| view.servers.iter().any(|server| going(&server.phase)))
 }
 
-fn drained(view: Option<&crate::model::roster::FleetView>) -> usize {
+fn drained(view: Option<&tidegate_engine::model::roster::FleetView>) -> usize {
     let drains = |server: &&Server| server.phase == Phase::Draining;
     view.map_or(0, |view| view.servers.iter().filter(drains).count())
 }

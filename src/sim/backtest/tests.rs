@@ -1,9 +1,9 @@
 //! A backtest looks when something happens, and misses nothing by it.
 
 use super::*;
-use crate::policy::load;
 use crate::sim::load::Job;
 use crate::sim::rng::Rng;
+use tidegate_engine::policy::load;
 
 const POLICY: &str = r#"
 version: 1

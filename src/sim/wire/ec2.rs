@@ -8,12 +8,12 @@ use super::named;
 use super::refusal::{Refusal, Service};
 use super::tags;
 use super::xml::Xml;
-use crate::model::instance::{InstanceId, Lifecycle};
-use crate::model::launch::{Image, tag};
-use crate::model::time::Timestamp;
-use crate::model::warning::{Part, Sign};
 use crate::sim::machine::Machine;
 use crate::sim::world::{self, World};
+use tidegate_engine::model::instance::{InstanceId, Lifecycle};
+use tidegate_engine::model::launch::{Image, tag};
+use tidegate_engine::model::time::Timestamp;
+use tidegate_engine::model::warning::{Part, Sign};
 
 /// Pages of DescribeInstances: what EC2 allows, and what it takes unless told.
 const PAGE: std::ops::RangeInclusive<usize> = 5..=1000;

@@ -4,11 +4,11 @@ use super::form::Form;
 use super::named::VPC;
 use super::refusal::{Refusal, Service};
 use super::xml::Xml;
-use crate::model::balancer::{Balancer, Membership};
-use crate::model::instance::{InstanceId, Lifecycle};
 use crate::sim::machine::ZONES;
 use crate::sim::members::missing;
 use crate::sim::world::World;
+use tidegate_engine::model::balancer::{Balancer, Membership};
+use tidegate_engine::model::instance::{InstanceId, Lifecycle};
 
 /// Answers one call: the whole document.
 pub(super) fn answer(world: &mut World, form: &Form, id: &str) -> Result<String, Refusal> {

@@ -4,11 +4,11 @@ use super::elb::{document, members};
 use super::form::Form;
 use super::named::VPC;
 use super::refusal::{Refusal, Service};
-use crate::model::balancer::{Balancer, Membership};
-use crate::model::instance::{InstanceId, Lifecycle};
 use crate::sim::machine::ZONES;
 use crate::sim::members::missing;
 use crate::sim::world::World;
+use tidegate_engine::model::balancer::{Balancer, Membership};
+use tidegate_engine::model::instance::{InstanceId, Lifecycle};
 
 /// The load balancer in front of every group.
 const FRONT: &str =

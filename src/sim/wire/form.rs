@@ -8,8 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::refusal::Refusal;
-use crate::model::fleet::Pool;
-use crate::model::launch::{Image, LaunchRequest, Token};
+use tidegate_engine::model::fleet::Pool;
+use tidegate_engine::model::launch::{Image, LaunchRequest, Token};
 
 /// EC2's cap on user data, before encoding.
 const USER_DATA_MOST: usize = 16_384;

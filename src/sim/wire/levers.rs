@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::WireWorld;
-use crate::model::balancer::Balancer;
-use crate::model::fault::Fault;
-use crate::model::fleet::{FleetName, Pool};
-use crate::model::instance::InstanceId;
-use crate::model::launch::{Image, LaunchRequest, Token};
+use tidegate_engine::model::balancer::Balancer;
+use tidegate_engine::model::fault::Fault;
+use tidegate_engine::model::fleet::{FleetName, Pool};
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::launch::{Image, LaunchRequest, Token};
 
 /// Why a lever does not move.
 type Refused = (StatusCode, String);

@@ -44,7 +44,7 @@ pub use self::elbv2::arn;
 use self::form::Form;
 use self::refusal::{Refusal, Service};
 use super::front::{self, Front};
-use crate::model::time::{self, Timestamp};
+use tidegate_engine::model::time::{self, Timestamp};
 
 type Now = dyn Fn() -> Timestamp + Send + Sync;
 

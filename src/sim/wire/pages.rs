@@ -18,10 +18,10 @@ use tokio::task::JoinSet;
 
 use super::WireWorld;
 use super::form::Form;
-use crate::model::fleet::FleetName;
-use crate::model::instance::InstanceId;
-use crate::model::reading::Depth;
 use crate::sim::telling::Telling;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::reading::Depth;
 
 /// How often it is looked who serves.
 const LOOK: Duration = Duration::from_millis(200);

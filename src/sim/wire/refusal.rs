@@ -3,8 +3,8 @@
 use axum::http::StatusCode;
 
 use super::xml::Xml;
-use crate::model::fault::Fault;
 use crate::sim::world::LOST_REPLY;
+use tidegate_engine::model::fault::Fault;
 
 /// Which of the three services was spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

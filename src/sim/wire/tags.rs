@@ -3,9 +3,9 @@
 use super::ec2::document;
 use super::form::Form;
 use super::refusal::Refusal;
-use crate::model::instance::InstanceId;
-use crate::model::launch::tag;
 use crate::sim::world::{self, World};
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::launch::tag;
 
 /// CreateTags: sets `tidegate:drain` of one instance.
 pub(super) fn create(world: &mut World, form: &Form, id: &str) -> Result<String, Refusal> {

@@ -10,13 +10,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::*;
-use crate::model::balancer::Balancer;
-use crate::model::fleet::FleetName;
-use crate::model::instance::InstanceId;
-use crate::model::reading::Depth;
 use crate::sim::faults::{Trouble, Troubles};
 use crate::sim::telling::Telling;
 use crate::sim::world::{Settings, World};
+use tidegate_engine::model::balancer::Balancer;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::reading::Depth;
 
 /// A served world whose clock stands until it is moved.
 struct Stage {

@@ -1,14 +1,14 @@
 //! The rows of drains.
 
 use super::*;
-use crate::model::drain::{
+use tidegate_engine::model::drain::{
     BusyDrains, Carrier, Delivery, Drain, DrainEnd, DrainRecord, DrainTerms, Receiver, Resume,
     Undelivered,
 };
-use crate::model::reading::SecretHeader;
+use tidegate_engine::model::reading::SecretHeader;
 
 fn minutes(minutes: u64) -> Timestamp {
-    crate::model::time::after(now(), Duration::from_mins(minutes))
+    tidegate_engine::model::time::after(now(), Duration::from_mins(minutes))
 }
 
 fn terms() -> [Option<Arc<DrainTerms>>; 3] {

@@ -8,22 +8,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::model::account::Account;
-use crate::model::balancer::Balancer;
-use crate::model::fault::{Fault, FaultKind};
-use crate::model::fleet::{FleetName, Pool};
-use crate::model::history::{Decided, InForce};
-use crate::model::instance::InstanceId;
-use crate::model::launch::{Image, LaunchRequest, Token};
-use crate::model::ledger::{
+use crate::ports::Store as _;
+use tidegate_engine::model::account::Account;
+use tidegate_engine::model::balancer::Balancer;
+use tidegate_engine::model::fault::{Fault, FaultKind};
+use tidegate_engine::model::fleet::{FleetName, Pool};
+use tidegate_engine::model::history::{Decided, InForce};
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::launch::{Image, LaunchRequest, Token};
+use tidegate_engine::model::ledger::{
     Change, Event, EventKind, FleetMemory, LastDecision, Ledger, OpenProblem, Override, OverrideKey,
 };
-use crate::model::reading::{Depth, Reading, Work};
-use crate::model::retirement::{RetireReason, Retirement, Stage, Termination};
-use crate::model::server::{Asked, Gone, GoneHow, LaunchState, ServerRecord};
-use crate::model::time::Clocks;
-use crate::model::work::{Cohort, Counts, Inferred, WorkMemory};
-use crate::ports::Store as _;
+use tidegate_engine::model::reading::{Depth, Reading, Work};
+use tidegate_engine::model::retirement::{RetireReason, Retirement, Stage, Termination};
+use tidegate_engine::model::server::{Asked, Gone, GoneHow, LaunchState, ServerRecord};
+use tidegate_engine::model::time::Clocks;
+use tidegate_engine::model::work::{Cohort, Counts, Inferred, WorkMemory};
 
 /// A folder of its own for each test, gone with it.
 struct Folder(PathBuf);
@@ -56,11 +56,11 @@ fn fleet() -> FleetName {
     FleetName::new("app").unwrap()
 }
 
-fn season() -> crate::model::season::Season {
-    let mut season = crate::model::season::Season::default();
+fn season() -> tidegate_engine::model::season::Season {
+    let mut season = tidegate_engine::model::season::Season::default();
     for week in 0..3 {
-        let at = crate::model::time::after(now(), Duration::from_hours(168 * week));
-        season.learn(at, crate::model::time::after(at, Duration::from_mins(40)), 12.5);
+        let at = tidegate_engine::model::time::after(now(), Duration::from_hours(168 * week));
+        season.learn(at, tidegate_engine::model::time::after(at, Duration::from_mins(40)), 12.5);
     }
     season
 }
@@ -225,14 +225,14 @@ fn changes() -> Vec<Change> {
         Change::Reading(
             fleet(),
             Reading::unreadable(
-                crate::model::time::after(now(), Duration::from_secs(1)),
+                tidegate_engine::model::time::after(now(), Duration::from_secs(1)),
                 "HTTP 503",
             ),
         ),
         Change::Reading(
             fleet(),
             Reading {
-                at: crate::model::time::after(now(), Duration::from_secs(2)),
+                at: tidegate_engine::model::time::after(now(), Duration::from_secs(2)),
                 depth: Ok(oldest),
             },
         ),
@@ -291,9 +291,9 @@ fn finished_servers_are_loaded_for_a_day_and_pruned_after_a_year() {
     let folder = Folder::new("prune");
     let (_dir, opened) = folder.open();
     opened.store.commit(&changes()).unwrap();
-    let later = crate::model::time::after(now(), Duration::from_hours(26));
+    let later = tidegate_engine::model::time::after(now(), Duration::from_hours(26));
     assert_eq!(opened.store.load(later).unwrap().servers.ended().count(), 0);
-    let much_later = crate::model::time::after(now(), Duration::from_hours(24 * 400));
+    let much_later = tidegate_engine::model::time::after(now(), Duration::from_hours(24 * 400));
     // A clock that is a year ahead loses nothing: nobody has written for that long.
     let before = opened.store.events(Timestamp::MIN, None).unwrap();
     opened.store.prune(much_later).unwrap();
@@ -316,7 +316,7 @@ fn finished_servers_are_loaded_for_a_day_and_pruned_after_a_year() {
 fn details_are_kept_for_weeks_and_lines_for_months() {
     let folder = Folder::new("details");
     let (_dir, Opened { store, .. }) = folder.open();
-    let days = |n: u64| crate::model::time::after(now(), Duration::from_hours(24 * n));
+    let days = |n: u64| tidegate_engine::model::time::after(now(), Duration::from_hours(24 * n));
     let ended = ServerRecord {
         planned_at: now(),
         gone: Some(Gone { at: now(), how: GoneHow::Retired }),
@@ -360,7 +360,7 @@ fn details_are_kept_for_weeks_and_lines_for_months() {
 fn a_file_with_much_idle_room_is_packed_and_says_the_same() {
     let folder = Folder::new("packed");
     let (_dir, Opened { store, .. }) = folder.open();
-    let at = |minutes| crate::model::time::after(now(), Duration::from_mins(minutes));
+    let at = |minutes| tidegate_engine::model::time::after(now(), Duration::from_mins(minutes));
     let busy = (0..40).map(|n| (InstanceId::new(&format!("i-{n:017x}")), 2)).collect();
     let work = Work { busy: Some(busy), ..Work::default() };
     let readings = (0..2000).map(|n| {
@@ -445,7 +445,7 @@ fn a_full_disk_fails_the_whole_batch_and_heals() {
 fn a_policy_is_noted_once_while_it_stays_in_force() {
     let folder = Folder::new("policies");
     let (_dir, Opened { store, .. }) = folder.open();
-    let at = |minutes| crate::model::time::after(now(), Duration::from_mins(minutes));
+    let at = |minutes| tidegate_engine::model::time::after(now(), Duration::from_mins(minutes));
     for (since, digest) in [(0, "a"), (1, "a"), (2, "b"), (3, "a")] {
         let (digest, text) = (digest.to_owned(), format!("version: 1 # {digest}"));
         store.commit(&[Change::InForce(InForce { since: at(since), digest, text })]).unwrap();
@@ -465,7 +465,7 @@ fn a_policy_is_noted_once_while_it_stays_in_force() {
 fn a_past_is_what_was_there_in_its_span() {
     let folder = Folder::new("past");
     let (_dir, Opened { store, .. }) = folder.open();
-    let at = |minutes| crate::model::time::after(now(), Duration::from_mins(minutes));
+    let at = |minutes| tidegate_engine::model::time::after(now(), Duration::from_mins(minutes));
     let decided = |minutes, desired| {
         let rules = vec!["queue_above".to_owned(), "maximum".to_owned()];
         Decided { at: at(minutes), fleet: fleet(), capacity: 0, desired, target: desired, rules }

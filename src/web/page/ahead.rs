@@ -10,12 +10,12 @@ use crate::admin::view::FleetStatus;
 use crate::admin::words::{Teller, mark};
 use crate::chart::axis::Scale;
 use crate::chart::{Chart, Frame, Layer, Rule};
-use crate::model::fault::printable;
-use crate::model::time::{self, Timestamp};
-use crate::policy::coming::{Coming, coming, stands};
-use crate::policy::{FleetPolicy, Policy};
 use crate::web::asked::Bins;
 use crate::web::past::{Level, Past};
+use tidegate_engine::model::fault::printable;
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::coming::{Coming, coming, stands};
+use tidegate_engine::policy::{FleetPolicy, Policy};
 
 const AHEAD: Duration = Duration::from_hours(24);
 const STEP: Duration = Duration::from_mins(15);

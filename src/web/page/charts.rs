@@ -10,11 +10,11 @@ use super::clock::Clock;
 use crate::admin::view::FleetStatus;
 use crate::chart::axis::{Scale, grouped};
 use crate::chart::{Chart, Frame, HEIGHT, Layer, Mark, Rule, Slice};
-use crate::model::history::Decided;
-use crate::model::time::{self, Timestamp};
-use crate::policy::{FleetPolicy, QueueRule};
 use crate::web::bins::Queue;
 use crate::web::past::{FleetPast, Past};
+use tidegate_engine::model::history::Decided;
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::{FleetPolicy, QueueRule};
 
 /// More marks than these run into each other.
 const MARKS_AT_MOST: f64 = 40.0;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
 
-use crate::model::time::{self, Timestamp};
+use tidegate_engine::model::time::{self, Timestamp};
 
 /// After midnight, yesterday evening is still this night.
 const NEAR: Duration = Duration::from_hours(6);

@@ -11,16 +11,16 @@ use serde::Deserialize;
 
 use super::clock::Clock;
 use super::{document, top};
-use crate::model::fault::{printable, visible};
-use crate::model::fleet::FleetName;
-use crate::model::history::{id, of_id};
-use crate::model::reading::jobs;
-use crate::model::time::{self, Timestamp};
 use crate::ports::StoreFault;
 use crate::store;
 use crate::story::{Story, made, second};
 use crate::web::Site;
 use crate::web::asked::View;
+use tidegate_engine::model::fault::{printable, visible};
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::history::{id, of_id};
+use tidegate_engine::model::reading::jobs;
+use tidegate_engine::model::time::{self, Timestamp};
 
 #[derive(Debug, Deserialize)]
 pub(in crate::web) struct Which {

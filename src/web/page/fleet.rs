@@ -6,8 +6,8 @@ use super::charts::{self, Drawings};
 use super::{Facts, Sheet};
 use crate::admin::view::FleetStatus;
 use crate::admin::words::{Teller, mark, others, servers};
-use crate::model::fault::printable;
-use crate::model::fleet::FleetName;
+use tidegate_engine::model::fault::printable;
+use tidegate_engine::model::fleet::FleetName;
 
 /// What a person looks for first, in a word and a shape: never by colour alone.
 fn state(sheet: &Sheet<'_>, fleet: &FleetStatus) -> (&'static str, &'static str, &'static str) {

@@ -4,10 +4,10 @@ use maud::{Markup, html};
 
 use super::Sheet;
 use crate::admin::view::InstanceView;
-use crate::model::fault::printable;
-use crate::model::history::{Told, id};
-use crate::model::ledger::EventKind;
-use crate::model::time;
+use tidegate_engine::model::fault::printable;
+use tidegate_engine::model::history::{Told, id};
+use tidegate_engine::model::ledger::EventKind;
+use tidegate_engine::model::time;
 
 /// More lines are a file to be searched, which `tidegate history` does.
 const LINES_AT_MOST: usize = 40;

@@ -21,7 +21,7 @@ use super::past::Past;
 use crate::admin::view::{FleetStatus, StatusView};
 use crate::chart::patterns;
 use crate::metrics::LastTick;
-use crate::model::time::{self, Timestamp};
+use tidegate_engine::model::time::{self, Timestamp};
 
 /// The style sheet.
 pub(super) const STYLE: &str =

@@ -6,14 +6,15 @@ use std::time::Instant;
 
 use serde_json::Value;
 use tidegate::metrics::{Done, Meter};
-use tidegate::model::time::Timestamp;
 use tidegate::otlp::{Exports, Variables};
 use tidegate::ports::{Clock, Ports, Tally as _};
 use tidegate::record::Journal;
 use tidegate::sim::front::Front;
 use tidegate::sim::world::{Settings, World};
 use tidegate::store::memory::MemoryStore;
-use tidegate::{policy, telemetry, tick};
+use tidegate::{telemetry, tick};
+use tidegate_engine::model::time::Timestamp;
+use tidegate_engine::policy;
 use tracing::{Instrument as _, info_span};
 use tracing_subscriber::layer::SubscriberExt as _;
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
-use tidegate::model::time;
+use tidegate_engine::model::time;
 
 use crate::hang::output;
 

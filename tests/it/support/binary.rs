@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use tidegate::model::time::Timestamp;
+use tidegate_engine::model::time::Timestamp;
 
 use super::{Folder, output, wait_for, wait_or_tell};
 

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate::model::balancer::Balancer;
-use tidegate::model::fleet::{FleetName, Pool};
-use tidegate::model::instance::InstanceId;
-use tidegate::model::launch::{Image, LaunchRequest, Token};
-use tidegate::model::time::Timestamp;
 use tidegate::sim::faults::Troubles;
 use tidegate::sim::front::Front;
 use tidegate::sim::load::{Interruption, Job, Load, Queue};
 use tidegate::sim::machine::Machine;
 use tidegate::sim::wire::{self, WireWorld};
 use tidegate::sim::world::{Settings, World};
+use tidegate_engine::model::balancer::Balancer;
+use tidegate_engine::model::fleet::{FleetName, Pool};
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::launch::{Image, LaunchRequest, Token};
+use tidegate_engine::model::time::Timestamp;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 

@@ -12,7 +12,7 @@ pub(crate) mod terminal;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use tidegate::model::time::Timestamp;
+use tidegate_engine::model::time::Timestamp;
 
 pub(crate) use crate::hang::{HANG, output, output_of, wait_for, wait_or_tell};
 

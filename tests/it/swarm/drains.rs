@@ -4,16 +4,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tidegate::model::drain::DrainEnd;
-use tidegate::model::instance::{InstanceId, Lifecycle};
-use tidegate::model::launch::{Token, tag};
-use tidegate::model::ledger::OverrideKey;
-use tidegate::model::plan::{Act, OutOfService, Outcome};
-use tidegate::model::retirement::RetireReason;
-use tidegate::model::roster::Phase;
-use tidegate::model::time::{self, Timestamp};
 use tidegate::record::What;
 use tidegate::tick::TickRecord;
+use tidegate_engine::model::drain::DrainEnd;
+use tidegate_engine::model::instance::{InstanceId, Lifecycle};
+use tidegate_engine::model::launch::{Token, tag};
+use tidegate_engine::model::ledger::OverrideKey;
+use tidegate_engine::model::plan::{Act, OutOfService, Outcome};
+use tidegate_engine::model::retirement::RetireReason;
+use tidegate_engine::model::roster::Phase;
+use tidegate_engine::model::time::{self, Timestamp};
 
 use super::run::{Run, demand};
 

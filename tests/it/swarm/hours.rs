@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::ToSpan as _;
 use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
-use tidegate::model::time::{self, Timestamp};
+use tidegate_engine::model::time::{self, Timestamp};
 
 use super::options::Options;
 

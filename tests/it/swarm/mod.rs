@@ -15,10 +15,10 @@ mod search;
 
 use std::time::Duration;
 
-use tidegate::model::plan::Limit;
-use tidegate::model::roster::Server;
-use tidegate::model::time::{self, Timestamp};
 use tidegate::sim::faults::Trouble;
+use tidegate_engine::model::plan::Limit;
+use tidegate_engine::model::roster::Server;
+use tidegate_engine::model::time::{self, Timestamp};
 
 use self::run::{Run, demand, name};
 use self::search::{Search, Story};

@@ -4,10 +4,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use tidegate::model::time::Timestamp;
-use tidegate::policy::{Policy, load};
 use tidegate::sim::faults::{Severity, Trouble, Troubles};
 use tidegate::sim::rng::Rng;
+use tidegate_engine::model::time::Timestamp;
+use tidegate_engine::policy::{Policy, load};
 
 const POLICY: &str = r#"
 version: 1

@@ -4,19 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate::model::fleet::{FleetName, Pool};
-use tidegate::model::instance::InstanceId;
-use tidegate::model::launch::{Image, LaunchRequest, Token, tag};
-use tidegate::model::ledger::{Change, Override, OverrideKey};
-use tidegate::model::plan::Limit;
-use tidegate::model::roster::{Phase, Server};
-use tidegate::model::time::{self, Timestamp};
 use tidegate::sim::Simulation;
 use tidegate::sim::disk::Disk;
 use tidegate::sim::load::{Interruption, Load};
 use tidegate::sim::rng::Rng;
 use tidegate::sim::world::Settings;
 use tidegate::tick::TickRecord;
+use tidegate_engine::model::fleet::{FleetName, Pool};
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::launch::{Image, LaunchRequest, Token, tag};
+use tidegate_engine::model::ledger::{Change, Override, OverrideKey};
+use tidegate_engine::model::plan::Limit;
+use tidegate_engine::model::roster::{Phase, Server};
+use tidegate_engine::model::time::{self, Timestamp};
 
 use super::drains::Drains;
 use super::hours::Hours;

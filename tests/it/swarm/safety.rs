@@ -4,21 +4,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tidegate::model::fleet::FleetName;
-use tidegate::model::instance::{InstanceId, Lifecycle};
-use tidegate::model::launch::{Token, tag};
-use tidegate::model::ledger::OverrideKey;
-use tidegate::model::plan::{Act, Limit};
-use tidegate::model::retirement::RetireReason;
-use tidegate::model::server::{GoneHow, ServerRecord};
-use tidegate::model::time::{self, Timestamp};
-use tidegate::policy::Billing;
 use tidegate::record::What;
 use tidegate::sim::faults::Trouble;
 use tidegate::sim::front::State;
 use tidegate::sim::machine::Machine;
 use tidegate::sim::telling::Telling;
 use tidegate::tick::TickRecord;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::instance::{InstanceId, Lifecycle};
+use tidegate_engine::model::launch::{Token, tag};
+use tidegate_engine::model::ledger::OverrideKey;
+use tidegate_engine::model::plan::{Act, Limit};
+use tidegate_engine::model::retirement::RetireReason;
+use tidegate_engine::model::server::{GoneHow, ServerRecord};
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::Billing;
 
 use super::options::{INSTANCES_AT_MOST, LAUNCHES, RETIREMENTS};
 use super::run::{Run, demand, name};

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::aws::{Disk, InUse, Inventory, Running, Setting};
 use crate::cli::init::draft::template;
-use crate::model::balancer::Balancer;
-use crate::model::fault::printable;
+use tidegate_engine::model::balancer::Balancer;
+use tidegate_engine::model::fault::printable;
 
 /// More servers than this are counted and not named.
 const NAMED_AT_MOST: usize = 4;

@@ -6,15 +6,15 @@ mod tests;
 
 use std::time::Duration;
 
-use crate::model::fleet::FleetName;
-use crate::model::time::{self, Timestamp};
-use crate::policy::Billing;
 use crate::prices::PriceList;
 use crate::sim::front::State;
 use crate::sim::load::{Queue, Started};
 use crate::sim::machine::Machine;
 use crate::sim::report::paid;
 use crate::sim::trace::{Length, Trace};
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::Billing;
 
 /// More cannot be told apart on a screen.
 pub const BINS_AT_MOST: usize = 600;

@@ -21,7 +21,7 @@ use crate::model::reading::Reading;
 use crate::model::server::{LaunchState, ServerRecord};
 use crate::model::time::{self, Timestamp};
 use crate::policy::{Policy, load};
-use crate::roster;
+use crate::state;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -166,7 +166,7 @@ impl Scene {
     }
 
     fn decide(&self) -> Decision {
-        let roster = roster::derive(&self.policy, &self.ledger, &self.seen);
+        let roster = state::derive(&self.policy, &self.ledger, &self.seen);
         let view = &roster.fleets[&fleet()];
         decide(&self.policy.fleets[&fleet()], view, roster.blind.as_ref(), self.seen.now)
     }
@@ -431,7 +431,7 @@ fn what_falls_over_in_one_fleet_costs_no_other_its_decision() {
         policy("    min: 2\n    max: 3\n  g: { launch: { template: web }, min: 1, max: 1 }\n"),
         &[60],
     );
-    let roster = roster::derive(&scene.policy, &scene.ledger, &scene.seen);
+    let roster = state::derive(&scene.policy, &scene.ledger, &scene.seen);
     let decisions = each(&scene.policy, &roster, |of, view| {
         contained(|| {
             assert!(of.name == fleet(), "no such thing");

@@ -3,7 +3,7 @@
 
 use super::file::SECTIONS;
 
-const REFERENCE: &str = include_str!("../../docs/policies.md");
+const REFERENCE: &str = include_str!("../../../../docs/policies.md");
 
 /// A key of a section, in the words of the reference, with their markup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

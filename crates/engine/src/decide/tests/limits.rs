@@ -43,7 +43,7 @@ fn other() -> FleetName {
 
 /// What is desired of `f` and `g`, and whether the limit is named for each.
 fn desired(scene: &Scene) -> [(u32, usize, bool); 2] {
-    let roster = roster::derive(&scene.policy, &scene.ledger, &scene.seen);
+    let roster = state::derive(&scene.policy, &scene.ledger, &scene.seen);
     let decisions = all(&scene.policy, &roster);
     [fleet(), other()].map(|name| {
         let decision = &decisions[&name];
@@ -73,7 +73,7 @@ fn ordered_termination_takes_its_room_first() {
 #[test]
 fn limited_scale_in_names_the_next_termination() {
     let scene = scene("act");
-    let roster = roster::derive(&scene.policy, &scene.ledger, &scene.seen);
+    let roster = state::derive(&scene.policy, &scene.ledger, &scene.seen);
     let decision = &all(&scene.policy, &roster)[&other()];
     let text = decision.text(&scene.policy.zone);
     assert!(text.contains("limits.terminate: 3 per 10m is used up, the next from "), "{text}");

@@ -1,7 +1,7 @@
 //! Servers handed over by a person.
 
 use super::*;
-use crate::roster::{Handover, adopt};
+use crate::state::{Handover, adopt};
 
 /// An instance that no launch of ours made, and that the operator tagged.
 fn by_hand(n: usize) -> Instance {

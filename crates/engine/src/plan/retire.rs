@@ -12,7 +12,7 @@ use crate::model::plan::{Act, LeftOut, Limit, OutOfService, Ranked};
 use crate::model::retirement::{RetireReason, Retirement};
 use crate::model::roster::{BalancerView, FleetView, Phase, Server};
 use crate::model::time::{self, Clocks, Timestamp};
-use crate::roster::mostly_sick;
+use crate::state::mostly_sick;
 
 /// How long a server must have looked sick before it is replaced: checks flap.
 const REPLACE_AFTER: Duration = Duration::from_mins(3);

@@ -19,7 +19,7 @@ use super::span::Window;
 use super::*;
 use crate::model::drain::Carrier;
 
-const SHIPPED: &str = include_str!("../../../policies.yaml");
+const SHIPPED: &str = include_str!("../../../../../policies.yaml");
 
 /// A small valid file; cases replace or add lines.
 const BASE: &str = "\
@@ -235,7 +235,7 @@ fleets:
 
 #[test]
 fn every_key_is_in_the_reference() {
-    let reference = include_str!("../../../docs/policies.md");
+    let reference = include_str!("../../../../../docs/policies.md");
     for (section, keys) in file::SECTIONS {
         let title = if *section == "file" { "The file" } else { section };
         let body = reference

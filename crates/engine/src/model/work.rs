@@ -9,7 +9,7 @@ use super::launch::Token;
 use super::season::Season;
 use super::time::Timestamp;
 
-/// Learned from one reading to the next; see `roster::work`. Counts of jobs are estimates, hence
+/// Learned from one reading to the next; see `state::work`. Counts of jobs are estimates, hence
 /// not whole.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WorkMemory {
@@ -34,7 +34,7 @@ pub struct WorkMemory {
 }
 
 /// What is inferred of a fleet's work where its queue tells its length, and no totals; see
-/// `roster::length`.
+/// `state::length`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Inferred {
     /// How long a job takes, in seconds; `None`: the last reading told totals.

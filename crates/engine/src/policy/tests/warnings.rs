@@ -304,9 +304,9 @@ fn a_window_of_one_reading_is_pointed_out() {
 /// The examples in the documents, each as a whole file.
 fn examples() -> Vec<String> {
     let documents = [
-        include_str!("../../../README.md"),
-        include_str!("../../../docs/getting-started.md"),
-        include_str!("../../../docs/policies.md"),
+        include_str!("../../../../../README.md"),
+        include_str!("../../../../../docs/getting-started.md"),
+        include_str!("../../../../../docs/policies.md"),
     ];
     let head = "version: 1\ntimezone: UTC\ndefaults: { launch: { image: ami-0123456789abcdef0, types: [t3.small] } }\nfleets:\n";
     let blocks = documents.iter().flat_map(|text| text.split("```yaml\n").skip(1));

@@ -24,7 +24,7 @@ use crate::model::roster::{BalancerView, Block, Breaker, FleetView, Phase, Serve
 use crate::model::server::{LaunchState, ServerRecord};
 use crate::model::time::{self, Timestamp};
 use crate::policy::{Billing, FleetPolicy};
-use crate::roster::{Drains, Lesson, Looks, by_time, has_hour_to_spare, learn, paid_until};
+use crate::state::{Drains, Lesson, Looks, by_time, has_hour_to_spare, learn, paid_until};
 
 pub use self::replay::{Difference, Replayed, reckoned_again, replay};
 
@@ -101,7 +101,7 @@ impl Filter {
     }
 
     /// One that is told how long boots take, instead of measuring them.
-    pub(crate) fn told_boots(fleet: FleetPolicy) -> Self {
+    pub fn told_boots(fleet: FleetPolicy) -> Self {
         Self { coming: None, ..Self::new(fleet) }
     }
 
@@ -110,12 +110,12 @@ impl Filter {
     }
 
     /// What is to be taken as decided last, whatever was.
-    pub(crate) fn recall(&mut self, target: Capacity) {
+    pub fn recall(&mut self, target: Capacity) {
         self.memory().target = Some(target);
     }
 
     /// The boot times to go by.
-    pub(crate) fn recall_boots(&mut self, boots: Boots) {
+    pub fn recall_boots(&mut self, boots: Boots) {
         self.memory().boots = boots;
     }
 
