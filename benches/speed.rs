@@ -15,7 +15,7 @@ use tidegate::sim::trace::Trace;
 use tidegate::sim::world::Settings;
 use tidegate::store::memory::MemoryStore;
 use tidegate_engine::decide;
-use tidegate_engine::filter::{Filter, SightedServer, SightedState, Sighting};
+use tidegate_engine::evaluate::{Evaluator, FleetSnapshot, ServerSnapshot, ServerState};
 use tidegate_engine::model::fleet::FleetName;
 use tidegate_engine::model::instance::InstanceId;
 use tidegate_engine::model::reading::{Depth, Reading, Work};
@@ -31,19 +31,18 @@ fn main() {
 const GOAL: &str = "start_within: 15m, job_takes: 4m, jobs_at_once: 2, boot_takes: 5m";
 const THRESHOLDS: &str = "scale_out: { above: 20 }, scale_in: { below: 5 }";
 
-fn filter(rule: &str) -> Filter {
+fn evaluator(rule: &str) -> Evaluator {
     let text = format!(
         "version: 1\nfleets:\n  job:\n    launch: {{ template: job }}\n    max: 100\n    drain: {{ via: tag, deadline: 30m }}\n    queue: {{ read: {{ http: 'http://q.example/' }}, {rule} }}\n"
     );
-    let loaded = policy::load("bench.yaml", &text, Timestamp::UNIX_EPOCH);
-    let mut policy = loaded.policy.unwrap_or_else(|| panic!("{:?}", loaded.problems));
-    Filter::new(policy.fleets.remove(&FleetName::new("job").unwrap()).unwrap())
+    Evaluator::of_readings(loaded(&text))
 }
 
 /// So many servers, each with a job, and a queue that breathes.
 struct Shop {
-    filter: Filter,
-    servers: Vec<SightedServer>,
+    evaluator: Evaluator,
+    name: FleetName,
+    servers: Vec<ServerSnapshot>,
     busy: BTreeMap<InstanceId, u32>,
     polls: u64,
 }
@@ -52,13 +51,12 @@ impl Shop {
     fn new(rule: &str, servers: usize) -> Self {
         let ids: Vec<InstanceId> =
             (0..servers).map(|n| InstanceId::new(&format!("i-{n:017x}"))).collect();
-        let server = |id: &InstanceId| SightedServer {
-            id: id.clone(),
-            launched_at: Timestamp::UNIX_EPOCH,
-            state: SightedState::InService,
+        let server = |id: &InstanceId| {
+            ServerSnapshot::new(id.clone(), Timestamp::UNIX_EPOCH, ServerState::InService)
         };
         Self {
-            filter: filter(rule),
+            evaluator: evaluator(rule),
+            name: FleetName::new("job").unwrap(),
             servers: ids.iter().map(server).collect(),
             busy: ids.into_iter().map(|id| (id, 2)).collect(),
             polls: 0,
@@ -80,11 +78,12 @@ impl Shop {
         let depth = Ok(Depth { waiting, oldest: Some(Duration::from_mins(3)), work });
         let reading = Some(Reading { at: now, depth });
         let servers = self.servers.clone();
-        self.filter.look(&Sighting { now, reading, servers }).decision.desired
+        let snapshot = FleetSnapshot { reading, servers, launches: Vec::new() };
+        self.evaluator.evaluate_fleet(now, &self.name, snapshot).unwrap().decision.desired
     }
 }
 
-/// A poll of one fleet, from the sighting to the answer.
+/// A poll of one fleet, from the snapshot to the answer.
 #[divan::bench(args = [0, 20, 200], consts = [true, false])]
 fn a_poll<const TO_A_GOAL: bool>(bencher: Bencher<'_, '_>, servers: usize) {
     let mut shop = Shop::new(if TO_A_GOAL { GOAL } else { THRESHOLDS }, servers);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::ports::StoreFault;
 use crate::store;
-use tidegate_engine::filter::reckoned_again;
+use tidegate_engine::evaluate::reckoned_again;
 use tidegate_engine::model::history::{Decided, History, Told};
 use tidegate_engine::model::ledger::EventKind;
 use tidegate_engine::model::reading::Reading;
@@ -111,7 +111,7 @@ fn told_reasons(
 /// What the policy's rules say to the same reading again; nothing if that is not what was decided.
 fn reckoned(policy: &Policy, past: &History, decided: &Decided) -> Vec<(String, Option<usize>)> {
     let Some(fleet) = policy.fleets.get(&decided.fleet) else { return Vec::new() };
-    let Some(decision) = reckoned_again(fleet, policy.tick, past, decided) else {
+    let Some(decision) = reckoned_again(policy, past, decided) else {
         return Vec::new();
     };
     let line = |rule: &str| fleet.lines.of_rule(rule);

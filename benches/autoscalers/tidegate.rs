@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tidegate_engine::filter::{Filter, SightedServer, SightedState, Sighting};
+use tidegate_engine::evaluate::{Evaluator, FleetSnapshot, ServerSnapshot, ServerState};
 use tidegate_engine::model::fleet::FleetName;
 use tidegate_engine::model::instance::InstanceId;
 use tidegate_engine::model::reading::{Depth, Reading, Work};
@@ -13,7 +13,8 @@ use tidegate_engine::policy;
 use crate::shop::{Autoscaler, Look, Orders, Seen, State, Terms};
 
 pub(crate) struct Tidegate {
-    filter: Filter,
+    evaluator: Evaluator,
+    fleet: FleetName,
     /// Names of servers, so that each is made once.
     ids: BTreeMap<usize, InstanceId>,
     /// What the queue tells besides its length.
@@ -31,10 +32,10 @@ impl Tidegate {
             job_takes.max(1.0)
         );
         let loaded = policy::load("bench.yaml", &text, Timestamp::UNIX_EPOCH);
-        let mut policy = loaded.policy.unwrap_or_else(|| panic!("{:?}", loaded.problems));
-        let name = FleetName::new("job").unwrap();
+        let policy = loaded.policy.unwrap_or_else(|| panic!("{:?}", loaded.problems));
         Self {
-            filter: Filter::new(policy.fleets.remove(&name).unwrap()),
+            evaluator: Evaluator::of_readings(policy),
+            fleet: FleetName::new("job").unwrap(),
             ids: BTreeMap::new(),
             tells,
         }
@@ -63,19 +64,19 @@ impl Autoscaler for Tidegate {
             oldest: look.oldest.map(Duration::from_secs_f64).filter(|_| self.tells),
             work: if self.tells { work } else { Work::default() },
         };
-        let servers = ids.iter().zip(look.servers).map(|(id, seen)| SightedServer {
-            id: id.clone(),
-            launched_at: at(seen.launched),
-            state: match seen.state {
-                State::Booting => SightedState::Booting,
-                State::InService => SightedState::InService,
-                State::Draining => SightedState::Draining,
-            },
+        let servers = ids.iter().zip(look.servers).map(|(id, seen)| {
+            let state = match seen.state {
+                State::Booting => ServerState::Booting,
+                State::InService => ServerState::InService,
+                State::Draining => ServerState::Draining(None),
+            };
+            ServerSnapshot::new(id.clone(), at(seen.launched), state)
         });
         let servers = servers.collect();
         let now = at(look.now);
         let reading = Some(Reading { at: now, depth: Ok(depth) });
-        let answer = self.filter.look(&Sighting { now, reading, servers });
+        let snapshot = FleetSnapshot { reading, servers, launches: Vec::new() };
+        let answer = self.evaluator.evaluate_fleet(now, &self.fleet, snapshot).unwrap();
         let number = |id: &InstanceId| {
             let at = ids.iter().position(|known| known == id).unwrap();
             look.servers[at].number
@@ -83,7 +84,7 @@ impl Autoscaler for Tidegate {
         Orders {
             launch: usize::try_from(answer.launch).unwrap(),
             drain: answer.terminate.iter().map(number).collect(),
-            reclaim: answer.reclaim.iter().map(number).collect(),
+            reclaim: answer.cancel_drains.iter().map(number).collect(),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::settings::Settings;
 use crate::sim::backtest::{Span, Waiting};
 use crate::sim::recorded::recorded;
 use crate::sim::trace::{self, Trace};
-use tidegate_engine::filter::{Difference, Replayed, replay};
+use tidegate_engine::evaluate::{Difference, Replayed, replay};
 use tidegate_engine::model::boots::median;
 use tidegate_engine::model::fault::printable;
 use tidegate_engine::model::fleet::FleetName;
@@ -112,8 +112,7 @@ impl Past {
     }
 
     pub(super) fn replayed(&self) -> Replayed {
-        let fleet = self.policy.fleets.get(&self.history.fleet);
-        fleet.map(|fleet| replay(fleet, self.policy.tick, &self.history)).unwrap_or_default()
+        replay(&self.policy, &self.history)
     }
 
     /// How far what follows can be trusted: `imagined` is the backtest of the policy that ran.

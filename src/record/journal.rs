@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ports::{Store, StoreFault};
+use tidegate_engine::evaluate::{Evaluation, evaluate};
 use tidegate_engine::model::fault::Fault;
 use tidegate_engine::model::history::InForce;
 use tidegate_engine::model::ledger::{Change, Ledger};
+use tidegate_engine::model::observation::Observation;
 use tidegate_engine::model::time::Timestamp;
 use tidegate_engine::policy::Policy;
 
@@ -82,15 +84,13 @@ impl Journal {
         self.seen_all = true;
     }
 
-    /// Takes facts into the picture ahead of their commit. Until [`Journal::commit_noted`] succeeds
-    /// with the same changes the picture is ahead of the disk.
-    pub(crate) fn take_in(&mut self, changes: &[Change]) {
-        if !changes.is_empty() {
-            self.ahead = true;
-            for change in changes {
-                self.ledger.apply(change);
-            }
-        }
+    /// Evaluates an observation. The facts that it notes are in the picture ahead of their commit:
+    /// until [`Journal::commit_noted`] succeeds with them, the picture is ahead of the disk.
+    pub(crate) fn evaluate(&mut self, policy: &Policy, seen: &Observation) -> Evaluation {
+        let was_ahead = std::mem::replace(&mut self.ahead, true);
+        let evaluation = evaluate(policy, &mut self.ledger, seen);
+        self.ahead = was_ahead || !evaluation.noted.is_empty();
+        evaluation
     }
 
     /// Writes a batch, durable when it returns.

@@ -8,20 +8,20 @@ mod drains;
 mod launches;
 mod journal;
 mod problems;
-mod remember;
 mod steps;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ports::StoreFault;
+use tidegate_engine::evaluate::remember;
 use tidegate_engine::model::balancer::Balancer;
 use tidegate_engine::model::decision::Decision;
 use tidegate_engine::model::drain::DrainPost;
 use tidegate_engine::model::fleet::FleetName;
 use tidegate_engine::model::instance::InstanceId;
 use tidegate_engine::model::launch::{LaunchRequest, Token};
-use tidegate_engine::model::ledger::{Change, Event, OverrideKey};
+use tidegate_engine::model::ledger::{Change, Event};
 use tidegate_engine::model::plan::{OutOfService, Plan};
 use tidegate_engine::model::retirement::Retirement;
 use tidegate_engine::model::roster::Roster;
@@ -119,14 +119,8 @@ pub fn intend(journal: &mut Journal, findings: Findings<'_>) -> Result<Intent, S
     let now = findings.roster.now;
     let mut changes = findings.noted;
     let noted = changes.len();
-    for decision in findings.decisions.values() {
-        let known = journal.ledger().fleets.get(&decision.fleet);
-        let approve = OverrideKey::Approve(decision.fleet.clone());
-        let approved = journal.ledger().overrides.contains_key(&approve);
-        let (policy, plan) = (findings.policy, findings.plan);
-        let news = remember::News { policy, plan, known, approved, now };
-        news.remember(decision, &mut changes);
-    }
+    let decided = (findings.decisions, findings.plan);
+    changes.extend(remember(findings.policy, journal.ledger(), decided, now));
     let mut taking =
         steps::Taking::new(journal.ledger(), &findings.policy.zone, findings.roster.clocks());
     for step in &findings.plan.steps {

@@ -8,10 +8,11 @@
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::tick::Survey;
-use tidegate_engine::filter::{Filter, SightedServer, SightedState, Sighting};
+use tidegate_engine::evaluate::{Evaluator, FleetSnapshot, ServerSnapshot, ServerState};
 use tidegate_engine::model::capacity::{Capacity, count};
 use tidegate_engine::model::decision::Decision;
 use tidegate_engine::model::fleet::FleetName;
@@ -20,7 +21,7 @@ use tidegate_engine::model::reading::Reading;
 use tidegate_engine::model::roster::FleetView;
 use tidegate_engine::model::shadow::{Differs, Imagined, ShadowChange};
 use tidegate_engine::model::time::{self, Timestamp};
-use tidegate_engine::policy::{FleetPolicy, Policy};
+use tidegate_engine::policy::{Limits, Policy};
 
 /// The second policy at work.
 #[derive(Debug)]
@@ -34,8 +35,8 @@ pub struct Shadow {
 /// One fleet under the second policy.
 #[derive(Debug)]
 struct Beside {
-    fleet: FleetPolicy,
-    filter: Filter,
+    name: FleetName,
+    evaluator: Evaluator,
     servers: Vec<Imagined>,
     /// What was noted last.
     noted: Option<(Capacity, Capacity)>,
@@ -47,9 +48,9 @@ impl Shadow {
         let next = open.iter().map(|server| server.number).max().map_or(1, |last| last + 1);
         let mut shadow = Self { policy, fleets: BTreeMap::new(), next };
         for server in open {
-            if let Some(fleet) = shadow.policy.fleets.get(&server.fleet) {
-                let name = server.fleet.clone();
-                let beside = shadow.fleets.entry(name).or_insert_with(|| Beside::new(fleet));
+            if shadow.policy.fleets.contains_key(&server.fleet) {
+                let new = || Beside::new(&shadow.policy, &server.fleet);
+                let beside = shadow.fleets.entry(server.fleet.clone()).or_insert_with(new);
                 beside.servers.push(server);
             }
         }
@@ -109,7 +110,7 @@ impl Shadow {
                 room: room.unwrap_or(Capacity::MAX),
             };
             let beside = fleets.entry(name.clone()).or_insert_with(|| {
-                let mut beside = Beside::new(fleet);
+                let mut beside = Beside::new(policy, name);
                 changes.extend(beside.begin(view, next));
                 beside
             });
@@ -130,9 +131,13 @@ struct Seen<'a> {
 }
 
 impl Beside {
-    fn new(fleet: &FleetPolicy) -> Self {
-        let filter = Filter::told_boots(fleet.clone());
-        Self { fleet: fleet.clone(), filter, servers: Vec::new(), noted: None }
+    fn new(policy: &Policy, name: &FleetName) -> Self {
+        // What the limits leave is reckoned over all fleets of the shadow, and handed over.
+        let policy = Policy { limits: Limits::default(), ..policy.of_fleet(name) };
+        let mut evaluator = Evaluator::new(policy);
+        // An imagined server heeds its drain, and has no jobs.
+        Arc::make_mut(&mut evaluator.memory(name).drains).heeded = true;
+        Self { name: name.clone(), evaluator, servers: Vec::new(), noted: None }
     }
 
     /// Begins with as many servers as there are, as old as they are.
@@ -141,12 +146,12 @@ impl Beside {
         let begun: Vec<Imagined> = there
             .map(|server| {
                 let launched_at = server.record.launched_at.unwrap_or(server.record.planned_at);
-                Imagined::new(&self.fleet.name, next, launched_at)
+                Imagined::new(&self.name, next, launched_at)
             })
             .collect();
         self.servers.clone_from(&begun);
         if let Some(target) = view.memory.target {
-            self.filter.recall(target);
+            self.evaluator.memory(&self.name).target = Some(target);
         }
         begun.into_iter().map(ShadowChange::Server).collect()
     }
@@ -154,13 +159,15 @@ impl Beside {
     fn step(&mut self, seen: &Seen<'_>, policy: &Policy, next: &mut u64) -> Vec<ShadowChange> {
         let now = seen.now;
         let boot = seen.view.memory.boots.usual();
-        self.filter.recall_boots(seen.view.memory.boots.clone());
-        let sighting = Sighting {
-            now,
+        self.evaluator.memory(&self.name).boots = seen.view.memory.boots.clone();
+        let snapshot = FleetSnapshot {
             reading: seen.reading.cloned().map(unnamed),
-            servers: self.servers.iter().map(|server| sighted(server, boot, now)).collect(),
+            servers: self.servers.iter().map(|server| snapshot(server, boot, now)).collect(),
+            launches: Vec::new(),
         };
-        let answer = self.filter.look(&sighting);
+        let Some(answer) = self.evaluator.evaluate_fleet(now, &self.name, snapshot) else {
+            return Vec::new();
+        };
         let mut changes = Vec::new();
         self.servers.retain(|server| {
             let goes = answer.terminate.contains(&id(server));
@@ -171,7 +178,7 @@ impl Beside {
             !goes
         });
         for _ in 0..answer.launch.min(seen.room) {
-            let server = Imagined::new(&self.fleet.name, next, now);
+            let server = Imagined::new(&self.name, next, now);
             self.servers.push(server.clone());
             changes.push(ShadowChange::Server(server));
         }
@@ -180,7 +187,7 @@ impl Beside {
             self.noted = Some(both);
             changes.push(ShadowChange::Differs(Differs {
                 at: now,
-                fleet: self.fleet.name.clone(),
+                fleet: self.name.clone(),
                 live: both.0,
                 shadow: both.1,
                 why_live: seen.decision.text(&policy.zone),
@@ -195,10 +202,10 @@ fn id(server: &Imagined) -> InstanceId {
     InstanceId::new(&format!("shadow-{}", server.number))
 }
 
-fn sighted(server: &Imagined, boot: Duration, now: Timestamp) -> SightedServer {
+fn snapshot(server: &Imagined, boot: Duration, now: Timestamp) -> ServerSnapshot {
     let ready = time::after(server.launched_at, boot) <= now;
-    let state = if ready { SightedState::InService } else { SightedState::Booting };
-    SightedServer { id: id(server), launched_at: server.launched_at, state }
+    let state = if ready { ServerState::InService } else { ServerState::Booting };
+    ServerSnapshot::new(id(server), server.launched_at, state)
 }
 
 /// Who is busy tells of real servers; here there are none.

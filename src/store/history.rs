@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::load::{event, parsed, reading, server};
+use super::load::{event, overrides, parsed, reading, server};
 use super::sqlite::{fault, looked_at, stored};
 use crate::ports::StoreFault;
 use tidegate_engine::model::fleet::FleetName;
@@ -37,6 +37,7 @@ pub fn history(
             decided(fleet),
         )?,
         servers: look.servers()?,
+        overrides: overrides(&look.connection)?,
         policies: look.rows(
             "SELECT since, digest, text FROM policies
              WHERE ?1 = ?1 AND since <= ?3 AND since >= coalesce(

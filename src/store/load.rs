@@ -73,13 +73,9 @@ pub(super) fn parsed(text: &str) -> Timestamp {
     text.parse().unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// Everything that is open or recent.
-pub(super) fn load(connection: &Connection, now: Timestamp) -> Result<Ledger, LoadFault> {
-    let mut ledger = Ledger::default();
-    load_servers(connection, now, &mut ledger)?;
-    load_fleets(connection, &mut ledger)?;
-    load_readings(connection, &mut ledger)?;
-    let overrides = rows(
+/// The operators' orders in force.
+pub(super) fn overrides(connection: &Connection) -> Result<Vec<Override>, LoadFault> {
+    let read = rows(
         connection,
         "SELECT kind, subject, capacity, owner, reason, since, until, at_once FROM overrides",
         |row| {
@@ -98,7 +94,17 @@ pub(super) fn load(connection: &Connection, now: Timestamp) -> Result<Ledger, Lo
             entry.transpose()
         },
     )?;
-    ledger.overrides = overrides.into_iter().flatten().map(|o| (o.key.clone(), o)).collect();
+    Ok(read.into_iter().flatten().collect())
+}
+
+/// Everything that is open or recent.
+pub(super) fn load(connection: &Connection, now: Timestamp) -> Result<Ledger, LoadFault> {
+    let mut ledger = Ledger::default();
+    load_servers(connection, now, &mut ledger)?;
+    load_fleets(connection, &mut ledger)?;
+    load_readings(connection, &mut ledger)?;
+    let overrides = overrides(connection)?;
+    ledger.overrides = overrides.into_iter().map(|o| (o.key.clone(), o)).collect();
     let problems = rows(connection, "SELECT key, fleet, since, text FROM problems", |row| {
         Ok(OpenProblem {
             key: row.get(0)?,

@@ -14,7 +14,7 @@ use crate::act::{Halt, act};
 use crate::observe::{Questions, observe};
 use crate::ports::{Ports, StoreFault};
 use crate::record::{Call, Concern, Findings, Journal, concerns, conclude, intend};
-use tidegate_engine::decide;
+use tidegate_engine::evaluate::Evaluation;
 use tidegate_engine::model::capacity::count;
 use tidegate_engine::model::decision::Decision;
 use tidegate_engine::model::fleet::FleetName;
@@ -23,9 +23,7 @@ use tidegate_engine::model::observation::Observation;
 use tidegate_engine::model::plan::{Outcome, Plan};
 use tidegate_engine::model::roster::Roster;
 use tidegate_engine::model::time::{self, Clocks, Timestamp};
-use tidegate_engine::plan::{audit, plan};
 use tidegate_engine::policy::Policy;
-use tidegate_engine::state;
 
 pub use self::attend::{Attendant, Served, Unattended};
 
@@ -160,19 +158,12 @@ async fn look<A: Attendant>(
     Ok(ControlFlow::Continue(info_span!("decide").in_scope(|| consider(policy, journal, seen))))
 }
 
-/// What is true by this picture, how many there should be, and exactly which.
+/// Evaluates the observation, and remembers that the whole inventory has been seen.
 fn consider(policy: &Policy, journal: &mut Journal, seen: Observation) -> Box<Survey> {
-    let noted = state::note(policy, journal.ledger(), &seen);
-    journal.take_in(&noted);
-    let roster = state::derive(policy, journal.ledger(), &seen);
+    let Evaluation { noted, roster, decisions, plan } = journal.evaluate(policy, &seen);
     if roster.blind.is_none() && seen.gap.is_none() {
         journal.saw_all();
     }
-    let decisions = decide::all(policy, &roster);
-    let mut plan = plan(policy, &roster, &decisions);
-    let violations = audit::audit(policy, &roster, &decisions, &plan);
-    debug_assert!(violations.is_empty(), "a plan broke a rule: {violations:?}");
-    audit::enforce(&mut plan, &violations);
     Box::new(Survey { seen, noted, roster, decisions, plan })
 }
 

@@ -149,7 +149,7 @@ fn the_filter_answers_line_by_line() {
             format!(
                 r#"{{{now},"queue":0,"instances":[{{"id":"i-1","launched_at":"2026-03-02T08:00:00Z","state":"up"}}]}}"#
             ),
-            "instance 1: `state` cannot be \"up\": write \"booting\", \"in_service\" or \"draining\"",
+            "instance 1: `state` cannot be \"up\": write \"booting\", \"in_service\", \"unhealthy\" or \"draining\"",
         ),
         (
             format!(r#"{{{now},"queue":0,"oldest_wait_s":-3,"instances":[]}}"#),

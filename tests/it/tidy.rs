@@ -18,22 +18,22 @@ pub(crate) const MAY_IMPORT: [(&str, &[&str]); 30] = [
     ("state", &["model", "policy"]),
     ("decide", &["defect", "model", "policy"]),
     ("plan", &["defect", "model", "policy", "state"]),
-    ("filter", &["model", "policy", "state", "decide"]),
+    ("evaluate", &["model", "policy", "state", "decide", "plan"]),
     ("ports", &["model"]),
     ("observe", &["model", "policy", "ports"]),
-    ("record", &["model", "policy", "ports"]),
+    ("record", &["model", "policy", "evaluate", "ports"]),
     ("defect", &["model"]),
     ("act", &["model", "ports", "record"]),
-    ("tick", &["model", "policy", "state", "decide", "plan", "ports", "observe", "record", "act"]),
+    ("tick", &["model", "policy", "evaluate", "ports", "observe", "record", "act"]),
     ("aws", &["model", "ports"]),
     ("store", &["model", "ports", "custody"]),
-    ("shadow", &["model", "policy", "filter", "tick"]),
+    ("shadow", &["model", "policy", "evaluate", "tick"]),
     ("probe", &["model", "ports", "custody"]),
     ("sim", &["model", "policy", "ports", "prices", "record", "tick"]),
     ("metrics", &["model", "policy", "ports", "tick"]),
     ("otlp", &["model", "metrics", "probe"]),
     ("chart", &["model"]),
-    ("story", &["model", "policy", "filter", "ports", "store"]),
+    ("story", &["model", "policy", "evaluate", "ports", "store"]),
     ("custody", &["model"]),
     ("notices", &["model", "policy", "ports", "custody", "probe"]),
     (
@@ -65,7 +65,7 @@ pub(crate) const MAY_IMPORT: [(&str, &[&str]); 30] = [
 const ONLY: [(&str, &str, &str); 1] = [("plan", "state", "mostly_sick")];
 
 /// The engine's modules are pure by its dependencies; these words would still get past them.
-const PURE: [&str; 7] = ["model", "policy", "state", "decide", "plan", "filter", "prices"];
+const PURE: [&str; 7] = ["model", "policy", "state", "decide", "plan", "evaluate", "prices"];
 
 /// What the engine may depend on: nothing that waits, draws a random number, or opens a file or a socket.
 const ENGINE_DEPENDENCIES: [&str; 10] = [

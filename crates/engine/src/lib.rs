@@ -11,4 +11,4 @@ pub mod state;
 mod defect;
 pub mod decide;
 pub mod plan;
-pub mod filter;
+pub mod evaluate;

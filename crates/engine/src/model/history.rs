@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 
 use super::capacity::Capacity;
 use super::fleet::FleetName;
-use super::ledger::{Event, EventKind};
+use super::ledger::{Event, EventKind, Override};
 use super::reading::Reading;
 use super::server::ServerRecord;
 use super::time::Timestamp;
@@ -21,6 +21,8 @@ pub struct History {
     pub decisions: Vec<Decided>,
     /// Servers that were there at some time of it.
     pub servers: Vec<ServerRecord>,
+    /// The operators' orders that are in force. One that has ended is not kept.
+    pub overrides: Vec<Override>,
     /// The policies that were in force at some time of it.
     pub policies: Vec<InForce>,
 }

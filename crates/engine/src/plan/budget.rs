@@ -25,7 +25,7 @@ impl Budget {
         Self {
             instances: policy.limits.instances,
             alive: views.map(|view| view.alive()).fold(0, Capacity::saturating_add),
-            launches_left: LAUNCHES_PER_TICK,
+            launches_left: if policy.has_ticks() { LAUNCHES_PER_TICK } else { Capacity::MAX },
             launches: RateLimit::new(
                 policy.limits.launch,
                 &roster.recent_launches,

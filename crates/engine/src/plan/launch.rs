@@ -113,7 +113,7 @@ pub(super) fn launch(
         Ok(allowed) => missing.min(allowed),
         Err(why) => return leave(draft, missing, why),
     };
-    let mut chooser = Chooser::of(draft.view, draft.clocks.host);
+    let mut chooser = Chooser::of(draft.view, policy, draft.clocks.host);
     let mut servers = BySubnet::of(draft.view);
     let mut alive = draft.view.alive();
     // A hold may ask for more than `max`; it is a person's word and still counts against `limits`.

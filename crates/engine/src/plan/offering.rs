@@ -8,6 +8,7 @@ use crate::model::offering::{Breaker, OfferingView, TrackRecord};
 use crate::model::plan::Limit;
 use crate::model::roster::FleetView;
 use crate::model::time::Timestamp;
+use crate::policy::Policy;
 
 /// How many launches may be under way in an offering from which no server has ever passed its health
 /// check, where the fleet has others.
@@ -21,6 +22,8 @@ const UNPROVEN_AT_MOST: Capacity = 4;
 pub(super) struct Chooser<'a> {
     view: &'a FleetView,
     offerings: Vec<Candidate<'a>>,
+    /// Whether the first launches may wait for a later tick.
+    spread: bool,
     now: Timestamp,
 }
 
@@ -47,7 +50,7 @@ enum Readiness {
 }
 
 impl<'a> Chooser<'a> {
-    pub(super) fn of(view: &'a FleetView, now: Timestamp) -> Self {
+    pub(super) fn of(view: &'a FleetView, policy: &Policy, now: Timestamp) -> Self {
         let mut types: Vec<_> = Vec::new();
         let mut place = |pool: &'a Pool| {
             let known = types.iter().position(|known| *known == &pool.instance_type);
@@ -61,7 +64,7 @@ impl<'a> Chooser<'a> {
             preference: place(&offering.pool),
             offering,
         });
-        Self { offerings: offerings.collect(), view, now }
+        Self { offerings: offerings.collect(), spread: policy.has_ticks(), view, now }
     }
 
     /// Returns the offering of the next launch, or what keeps the fleet from launching.
@@ -97,7 +100,7 @@ impl<'a> Chooser<'a> {
         }
         let Some(failures) = offering.failures() else {
             let many = candidate.under_way >= UNPROVEN_AT_MOST;
-            let unproven = offering.proven_at.is_none() && many && !alone;
+            let unproven = offering.proven_at.is_none() && many && !alone && self.spread;
             return if unproven { Readiness::Unproven } else { Readiness::Ready };
         };
         // The breaker says when its probe is due, and that there is but one.

@@ -54,6 +54,8 @@ pub struct Policy {
     pub zone: TimeZone,
     /// Of servers whose fleet has left the file, and of fleets that do not say otherwise.
     pub mode: Mode,
+    /// From one evaluation to the next at most. Zero: each reading is evaluated once, and nothing is
+    /// spread over ticks in between; no file says so.
     pub tick: Duration,
     pub limits: Limits,
     pub fleets: BTreeMap<FleetName, FleetPolicy>,
@@ -68,6 +70,18 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Returns whether there are ticks over which launches can be spread.
+    pub fn has_ticks(&self) -> bool {
+        !self.tick.is_zero()
+    }
+
+    /// The same with one fleet alone.
+    pub fn of_fleet(&self, name: &FleetName) -> Self {
+        let fleet = self.fleets.get_key_value(name);
+        let fleets = fleet.map(|(name, fleet)| (name.clone(), fleet.clone()));
+        Self { fleets: fleets.into_iter().collect(), ..self.clone() }
+    }
+
     /// The same, set to act: for imagined worlds, where nothing can come to harm.
     pub fn acting(&self) -> Self {
         let mut policy = self.clone();

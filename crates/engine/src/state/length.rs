@@ -32,7 +32,7 @@ const HARDLY_ONE: f64 = 0.01;
 
 /// The drains of a fleet at a reading. Times are the host's.
 #[derive(Debug, Clone)]
-pub struct Drains {
+pub(super) struct Drains {
     /// Those that are under way, and since when.
     open: BTreeMap<Token, Timestamp>,
     /// Those that have begun, and were cancelled, since the reading before.
@@ -45,7 +45,7 @@ pub struct Drains {
 impl Drains {
     /// Returns what has become of the drains since the reading that `known` ends with, and lets the fleet
     /// learn from those that were cancelled. `is_over`: whether one that is not open any more has ended.
-    pub fn since(
+    pub(super) fn since(
         known: &WorkMemory,
         open: BTreeMap<Token, Timestamp>,
         is_over: impl Fn(&Token) -> bool,

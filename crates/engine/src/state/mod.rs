@@ -45,14 +45,12 @@ use crate::policy::{FleetPolicy, Policy, QueuePolicy};
 
 use self::adopt::handed_over_to;
 pub use self::adopt::{Handover, adopt};
-pub use self::length::Drains;
 pub use self::limits::{launch_limit, termination_limit};
 pub use self::note::note;
 pub use self::offerings::failures;
 use self::phase::Standing;
-pub use self::release::{Looks, by_time, has_hour_to_spare, paid_until};
+use self::release::Looks;
 use self::renamed::renamed_from;
-pub use self::work::{Lesson, learn};
 
 /// How long an instance may be missing from EC2's list before it counts as gone. AWS says up to
 /// five minutes for a new one; three times that, since replacing one too late is the lesser harm.

@@ -12,7 +12,7 @@ const HOUR: Duration = Duration::from_hours(1);
 const CALLS: Duration = Duration::from_secs(30);
 
 /// The end of the hour that is being paid at `now`. A server exactly on the hour has begun another.
-pub fn paid_until(launched_at: Timestamp, now: Timestamp) -> Timestamp {
+pub(super) fn paid_until(launched_at: Timestamp, now: Timestamp) -> Timestamp {
     let up = time::since(now, launched_at);
     let hours = up.as_secs().checked_div(HOUR.as_secs()).unwrap_or(0).saturating_add(1);
     time::after(launched_at, HOUR.saturating_mul(u32::try_from(hours).unwrap_or(u32::MAX)))
@@ -20,7 +20,7 @@ pub fn paid_until(launched_at: Timestamp, now: Timestamp) -> Timestamp {
 
 /// How often there is occasion to release a server.
 #[derive(Debug, Clone, Copy)]
-pub struct Looks {
+pub(super) struct Looks {
     pub tick: Duration,
     /// Where a server goes only upon a fresh reading, the time between two; else zero. The window
     /// is wide enough for one.
@@ -28,12 +28,14 @@ pub struct Looks {
 }
 
 impl Looks {
-    pub fn of(fleet: Option<&FleetPolicy>, tick: Duration) -> Self {
+    pub(super) fn of(fleet: Option<&FleetPolicy>, tick: Duration) -> Self {
         let queue = fleet.and_then(|fleet| fleet.queue.as_ref());
         let drains = fleet.is_some_and(|fleet| fleet.drain_terms().is_some());
         // A goal answers readings alone. Who is busy is waited for only where no drain waits for jobs.
+        // Without ticks, readings are the only occasion.
         let waits = |queue: &&QueuePolicy| {
-            queue.goal().is_some() || (queue.may_tell_who_is_busy() && !drains)
+            let told = queue.may_tell_who_is_busy() && !drains;
+            tick.is_zero() || queue.goal().is_some() || told
         };
         let telling = queue.filter(waits);
         Self { tick, reading: telling.map_or(Duration::ZERO, |queue| queue.every) }
@@ -71,7 +73,7 @@ fn window(
 }
 
 /// Returns whether the hour that is being paid lasts so long that no retirement would begin yet.
-pub fn has_hour_to_spare(
+pub(super) fn has_hour_to_spare(
     fleet: &FleetPolicy,
     looks: Looks,
     drain_lead: Duration,
@@ -85,7 +87,7 @@ pub fn has_hour_to_spare(
 }
 
 /// Whether time allows the server to go. `drain_lead`: how much earlier than without a drain.
-pub fn by_time(
+pub(super) fn by_time(
     fleet: &FleetPolicy,
     looks: Looks,
     drain_lead: Duration,

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::length::Drains;
 use super::note::Memories;
-use super::{Drains, Lesson, learn, wrong_clock};
+use super::work::{Lesson, learn};
+use super::wrong_clock;
 use crate::model::capacity::count;
 use crate::model::fleet::FleetName;
 use crate::model::launch::Token;

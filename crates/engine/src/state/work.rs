@@ -27,7 +27,7 @@ const COHORTS: usize = 300;
 
 /// What a reading is read for.
 #[derive(Debug, Clone, Copy)]
-pub struct Lesson<'a> {
+pub(super) struct Lesson<'a> {
     pub goal: &'a Goal,
     pub reading: &'a Reading,
     /// Jobs that the servers in service can run at once.
@@ -39,7 +39,7 @@ pub struct Lesson<'a> {
 }
 
 /// What is known after the lesson.
-pub fn learn(known: &WorkMemory, lesson: Lesson<'_>) -> WorkMemory {
+pub(super) fn learn(known: &WorkMemory, lesson: Lesson<'_>) -> WorkMemory {
     let Lesson { goal, reading, serving, blind, .. } = lesson;
     let mut memory = known.clone();
     if !blind {

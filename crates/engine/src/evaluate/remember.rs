@@ -1,31 +1,49 @@
-//! What a decision leaves behind: the target for the next tick, and one line if it is news.
+//! What a decision leaves in the journal: the fleet's memory for the next evaluation, and an event if
+//! the decision is news.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tidegate_engine::model::decision::{Decision, Reason};
-use tidegate_engine::model::fleet::FleetName;
-use tidegate_engine::model::history::Decided;
-use tidegate_engine::model::ledger::{
-    Change, Event, EventKind, FleetMemory, LastDecision, OverrideKey,
+use crate::model::decision::{Decision, Reason};
+use crate::model::fleet::FleetName;
+use crate::model::history::Decided;
+use crate::model::ledger::{
+    Change, Event, EventKind, FleetMemory, LastDecision, Ledger, OverrideKey,
 };
-use tidegate_engine::model::plan::{Act, Plan};
-use tidegate_engine::model::time::Timestamp;
-use tidegate_engine::policy::{Mode, Policy};
+use crate::model::plan::{Act, Plan};
+use crate::model::time::Timestamp;
+use crate::policy::{Mode, Policy};
+
+/// Returns what the journal keeps of the decisions of one evaluation.
+pub fn remember(
+    policy: &Policy,
+    ledger: &Ledger,
+    (decisions, plan): (&BTreeMap<FleetName, Decision>, &Plan),
+    now: Timestamp,
+) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for decision in decisions.values() {
+        let known = ledger.fleets.get(&decision.fleet);
+        let approve = || OverrideKey::Approve(decision.fleet.clone());
+        let approved = !ledger.overrides.is_empty() && ledger.overrides.contains_key(&approve());
+        News { policy, plan, known, approved, now }.remember(decision, &mut changes);
+    }
+    changes
+}
 
 /// What tells whether a decision is news.
-pub(super) struct News<'a> {
-    pub policy: &'a Policy,
-    pub plan: &'a Plan,
+struct News<'a> {
+    policy: &'a Policy,
+    plan: &'a Plan,
     /// The fleet's memory before this decision; `None`: there is none yet.
-    pub known: Option<&'a FleetMemory>,
-    /// Somebody approved of what the edited policy does to the fleet.
-    pub approved: bool,
-    pub now: Timestamp,
+    known: Option<&'a FleetMemory>,
+    /// An operator approved of what the edited policy does to the fleet.
+    approved: bool,
+    now: Timestamp,
 }
 
 impl News<'_> {
-    pub(super) fn remember(&self, decision: &Decision, changes: &mut Vec<Change>) {
+    fn remember(&self, decision: &Decision, changes: &mut Vec<Change>) {
         let would = withheld(self.plan, &decision.fleet);
         let mut marks = decision.marks();
         if !would.is_empty() {

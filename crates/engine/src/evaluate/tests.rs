@@ -1,4 +1,4 @@
-//! The goal, one sighting after the other: who is launched for, and who may go.
+//! The goal, one snapshot after the other: what is launched for, and which servers may go.
 #![expect(clippy::arithmetic_side_effects, reason = "numbers of a test are what they are")]
 
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{Answer, Filter, SightedServer, SightedState, Sighting};
+use super::{Answer, Evaluator, FleetSnapshot, ServerSnapshot, ServerState};
 use crate::model::fleet::FleetName;
 use crate::model::instance::InstanceId;
 use crate::model::reading::{Depth, Reading, Work};
@@ -17,40 +17,54 @@ fn start() -> Timestamp {
     "2026-03-02T08:00:00Z".parse().unwrap()
 }
 
-fn filter(lines: &str) -> Filter {
+fn job() -> FleetName {
+    FleetName::new("job").unwrap()
+}
+
+fn evaluator(lines: &str) -> Evaluator {
     let text = format!(
         "version: 1\nfleets:\n  job:\n    launch: {{ template: job }}\n    max: 20\n{lines}\n    queue: {{ read: {{ http: 'http://q.example/' }}, every: 5m, start_within: 15m, job_takes: 4m, jobs_at_once: 2, boot_takes: 4m }}\n"
     );
     let loaded = policy::load("test.yaml", &text, start());
-    let mut policy = loaded.policy.unwrap_or_else(|| panic!("{:?}", loaded.problems));
-    Filter::new(policy.fleets.remove(&FleetName::new("job").unwrap()).unwrap())
+    let policy = loaded.policy.unwrap_or_else(|| panic!("{:?}", loaded.problems));
+    Evaluator::of_readings(policy)
 }
 
-/// A stream of sightings, five minutes apart, of a shop that this test keeps the books of.
+/// Evaluates a reading with these servers.
+fn look(
+    evaluator: &mut Evaluator,
+    now: Timestamp,
+    reading: Reading,
+    servers: Vec<ServerSnapshot>,
+) -> Answer {
+    let told = FleetSnapshot { reading: Some(reading), servers, launches: Vec::new() };
+    evaluator.evaluate_fleet(now, &job(), told).unwrap()
+}
+
+/// A stream of snapshots, five minutes apart, of a shop that this test keeps the books of.
 struct Shop {
-    filter: Filter,
+    evaluator: Evaluator,
     minute: u64,
-    servers: Vec<(SightedServer, u32)>,
+    servers: Vec<(ServerSnapshot, u32)>,
     arrived: u64,
     completed: u64,
 }
 
 impl Shop {
     fn new(billing: &str) -> Self {
-        let filter = filter(&format!("    billing: {billing}"));
-        Self { filter, minute: 0, servers: Vec::new(), arrived: 0, completed: 0 }
+        let evaluator = evaluator(&format!("    billing: {billing}"));
+        Self { evaluator, minute: 0, servers: Vec::new(), arrived: 0, completed: 0 }
     }
 
     fn at(minute: u64) -> Timestamp {
         time::after(start(), Duration::from_secs(minute * 60))
     }
 
-    /// A server in service, launched so many minutes before the first sighting.
+    /// A server in service, launched so many minutes before the first snapshot.
     fn server(mut self, up: u64, busy: u32) -> Self {
         let id = InstanceId::new(&format!("i-{}", self.servers.len()));
         let launched_at = time::before(start(), Duration::from_secs(up * 60));
-        let state = SightedState::InService;
-        self.servers.push((SightedServer { id, launched_at, state }, busy));
+        self.servers.push((ServerSnapshot::new(id, launched_at, ServerState::InService), busy));
         self
     }
 
@@ -68,9 +82,8 @@ impl Shop {
         };
         let depth = waiting.map(|waiting| Depth { waiting, oldest: None, work });
         let depth = depth.ok_or_else(|| "HTTP 503".to_owned());
-        let reading = Some(Reading { at: now, depth });
         let servers = self.servers.iter().map(|(server, _)| server.clone()).collect();
-        self.filter.look(&Sighting { now, reading, servers })
+        look(&mut self.evaluator, now, Reading { at: now, depth }, servers)
     }
 
     /// Five minutes later, with so many more jobs ended.
@@ -175,9 +188,9 @@ fn by_the_hour_a_server_goes_at_the_last_reading_of_its_hour() {
 #[test]
 fn a_draining_server_whose_next_hour_has_begun_is_taken_back_and_another_goes_in_its_place() {
     let mut shop = Shop::new("hour").server(60, 1).server(55, 0);
-    shop.servers[0].0.state = SightedState::Draining;
+    shop.servers[0].0.state = ServerState::Draining(None);
     let answer = shop.look(Some(0));
-    assert_eq!(answer.reclaim, [InstanceId::new("i-0")]);
+    assert_eq!(answer.cancel_drains, [InstanceId::new("i-0")]);
     assert_eq!(answer.terminate, [InstanceId::new("i-1")]);
     assert_eq!(answer.launch, 0);
 }
@@ -185,11 +198,12 @@ fn a_draining_server_whose_next_hour_has_begun_is_taken_back_and_another_goes_in
 #[test]
 fn draining_servers_are_taken_back_before_any_is_launched() {
     let mut shop = Shop::new("second").server(30, 1);
-    shop.servers[0].0.state = SightedState::Draining;
+    shop.servers[0].0.state = ServerState::Draining(None);
     shop.look(Some(0));
     let mut answers = (0..4).map(|_| shop.next(0, 2));
-    let acted = answers.find(|answer| answer.launch + 1 > 1 || !answer.reclaim.is_empty()).unwrap();
-    assert_eq!(acted.reclaim, [InstanceId::new("i-0")], "{acted:?}");
+    let acted =
+        answers.find(|answer| answer.launch + 1 > 1 || !answer.cancel_drains.is_empty()).unwrap();
+    assert_eq!(acted.cancel_drains, [InstanceId::new("i-0")], "{acted:?}");
 }
 
 #[test]
@@ -207,7 +221,7 @@ fn one_reading_is_answered_once() {
     assert_eq!(shop.next(0, 1).launch, 1);
     let id = InstanceId::new("i-0");
     let launched_at = Shop::at(shop.minute);
-    let coming = SightedServer { id, launched_at, state: SightedState::Booting };
+    let coming = ServerSnapshot::new(id, launched_at, ServerState::Booting);
     shop.servers.push((coming, 0));
     let again = shop.look(Some(1));
     assert_eq!((again.launch, rules(&again)), (0, vec!["queue_answered"]));
@@ -216,19 +230,17 @@ fn one_reading_is_answered_once() {
 /// A queue that tells its length alone: what is only reckoned to run must come to an end.
 #[test]
 fn an_idle_fleet_comes_down_though_the_queue_tells_only_its_length() {
-    let mut filter = filter("    billing: second\n    drain: { via: tag, deadline: 30m }");
-    let server = |n: u64| SightedServer {
-        id: InstanceId::new(&format!("i-{n}")),
-        launched_at: start(),
-        state: SightedState::InService,
+    let mut evaluator = evaluator("    billing: second\n    drain: { via: tag, deadline: 30m }");
+    let server = |n: u64| {
+        let id = InstanceId::new(&format!("i-{n}"));
+        ServerSnapshot::new(id, start(), ServerState::InService)
     };
-    let mut servers: Vec<SightedServer> = (0..4).map(server).collect();
+    let mut servers: Vec<ServerSnapshot> = (0..4).map(server).collect();
     let mut launched = 0;
     for minute in 0..200 {
         let now = time::after(start(), Duration::from_secs(minute * 60));
         let waiting = if minute < 5 { 9 } else { 0 };
-        let reading = Some(Reading::known(now, waiting));
-        let answer = filter.look(&Sighting { now, reading, servers: servers.clone() });
+        let answer = look(&mut evaluator, now, Reading::known(now, waiting), servers.clone());
         servers.retain(|server| !answer.terminate.contains(&server.id));
         launched = if minute > 60 { launched + answer.launch } else { 0 };
     }
@@ -257,11 +269,11 @@ fn totals_that_begin_anew_teach_nothing() {
     assert_eq!(answer.launch, 0, "{answer:?}");
 }
 
-/// Seconds since the last sighting, jobs waiting, what else the queue tells, and of each server its
+/// Seconds since the last snapshot, jobs waiting, what else the queue tells, and of each server its
 /// uptime and state.
 type Seen = (u64, Option<u64>, [Option<u64>; 3], Vec<(u64, u8)>);
 
-fn sighting() -> impl Strategy<Value = Seen> {
+fn seen() -> impl Strategy<Value = Seen> {
     let count = || prop_oneof![0..50_u64, Just(0), Just(u64::MAX)];
     let told = || prop::option::of(count());
     let servers = prop::collection::vec((0..10_000_u64, 0..3_u8), 0..8);
@@ -272,26 +284,32 @@ proptest! {
     /// Whatever is seen: no more than `max` is wanted, only servers in service are let go and only
     /// draining ones taken back, nobody goes on a reading that is none, and the next look is ahead.
     #[test]
-    fn answers_are_sound(hour in any::<bool>(), seen in prop::collection::vec(sighting(), 1..12)) {
-        let mut filter = filter(if hour { "    billing: hour" } else { "    billing: second" });
+    fn answers_are_sound(hour in any::<bool>(), seen in prop::collection::vec(seen(), 1..12)) {
+        let billing = if hour { "    billing: hour" } else { "    billing: second" };
+        let mut evaluator = evaluator(billing);
         let mut now = start();
         for (ahead, waiting, [running, arrived, completed], servers) in seen {
             now = time::after(now, Duration::from_secs(ahead));
-            let servers: Vec<SightedServer> = servers.iter().enumerate().map(|(n, (up, state))| {
-                SightedServer {
-                    id: InstanceId::new(&format!("i-{n}")),
-                    launched_at: time::before(now, Duration::from_secs(*up)),
-                    state: [SightedState::Booting, SightedState::InService, SightedState::Draining]
-                        [usize::from(*state)],
-                }
+            let servers: Vec<ServerSnapshot> = servers.iter().enumerate().map(|(n, (up, state))| {
+                let id = InstanceId::new(&format!("i-{n}"));
+                let launched_at = time::before(now, Duration::from_secs(*up));
+                let state = match state {
+                    0 => ServerState::Booting,
+                    1 => ServerState::InService,
+                    _ => ServerState::Draining(None),
+                };
+                ServerSnapshot::new(id, launched_at, state)
             }).collect();
             let work = Work { running, arrived, completed, busy: None };
             let depth = waiting.map(|waiting| Depth { waiting, oldest: None, work });
             let reading = Reading { at: now, depth: depth.ok_or_else(String::new) };
-            let answer = filter.look(&Sighting { now, reading: Some(reading), servers: servers.clone() });
-            let state = |id: &InstanceId| servers.iter().find(|s| s.id == *id).unwrap().state;
-            prop_assert!(answer.terminate.iter().all(|id| state(id) == SightedState::InService));
-            prop_assert!(answer.reclaim.iter().all(|id| state(id) == SightedState::Draining));
+            let answer = look(&mut evaluator, now, reading, servers.clone());
+            let is = |id: &InstanceId, state: ServerState| {
+                servers.iter().any(|server| server.id == *id && server.state == state)
+            };
+            let (serves, drains) = (ServerState::InService, ServerState::Draining(None));
+            prop_assert!(answer.terminate.iter().all(|id| is(id, serves.clone())));
+            prop_assert!(answer.cancel_drains.iter().all(|id| is(id, drains.clone())));
             prop_assert!(waiting.is_some() || answer.terminate.is_empty());
             prop_assert!(answer.terminate.is_empty() || answer.launch == 0);
             prop_assert!(answer.launch <= 20);
