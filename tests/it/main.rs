@@ -14,6 +14,7 @@ mod disk;
 #[cfg(feature = "aws")]
 mod documents;
 mod drain;
+mod evaluator;
 #[cfg(feature = "aws")]
 mod failing_launches;
 #[cfg(feature = "net")]
