@@ -28,11 +28,12 @@ use crate::admin::view::StatusView;
 use crate::custody;
 use crate::metrics::{Done, Meter};
 use crate::ports::{Ports, ShadowBook, StoreFault};
-use crate::record::{Concern, Journal};
+use crate::record::Journal;
 use crate::shadow::Shadow;
 use crate::telemetry;
 use crate::tick::{Attendant as _, Survey, TickRecord, attended};
 use tidegate_engine::model::ledger::{Change, Event, EventKind};
+use tidegate_engine::model::problem::{Problem, ProblemKind};
 use tidegate_engine::model::time::{self, Timestamp};
 use tidegate_engine::policy::Policy;
 
@@ -81,7 +82,7 @@ pub struct Daemon {
     pub herald: Arc<dyn Herald>,
     pub meter: Arc<Meter>,
     /// Problems that no tick can see: a rebuilt state, a refused policy file.
-    pub standing: Vec<Concern>,
+    pub standing: Vec<Problem>,
     pub patrol: Patrol,
     /// Removes what is older than the record is kept.
     pub prune: Arc<dyn Fn() -> Result<(), StoreFault> + Send + Sync>,
@@ -92,12 +93,6 @@ pub struct Daemon {
     /// Seconds of the clock per real second: 1, but in a drill.
     pub speed: u32,
 }
-
-const RELOAD_PROBLEM: &str = "policy-refused";
-const WRITERS_PROBLEM: &str = "policy-writable";
-const NOTIFY_PROBLEM: &str = "notify";
-const SLOW_PROBLEM: &str = "slow";
-const STORE_PROBLEM: &str = "state database";
 
 impl Daemon {
     /// Runs until `stop`; leaves every server as it is.
@@ -144,7 +139,7 @@ impl Daemon {
         self.look_who_is_reached(began);
         self.patrol.go_on(&self.ports, &self.policy, self.journal.ledger());
         let mut standing = self.standing.clone();
-        standing.extend(self.patrol.concerns(self.journal.ledger(), &self.policy));
+        standing.extend(self.patrol.problems(self.journal.ledger(), &self.policy));
         let mut gate = Gate {
             stage: Stage::Looking,
             policy: &self.policy,
@@ -177,15 +172,20 @@ impl Daemon {
         if self.catch_up() { began } else { next }
     }
 
+    /// Ends the problems of one kind.
+    fn end(&mut self, kind: ProblemKind) {
+        self.standing.retain(|problem| !problem.key.is(kind));
+    }
+
     fn look_how_long(&mut self, took: Duration) {
-        self.standing.retain(|concern| concern.key != SLOW_PROBLEM);
+        self.end(ProblemKind::SlowTick);
         if took > SLOW {
             let text = format!(
                 "the last tick took {}, and they are due every {}: AWS, a load balancer or the disk is slow",
                 time::text(Duration::from_secs(took.as_secs())),
                 time::text(self.policy.tick)
             );
-            self.standing.push(Concern::new(SLOW_PROBLEM, None, text));
+            self.standing.push(Problem::new(ProblemKind::SlowTick, None, text));
         }
     }
 
@@ -212,7 +212,7 @@ impl Daemon {
     /// Without the journal nothing is begun. Told each time: it is rare, and urgent.
     fn stuck(&mut self, fault: &StoreFault, began: Timestamp) {
         self.reception.fresh_start();
-        let text = format!("{STORE_PROBLEM}: {fault}; nothing is launched or terminated meanwhile");
+        let text = format!("state database: {fault}; nothing is launched or terminated meanwhile");
         error!(kind = "problem", "{text}");
         Span::current().record("otel.status_code", "ERROR");
         self.handle.trouble(&text, began);
@@ -222,21 +222,20 @@ impl Daemon {
 
     /// At every turn: rights change without a word to whoever watches the file.
     fn look_who_may_write(&mut self) {
-        self.standing.retain(|concern| concern.key != WRITERS_PROBLEM);
+        self.end(ProblemKind::PolicyWritable);
         let writers = custody::writers(self.reception.policy_path());
         if !writers.is_empty() {
             let text = format!(
                 "{}: whoever writes the policy launches and ends servers",
                 writers.join("; ")
             );
-            self.standing.push(Concern::new(WRITERS_PROBLEM, None, text));
+            self.standing.push(Problem::new(ProblemKind::PolicyWritable, None, text));
         }
     }
 
     fn look_who_is_reached(&mut self, now: Timestamp) {
-        let of_routes = |concern: &Concern| concern.key.split(':').next() == Some(NOTIFY_PROBLEM);
-        self.standing.retain(|concern| !of_routes(concern));
-        self.standing.extend(self.telling.unreached(NOTIFY_PROBLEM, now));
+        self.end(ProblemKind::Undelivered);
+        self.standing.extend(self.telling.unreached(now));
     }
 
     fn tell(&mut self, record: &TickRecord) {
@@ -328,7 +327,7 @@ impl Daemon {
     /// leaves the old policy in force.
     fn settle(&mut self) {
         for loaded in self.reception.loaded() {
-            self.standing.retain(|concern| concern.key != RELOAD_PROBLEM);
+            self.end(ProblemKind::PolicyRefused);
             self.meter.reloaded(loaded.is_usable(), self.ports.clock.now());
             match loaded {
                 Loaded::Unchanged => {}
@@ -358,7 +357,7 @@ impl Daemon {
             self.reception.policy_path().display(),
             self.policy.digest
         );
-        self.standing.push(Concern::new(RELOAD_PROBLEM, None, text));
+        self.standing.push(Problem::new(ProblemKind::PolicyRefused, None, text));
     }
 
     fn note(&mut self, kind: EventKind, text: String) {

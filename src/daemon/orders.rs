@@ -13,6 +13,7 @@ use tidegate_engine::model::capacity::{count, is_large_cut};
 use tidegate_engine::model::fleet::FleetName;
 use tidegate_engine::model::instance::{Instance, InstanceId};
 use tidegate_engine::model::ledger::{Change, Event, EventKind, Override, OverrideKey};
+use tidegate_engine::model::problem::ProblemKind;
 use tidegate_engine::model::retirement::Retirement;
 use tidegate_engine::model::roster::Roster;
 use tidegate_engine::model::server::ServerRecord;
@@ -167,7 +168,7 @@ impl Orders<'_> {
                 if any { Ok(()) } else { Err(format!("{fleet} has no servers")) }
             }
             OverrideKey::Approve(fleet) => {
-                let key = format!("approval:{fleet}");
+                let key = ProblemKind::Approval.about(fleet);
                 let asked = self.journal.ledger().problems.contains_key(&key);
                 if asked { Ok(()) } else { Err(format!("{fleet} has nothing to approve of")) }
             }

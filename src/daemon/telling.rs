@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::notices::{Desk, Glance, News, STORE_PROBLEM, Sender};
-use crate::record::Concern;
+use crate::notices::{Desk, Glance, News, Sender};
 use crate::tick::TickRecord;
 use tidegate_engine::model::ledger::{Event, Ledger, OpenProblem};
+use tidegate_engine::model::problem::{Problem, ProblemKey, ProblemKind};
 use tidegate_engine::model::time::Timestamp;
 use tidegate_engine::policy::Policy;
 
@@ -45,7 +45,7 @@ impl Telling {
     /// A tick could not be finished, since the journal could not be written.
     pub(super) fn stuck(&mut self, policy: &Policy, ledger: &Ledger, text: &str, at: Timestamp) {
         let since = *self.stuck_since.get_or_insert(at);
-        let (key, text) = (STORE_PROBLEM.to_owned(), text.to_owned());
+        let (key, text) = (ProblemKey::from(ProblemKind::StateDatabase), text.to_owned());
         let mut problems = ledger.problems.clone();
         problems.insert(key.clone(), OpenProblem { key, fleet: None, since, text });
         self.hand_over(policy, problems, at, false);
@@ -54,7 +54,7 @@ impl Telling {
     fn hand_over(
         &mut self,
         policy: &Policy,
-        problems: BTreeMap<String, OpenProblem>,
+        problems: BTreeMap<ProblemKey, OpenProblem>,
         at: Timestamp,
         alive: bool,
     ) {
@@ -64,10 +64,12 @@ impl Telling {
         desk.hand_over(Glance { at, sender, notify, problems, news, alive });
     }
 
-    /// Routes over which nobody is reached, as problems whose keys begin with `kind`.
-    pub(super) fn unreached(&self, kind: &str, now: Timestamp) -> Vec<Concern> {
+    /// Returns a problem for each route over which nobody is reached.
+    pub(super) fn unreached(&self, now: Timestamp) -> Vec<Problem> {
         let unreached = self.desk.as_ref().map(|desk| desk.unreached(now)).unwrap_or_default();
-        let concern = |(name, text)| Concern::new(format!("{kind}:{name}"), None, text);
-        unreached.into_iter().map(concern).collect()
+        let problem = |(name, text): (String, String)| {
+            Problem::new(ProblemKind::Undelivered.about(name), None, text)
+        };
+        unreached.into_iter().map(problem).collect()
     }
 }

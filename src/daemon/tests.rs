@@ -13,6 +13,7 @@ use crate::store::memory::MemoryStore;
 use tidegate_engine::model::fleet::FleetName;
 use tidegate_engine::model::instance::InstanceId;
 use tidegate_engine::model::ledger::OverrideKey;
+use tidegate_engine::model::problem::ProblemKind;
 use tidegate_engine::model::roster::Roster;
 use tidegate_engine::model::time::{Clocks, Timestamp};
 use tidegate_engine::policy::{Policy, load};
@@ -151,7 +152,7 @@ async fn forced_hold_is_carried_out() {
     }
     assert_eq!(desk.servers().len(), 0);
     let problems = &desk.simulation.journal.ledger().problems;
-    assert!(problems.keys().all(|key| !key.starts_with("approval:")), "{problems:?}");
+    assert!(problems.keys().all(|key| !key.is(ProblemKind::Approval)), "{problems:?}");
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use tidegate_engine::model::capacity::Capacity;
 use tidegate_engine::model::decision::{Decision, Reason};
 use tidegate_engine::model::ledger::{Ledger, OverrideKey};
 use tidegate_engine::model::plan::Limit;
+use tidegate_engine::model::problem::ProblemKind;
 use tidegate_engine::model::roster::{BalancerView, Breaker, FleetView};
 use tidegate_engine::policy::{FleetPolicy, Mode, Policy};
 
@@ -80,7 +81,8 @@ impl State {
 
     /// The journal cannot be written: that itself is a problem which it could not keep.
     pub(super) fn stuck(&self) {
-        self.problems.get_or_create(&labels("", &[("kind", "state-database")])).set(1);
+        let kind = ProblemKind::StateDatabase.as_str();
+        self.problems.get_or_create(&labels("", &[("kind", kind)])).set(1);
     }
 
     pub(super) fn show(&self, done: &Done<'_>) {
@@ -165,10 +167,8 @@ impl State {
     fn show_ledger(&self, policy: &Policy, ledger: &Ledger) {
         for problem in ledger.problems.values() {
             let fleet = problem.fleet.as_ref().filter(|fleet| policy.fleets.contains_key(*fleet));
-            // As the runbook names it.
-            let kind = problem.key.split(':').next().unwrap_or_default();
             let fleet = fleet.map_or("", |fleet| fleet.as_str());
-            self.problems.get_or_create(&labels(fleet, &[("kind", kind)])).inc();
+            self.problems.get_or_create(&labels(fleet, &[("kind", problem.key.word())])).inc();
         }
         for key in ledger.overrides.keys() {
             let (kind, fleet) = match key {

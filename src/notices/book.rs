@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{EMERGENCIES, Glance, Kind, News, Notice};
+use super::{Glance, Kind, News, Notice};
 use tidegate_engine::model::ledger::OpenProblem;
+use tidegate_engine::model::problem::ProblemKey;
 use tidegate_engine::model::time::{self, Timestamp};
 use tidegate_engine::policy::notify::{Route, Target, Topic};
 
@@ -49,10 +50,10 @@ impl Book {
 
     /// A problem that stands: told if it is new to the route, or for the last time long ago.
     fn standing(&mut self, route: &Route, problem: &OpenProblem, now: Timestamp) -> Option<Notice> {
-        let emergency = is_emergency(&problem.key);
+        let emergency = problem.key.is_emergency();
         let carried = route.send.contains(&Topic::Problem)
             || (emergency && route.send.contains(&Topic::Emergency));
-        let kind = match self.0.get_mut(&problem.key) {
+        let kind = match self.0.get_mut(problem.key.as_str()) {
             Some(entry) => {
                 entry.gone_since = None;
                 // A clock that was set back makes the pause longer, not shorter.
@@ -66,7 +67,7 @@ impl Book {
             None => Kind::Problem,
         };
         let fleet = problem.fleet.as_ref().map(ToString::to_string);
-        let entry = self.0.entry(problem.key.clone()).or_insert_with(|| Entry {
+        let entry = self.0.entry(problem.key.to_string()).or_insert_with(|| Entry {
             fleet: fleet.clone(),
             emergency,
             text: problem.text.clone(),
@@ -76,7 +77,7 @@ impl Book {
         });
         Some(Notice {
             kind,
-            key: Some(problem.key.clone()),
+            key: Some(problem.key.to_string()),
             fleet,
             instance: None,
             emergency,
@@ -93,7 +94,7 @@ impl Book {
             || matches!(route.target, Target::PagerDuty { .. });
         let mut over = Vec::new();
         self.0.retain(|key, entry| {
-            if glance.problems.contains_key(key) {
+            if glance.problems.contains_key(&ProblemKey::parse(key)) {
                 return true;
             }
             let gone_since = *entry.gone_since.get_or_insert(glance.at);
@@ -139,10 +140,4 @@ fn told(route: &Route, news: &News) -> Option<Notice> {
         at: news.event.at,
         text: news.event.text.clone(),
     })
-}
-
-/// Whether a problem needs a person now.
-fn is_emergency(key: &str) -> bool {
-    let word = key.split(':').next().unwrap_or(key);
-    EMERGENCIES.contains(&word)
 }

@@ -31,6 +31,7 @@ use tokio::sync::mpsc;
 
 use crate::custody;
 use tidegate_engine::model::ledger::{Event, EventKind, OpenProblem};
+use tidegate_engine::model::problem::ProblemKey;
 use tidegate_engine::model::time::{self, Timestamp};
 use tidegate_engine::policy::Policy;
 use tidegate_engine::policy::notify::{Notify, Target, Topic};
@@ -48,23 +49,6 @@ const GLANCES_AT_MOST: usize = 64;
 /// A route that has failed for so long is a problem of its own.
 const UNREACHED_FOR: Duration = Duration::from_mins(10);
 
-/// Problems that need a person now, by the first word of their keys: servers are wrong, or will be,
-/// and nothing here can mend it.
-pub const EMERGENCIES: [&str; 9] = [
-    "clock",
-    "ec2-list",
-    "credentials",
-    "launches-stopped",
-    "no-capacity",
-    "mostly-sick",
-    "twin",
-    "audit",
-    STORE_PROBLEM,
-];
-
-/// The key of the one problem that cannot be in the journal, since it is the journal's.
-pub const STORE_PROBLEM: &str = "state-database";
-
 /// What there is to tell of, as one tick left it.
 #[derive(Debug, Clone)]
 pub struct Glance {
@@ -72,7 +56,7 @@ pub struct Glance {
     pub sender: Sender,
     pub notify: Arc<Notify>,
     /// Every problem that stands.
-    pub problems: BTreeMap<String, OpenProblem>,
+    pub problems: BTreeMap<ProblemKey, OpenProblem>,
     /// What has happened since the last glance.
     pub news: Vec<News>,
     /// Whether the tick could be finished; a heart that beats without ticks says nothing.

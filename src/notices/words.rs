@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Kind, Letter, Notice};
 use tidegate_engine::model::fault::printable;
+use tidegate_engine::model::problem::ProblemKey;
 use tidegate_engine::model::time::{self, Timestamp};
 
 /// Of one notice, as much as is read in a chat.
@@ -124,7 +125,7 @@ pub(super) fn pagerduty(letter: &Letter, notice: &Notice) -> Option<Value> {
             "timestamp": notice.since,
             "component": notice.fleet,
             "group": sender.install,
-            "class": key.split(':').next(),
+            "class": ProblemKey::parse(key).word(),
         });
         event.as_object_mut()?.insert("payload".to_owned(), payload);
     }

@@ -1,8 +1,8 @@
 //! Problems with drains, and with jobs that nothing protects.
 
-use super::Concern;
 use tidegate_engine::model::drain::DrainEnd;
 use tidegate_engine::model::fault::printable;
+use tidegate_engine::model::problem::{Problem, ProblemKind};
 use tidegate_engine::model::reading::jobs;
 use tidegate_engine::model::roster::{FleetView, Server};
 use tidegate_engine::model::time;
@@ -12,7 +12,7 @@ use tidegate_engine::policy::{FleetPolicy, JobsAtRisk, Policy};
 const NAMED_AT_MOST: usize = 5;
 
 /// The problems of one fleet.
-pub(super) fn drains(view: &FleetView, policy: &Policy) -> Vec<Concern> {
+pub(super) fn drains(view: &FleetView, policy: &Policy) -> Vec<Problem> {
     let fleet = policy.fleets.get(&view.name);
     let ignored = view.servers.iter().filter_map(|server| ignored(view, server));
     let of_fleet = [
@@ -27,7 +27,7 @@ pub(super) fn drains(view: &FleetView, policy: &Policy) -> Vec<Concern> {
 
 /// A server that ran on to its deadline, while it is there; with the jobs that its termination
 /// interrupts.
-fn ignored(view: &FleetView, server: &Server) -> Option<Concern> {
+fn ignored(view: &FleetView, server: &Server) -> Option<Problem> {
     let retirement = server.record.retirement.as_ref()?;
     let over = retirement.draining().is_some_and(|drain| drain.end == Some(DrainEnd::Deadline));
     if !over {
@@ -45,11 +45,11 @@ fn ignored(view: &FleetView, server: &Server) -> Option<Concern> {
     let text = format!(
         "{label} ran on to the deadline of its drain and is terminated: {lost}; see on the server whether the receiver runs, or raise `deadline`"
     );
-    Some(Concern::new(format!("drain-ignored:{label}"), Some(&view.name), text))
+    Some(Problem::new(ProblemKind::DrainIgnored.about(label), Some(&view.name), text))
 }
 
 /// So many drains were ignored that the fleet shrinks no more.
-fn blocked(view: &FleetView) -> Option<Concern> {
+fn blocked(view: &FleetView) -> Option<Problem> {
     let record = &view.memory.drains;
     record.is_ignored().then(|| {
         let text = format!(
@@ -57,11 +57,11 @@ fn blocked(view: &FleetView) -> Option<Concern> {
             name = view.name,
             n = record.ignored
         );
-        Concern::new(format!("drain-ignored:{}", view.name), Some(&view.name), text)
+        Problem::of_fleet(ProblemKind::DrainIgnored, &view.name, text)
     })
 }
 
-fn undelivered(view: &FleetView, policy: &Policy) -> Option<Concern> {
+fn undelivered(view: &FleetView, policy: &Policy) -> Option<Problem> {
     let last = view.memory.drains.undelivered.as_ref()?;
     let text = format!(
         "{} could not be told to finish its jobs at {}: {}; it goes on working, and the fleet does not shrink until a drain is received",
@@ -69,11 +69,11 @@ fn undelivered(view: &FleetView, policy: &Policy) -> Option<Concern> {
         time::local(last.at, &policy.zone),
         last.why
     );
-    Some(Concern::new(format!("drain-undelivered:{}", view.name), Some(&view.name), text))
+    Some(Problem::of_fleet(ProblemKind::DrainUndelivered, &view.name, text))
 }
 
 /// Servers whose metadata service does not show the tag.
-fn hidden(view: &FleetView) -> Option<Concern> {
+fn hidden(view: &FleetView) -> Option<Problem> {
     let hidden: Vec<&str> =
         view.servers.iter().filter(|s| s.undrainable.is_some()).map(Server::name).collect();
     let first = hidden.first()?;
@@ -84,11 +84,11 @@ fn hidden(view: &FleetView) -> Option<Concern> {
         "{}{more} cannot be told to finish jobs, since the metadata service does not show tags; call ModifyInstanceMetadataOptions: `aws ec2 modify-instance-metadata-options --instance-id {first} --instance-metadata-tags enabled`",
         named.join(", ")
     );
-    Some(Concern::new(format!("no-metadata-tags:{}", view.name), Some(&view.name), text))
+    Some(Problem::of_fleet(ProblemKind::NoMetadataTags, &view.name, text))
 }
 
 /// The queue tells of jobs on a server that is not known.
-fn elsewhere(view: &FleetView) -> Option<Concern> {
+fn elsewhere(view: &FleetView) -> Option<Problem> {
     let told = view.elsewhere.as_ref()?;
     let n = jobs(told.jobs);
     let text = match &told.key {
@@ -102,11 +102,11 @@ fn elsewhere(view: &FleetView) -> Option<Concern> {
             view.name
         ),
     };
-    Some(Concern::new(format!("busy-elsewhere:{}", view.name), Some(&view.name), text))
+    Some(Problem::of_fleet(ProblemKind::BusyElsewhere, &view.name, text))
 }
 
 /// Nothing tells whether the servers that scale-in takes run jobs.
-fn at_risk(view: &FleetView, fleet: Option<&FleetPolicy>) -> Option<Concern> {
+fn at_risk(view: &FleetView, fleet: Option<&FleetPolicy>) -> Option<Problem> {
     let risk = fleet?.jobs_at_risk()?;
     let last = view.memory.last_reading().and_then(|reading| reading.depth.as_ref().ok());
     let stands = match (risk, last) {
@@ -124,6 +124,6 @@ fn at_risk(view: &FleetView, fleet: Option<&FleetPolicy>) -> Option<Concern> {
             view.name,
             risk.as_str()
         );
-        Concern::new(format!("jobs-at-risk:{}", view.name), Some(&view.name), text)
+        Problem::of_fleet(ProblemKind::JobsAtRisk, &view.name, text)
     })
 }

@@ -2,10 +2,10 @@
 //! not to be had.
 
 use super::Journal;
-use super::problems::Concern;
 use tidegate_engine::model::decision::Decision;
 use tidegate_engine::model::fault::{Fault, FaultKind};
 use tidegate_engine::model::ledger::Ledger;
+use tidegate_engine::model::problem::{Problem, ProblemKind};
 use tidegate_engine::model::roster::{Breaker, Failures, FleetView, OfferingView, Phase};
 use tidegate_engine::model::server::{LaunchState, ServerRecord};
 use tidegate_engine::model::servers;
@@ -16,7 +16,7 @@ pub(super) fn launches(
     journal: &Journal,
     view: &FleetView,
     decision: Option<&Decision>,
-) -> Vec<Concern> {
+) -> Vec<Problem> {
     let found = [
         breaker(view),
         failing(journal, view),
@@ -25,7 +25,7 @@ pub(super) fn launches(
     found.into_iter().flatten().collect()
 }
 
-fn breaker(view: &FleetView) -> Option<Concern> {
+fn breaker(view: &FleetView) -> Option<Problem> {
     let (failures, last) = match &view.breaker {
         Breaker::Closed { .. } => return None,
         Breaker::Open { failures, last, .. } | Breaker::Probing { failures, last } => {
@@ -36,12 +36,12 @@ fn breaker(view: &FleetView) -> Option<Concern> {
     let text = format!(
         "launches stopped after {failures} failures, the last: {last}; one is tried every 15m, and at once after an edit of `launch` or `health` or after `tidegate resume {name}`"
     );
-    Some(Concern::new(format!("launches-stopped:{name}"), Some(name), text))
+    Some(Problem::of_fleet(ProblemKind::LaunchesStopped, name, text))
 }
 
 /// Offerings that fail while others of the fleet work. The problem lasts when the others fail too: that is
 /// no recovery.
-fn failing(journal: &Journal, view: &FleetView) -> Option<Concern> {
+fn failing(journal: &Journal, view: &FleetView) -> Option<Problem> {
     let failing: Vec<(&OfferingView, &Failures)> =
         view.offerings.iter().filter_map(|offering| Some((offering, failed(offering)?))).collect();
     let (_, last) = failing.iter().max_by_key(|(_, failures)| failures.planned_at)?;
@@ -49,7 +49,7 @@ fn failing(journal: &Journal, view: &FleetView) -> Option<Concern> {
         failing.iter().map(|(offering, _)| offering.pool.to_string()).collect();
     let works = |offering: &OfferingView| failed(offering).is_none() && !is_refused(view, offering);
     let name = &view.name;
-    let key = format!("launches-failing:{name}");
+    let key = ProblemKind::LaunchesFailing.about(name);
     let elsewhere = if view.offerings.iter().any(works) {
         "servers are launched elsewhere meanwhile"
     } else if journal.ledger().problems.contains_key(&key) {
@@ -62,7 +62,7 @@ fn failing(journal: &Journal, view: &FleetView) -> Option<Concern> {
         names.join(", "),
         last.last
     );
-    Some(Concern::new(key, Some(name), text))
+    Some(Problem::new(key, Some(name), text))
 }
 
 /// Returns the failures of an offering. A single one may be chance.
@@ -76,9 +76,9 @@ fn is_refused(view: &FleetView, offering: &OfferingView) -> bool {
 
 /// EC2 refuses all launches for want of capacity, addresses or quota. The problem lasts until a launch
 /// is accepted or no server is missing: the end of a backoff alone is no recovery.
-fn no_capacity(ledger: &Ledger, view: &FleetView, decision: &Decision) -> Option<Concern> {
+fn no_capacity(ledger: &Ledger, view: &FleetView, decision: &Decision) -> Option<Problem> {
     let name = &view.name;
-    let key = format!("no-capacity:{name}");
+    let key = ProblemKind::NoCapacity.about(name);
     let missing = decision.launch > 0 || view.servers.iter().any(|s| s.phase == Phase::Launching);
     if !missing {
         return None;
@@ -99,7 +99,7 @@ fn no_capacity(ledger: &Ledger, view: &FleetView, decision: &Decision) -> Option
     let of_others = || view.backoffs.iter().max_by_key(|backoff| backoff.until).map(|b| &b.fault);
     let fault = last.map(|(_, fault)| fault).or_else(of_others)?;
     let text = format!("every type and subnet refused lately, the last: {fault}");
-    Some(Concern::new(key, Some(name), text))
+    Some(Problem::new(key, Some(name), text))
 }
 
 /// Returns when a launch was asked for that EC2 had no room for, and its answer.

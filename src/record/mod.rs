@@ -23,6 +23,7 @@ use tidegate_engine::model::instance::InstanceId;
 use tidegate_engine::model::launch::{LaunchRequest, Token};
 use tidegate_engine::model::ledger::{Change, Event};
 use tidegate_engine::model::plan::{OutOfService, Plan};
+use tidegate_engine::model::problem::Problem;
 use tidegate_engine::model::retirement::Retirement;
 use tidegate_engine::model::roster::Roster;
 use tidegate_engine::model::time::Timestamp;
@@ -30,7 +31,7 @@ use tidegate_engine::policy::Policy;
 
 pub use self::conclude::conclude;
 pub use self::journal::Journal;
-pub use self::problems::{Concern, concerns};
+pub use self::problems::find_problems;
 
 /// A plan that has been written down. There is no other way to get one than [`intend`].
 #[derive(Debug)]
@@ -110,7 +111,7 @@ pub struct Findings<'a> {
     pub decisions: &'a BTreeMap<FleetName, Decision>,
     pub plan: &'a Plan,
     /// What needs a person.
-    pub concerns: Vec<Concern>,
+    pub problems: Vec<Problem>,
 }
 
 /// Writes down what was found, decided and planned, in one transaction. Nothing is written when
@@ -129,7 +130,7 @@ pub fn intend(journal: &mut Journal, findings: Findings<'_>) -> Result<Intent, S
     let (calls, taken) = taking.done();
     changes.extend(taken);
     changes.extend(lapsed(journal, now));
-    changes.extend(problems::diff(&journal.ledger().problems, findings.concerns, now));
+    changes.extend(problems::diff(&journal.ledger().problems, findings.problems, now));
     journal.commit_noted(&changes, noted)?;
     Ok(Intent { calls, events: events_of(changes) })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Journal;
-use super::decisions::{decided, limit_key};
+use super::decisions::{decided, limit_kind};
 use super::drains::drains;
 use super::launches::launches;
 use tidegate_engine::model::balancer::Membership;
@@ -18,6 +18,7 @@ use tidegate_engine::model::ledger::{
 };
 use tidegate_engine::model::placeholder::server_url;
 use tidegate_engine::model::plan::Plan;
+use tidegate_engine::model::problem::{Problem, ProblemKey, ProblemKind};
 use tidegate_engine::model::roster::{BalancerView, Block, FleetView, Phase, Roster, Server};
 use tidegate_engine::model::server::LaunchState;
 use tidegate_engine::model::sight::{Blind, clock_text};
@@ -27,33 +28,18 @@ use tidegate_engine::policy::{FleetPolicy, Policy};
 /// How long a launch may stay unanswered, or a termination without effect, before a person is told.
 const PATIENCE: Duration = Duration::from_mins(10);
 
-/// A problem that stands at this tick.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Concern {
-    /// The same for as long as the problem lasts.
-    pub key: String,
-    pub fleet: Option<FleetName>,
-    pub text: String,
-}
-
-impl Concern {
-    pub fn new(key: impl Into<String>, fleet: Option<&FleetName>, text: impl Into<String>) -> Self {
-        Self { key: key.into(), fleet: fleet.cloned(), text: text.into() }
-    }
-}
-
-/// Every problem that this tick's picture shows.
-pub fn concerns(
+/// Returns every problem that the state at this tick shows.
+pub fn find_problems(
     journal: &Journal,
     policy: &Policy,
     roster: &Roster,
     decisions: &BTreeMap<FleetName, Decision>,
     plan: &Plan,
-) -> Vec<Concern> {
+) -> Vec<Problem> {
     let mut found = sight(roster);
     for (id, stranger) in &roster.strangers {
         let text = format!("{id} is left alone: {stranger}");
-        found.push(Concern::new(format!("stranger:{id}"), None, text));
+        found.push(Problem::new(ProblemKind::UnownedInstance.about(id), None, text));
     }
     found.extend(found_again(roster));
     found.extend(twin(policy, journal, roster.now));
@@ -62,7 +48,7 @@ pub fn concerns(
         let text = format!(
             "{n} servers run for fleet {name}, which is not in the policy; `tidegate retire {name}` ends them"
         );
-        found.push(Concern::new(format!("unmanaged:{name}"), Some(name), text));
+        found.push(Problem::of_fleet(ProblemKind::Unmanaged, name, text));
         found.extend(drains(view, policy));
         for server in &view.servers {
             found.extend(attached_to(name, server));
@@ -87,9 +73,9 @@ pub fn concerns(
         }
     }
     for left in &plan.left_out {
-        if let Some(kind) = limit_key(&left.why) {
-            let key = format!("{kind}:{}", left.fleet);
-            found.push(Concern::new(key, Some(&left.fleet), left.why.text(&policy.zone)));
+        if let Some(kind) = limit_kind(&left.why) {
+            let text = left.why.text(&policy.zone);
+            found.push(Problem::of_fleet(kind, &left.fleet, text));
         }
     }
     found.extend(credentials(journal));
@@ -98,7 +84,7 @@ pub fn concerns(
 }
 
 /// Calls that fail, one problem for each.
-fn calls(journal: &Journal) -> Vec<Concern> {
+fn calls(journal: &Journal) -> Vec<Problem> {
     let mut found = Vec::new();
     for (call, (fleet, fault)) in journal.failing() {
         // A launch that is refused is the breaker's and the pools' business.
@@ -123,29 +109,31 @@ fn calls(journal: &Journal) -> Vec<Concern> {
         };
         if of_its_own {
             let text = format!("{call} fails: {fault}");
-            found.push(Concern::new(format!("call:{call}"), Some(fleet), text));
+            found.push(Problem::new(ProblemKind::Call.about(call), Some(fleet), text));
         }
     }
     found
 }
 
 /// How well EC2 is seen.
-fn sight(roster: &Roster) -> Vec<Concern> {
+fn sight(roster: &Roster) -> Vec<Problem> {
     let blind = match &roster.blind {
-        Some(blind @ Blind::WrongClock(_)) => Some(Concern::new("clock", None, blind.to_string())),
-        Some(blind) => Some(Concern::new("ec2-list", None, blind.to_string())),
+        Some(blind @ Blind::WrongClock(_)) => {
+            Some(Problem::new(ProblemKind::Clock, None, blind.to_string()))
+        }
+        Some(blind) => Some(Problem::new(ProblemKind::InventoryUnusable, None, blind.to_string())),
         None => clock(roster),
     };
     let doubt = roster.doubt.as_ref().filter(|_| roster.blind.is_none()).map(|doubt| {
         let text = format!("{doubt}: nobody is ended meanwhile, and servers are launched");
-        Concern::new("ec2-doubt", None, text)
+        Problem::new(ProblemKind::InventoryDegraded, None, text)
     });
     blind.into_iter().chain(doubt).collect()
 }
 
 /// One problem, however many calls it refuses. A launch that it refused is asked again ever more
 /// rarely, so what it was refused for is read off its record and not off the last calls alone.
-fn credentials(journal: &Journal) -> Option<Concern> {
+fn credentials(journal: &Journal) -> Option<Problem> {
     let calls = journal.failing().values().map(|(_, fault)| fault);
     let asked = journal.ledger().servers.open();
     let refused = asked.filter_map(|record| match &record.launch {
@@ -156,23 +144,23 @@ fn credentials(journal: &Journal) -> Option<Concern> {
     let text = format!(
         "AWS refuses the credentials: {fault}; what was asked for is asked again, and no launch twice: see that the host's role or profile gives fresh ones, and that its clock is right"
     );
-    Some(Concern::new("credentials", None, text))
+    Some(Problem::new(ProblemKind::Credentials, None, text))
 }
 
 /// Above what a late answer may look like, and what a schedule may be off by without a word.
 const CLOCK_OFF: Duration = Duration::from_mins(1);
 
-fn clock(roster: &Roster) -> Option<Concern> {
+fn clock(roster: &Roster) -> Option<Problem> {
     let ahead = roster.clock_ahead.filter(|ahead| ahead.unsigned_abs() >= CLOCK_OFF)?;
     let text = format!("{}: schedules are off by as much; set it by NTP", clock_text(ahead));
-    Some(Concern::new("clock", None, text))
+    Some(Problem::new(ProblemKind::Clock, None, text))
 }
 
 /// How long the finding of unknown servers is told.
 const FOUND_TOLD: Duration = Duration::from_hours(24);
 
 /// Servers that the journal did not know stand for a journal that was lost, or is an old copy.
-fn found_again(roster: &Roster) -> Option<Concern> {
+fn found_again(roster: &Roster) -> Option<Problem> {
     let servers = roster.fleets.values().chain(roster.unmanaged.values()).flat_map(|v| &v.servers);
     let found = servers.filter(|server| {
         let age = time::since(roster.now, server.record.planned_at);
@@ -184,7 +172,7 @@ fn found_again(roster: &Roster) -> Option<Concern> {
         let text = format!(
             "{n} servers of ours were in EC2 and not in the journal: it was lost, or is an old copy; they are counted again, overrides are lost"
         );
-        Concern::new("servers-found", None, text)
+        Problem::new(ProblemKind::ServersFound, None, text)
     })
 }
 
@@ -196,7 +184,7 @@ const TWIN_TOLD: Duration = Duration::from_hours(1);
 
 /// A server with a token of ours that was launched after this process began, and not by it: somebody
 /// else runs under the same name, and the two undo one another's work. Its end does not clear it.
-fn twin(policy: &Policy, journal: &Journal, now: Timestamp) -> Option<Concern> {
+fn twin(policy: &Policy, journal: &Journal, now: Timestamp) -> Option<Problem> {
     let since = time::after(journal.opened_at(), CLOCKS_DIFFER);
     let foreign = journal.ledger().servers.found().filter(|record| {
         let of_late = time::since(now, record.planned_at) < TWIN_TOLD;
@@ -209,11 +197,11 @@ fn twin(policy: &Policy, journal: &Journal, now: Timestamp) -> Option<Concern> {
         "another tidegate with `install: {}` is at work in this account and region: {id} was launched after this one had started, and not by it; stop one of the two, or give it an `install` of its own",
         policy.install
     );
-    Some(Concern::new("twin", None, text))
+    Some(Problem::new(ProblemKind::DuplicateDaemon, None, text))
 }
 
 /// The file names another balancer than the servers are in.
-fn balancer_changed(view: &FleetView, fleet: Option<&FleetPolicy>) -> Option<Concern> {
+fn balancer_changed(view: &FleetView, fleet: Option<&FleetPolicy>) -> Option<Problem> {
     let asked = fleet?.balancer.as_ref().map(|entry| &entry.balancer);
     let (BalancerView::Readable(held) | BalancerView::Unreadable(held, _)) = &view.balancer else {
         return None;
@@ -225,10 +213,10 @@ fn balancer_changed(view: &FleetView, fleet: Option<&FleetPolicy>) -> Option<Con
     let text = format!(
         "the policy names {asked}, and its servers are in {held}: there they stay and are drained; to move, give {asked} to a new fleet and retire this one"
     );
-    Some(Concern::new(format!("balancer-changed:{}", view.name), Some(&view.name), text))
+    Some(Problem::of_fleet(ProblemKind::BalancerChanged, &view.name, text))
 }
 
-fn balancer(view: &FleetView) -> Option<Concern> {
+fn balancer(view: &FleetView) -> Option<Problem> {
     let (balancer, text) = match &view.balancer {
         BalancerView::None | BalancerView::Readable(_) => return None,
         BalancerView::Missing(balancer, fault) => {
@@ -239,17 +227,18 @@ fn balancer(view: &FleetView) -> Option<Concern> {
         }
     };
     let text = format!("{text}; no server is taken out meanwhile");
-    Some(Concern::new(format!("balancer:{}:{balancer}", view.name), Some(&view.name), text))
+    let key = ProblemKind::Balancer.about(format_args!("{}:{balancer}", view.name));
+    Some(Problem::new(key, Some(&view.name), text))
 }
 
 /// Somebody works with it, and it costs for as long as nobody takes off what was attached.
-fn attached_to(name: &FleetName, server: &Server) -> Option<Concern> {
+fn attached_to(name: &FleetName, server: &Server) -> Option<Problem> {
     let Block::Attached(Attachment { id, .. }) = server.kept.as_ref()? else { return None };
     let label = server.name();
     let text = format!(
         "{label} is never ended: somebody attached {id} to it; take that off when it is not needed any more"
     );
-    Some(Concern::new(format!("attached:{label}"), Some(name), text))
+    Some(Problem::new(ProblemKind::Attached.about(label), Some(name), text))
 }
 
 /// A person ordered its end, and it stays all the same.
@@ -259,7 +248,7 @@ fn told_to_go(
     server: &Server,
     whole: Option<&Override>,
     policy: &Policy,
-) -> Option<Concern> {
+) -> Option<Problem> {
     let id = server.id()?;
     let single = journal.ledger().overrides.get(&OverrideKey::Terminate(id.clone()));
     let order = single.or(whole)?;
@@ -281,32 +270,32 @@ fn told_to_go(
         "{id} is not ended, as {} ordered: {why}; the order stands until {until}",
         order.owner
     );
-    Some(Concern::new(format!("order-waits:{id}"), Some(name), text))
+    Some(Problem::new(ProblemKind::OrderWaits.about(id), Some(name), text))
 }
 
 /// A person looks at it.
-fn taken_out(name: &FleetName, server: &Server) -> Option<Concern> {
+fn taken_out(name: &FleetName, server: &Server) -> Option<Problem> {
     let label = server.name();
     let text = format!(
         "{label} is kept and was taken out of its load balancer: it stays out until the keep ends"
     );
-    server.is_kept_out().then(|| Concern::new(format!("taken-out:{label}"), Some(name), text))
+    server.is_kept_out().then(|| Problem::new(ProblemKind::TakenOut.about(label), Some(name), text))
 }
 
 /// It serves, and its check fails ever so often: never so long that it counts as sick.
-fn flapping(journal: &Journal, name: &FleetName, server: &Server) -> Option<Concern> {
+fn flapping(journal: &Journal, name: &FleetName, server: &Server) -> Option<Problem> {
     let serves = matches!(server.phase, Phase::InService | Phase::Disputed);
     // One that is well by the laxer measure is by the other: nearly every server, at every tick.
     server.checks.flaps(true).filter(|_| serves)?;
     let label = server.name();
-    let key = format!("flapping:{label}");
+    let key = ProblemKind::Flapping.about(label);
     let still = journal.ledger().problems.contains_key(&key);
     let (failed, checks) = server.checks.flaps(still)?;
     // Rounded to tens, so that not each check is news.
     let percent = failed.saturating_mul(100).checked_div(checks)?;
     let percent = percent.saturating_add(5).div_euclid(10).saturating_mul(10);
     let text = format!("{label} comes and goes: {percent} % of its health checks fail");
-    Some(Concern::new(key, Some(name), text))
+    Some(Problem::new(key, Some(name), text))
 }
 
 /// Returns why no health check was made of a server.
@@ -321,17 +310,18 @@ fn unchecked(name: &FleetName, server: &Server, policy: &Policy) -> String {
     )
 }
 
-fn ailing(name: &FleetName, server: &Server, policy: &Policy, now: Timestamp) -> Option<Concern> {
+fn ailing(name: &FleetName, server: &Server, policy: &Policy, now: Timestamp) -> Option<Problem> {
     let grace = policy.fleets.get(name).map_or(PATIENCE, |fleet| fleet.grace);
     let label = server.name();
     let age = time::since(now, server.record.planned_at);
     let ailing = server.ailing.clone().unwrap_or_else(|| unchecked(name, server, policy));
     let (kind, text) = match &server.phase {
-        Phase::Stopped => {
-            ("stopped", format!("{label} was stopped by somebody, and still costs its volumes"))
-        }
+        Phase::Stopped => (
+            ProblemKind::Stopped,
+            format!("{label} was stopped by somebody, and still costs its volumes"),
+        ),
         Phase::Sick { since } => (
-            "sick",
+            ProblemKind::Unhealthy,
             format!(
                 "{label} fails its health check since {}: {ailing}",
                 time::local(*since, &policy.zone)
@@ -342,7 +332,7 @@ fn ailing(name: &FleetName, server: &Server, policy: &Policy, now: Timestamp) ->
         Phase::Disputed if server.ailing.is_none() && server.checks.flaps(true).is_none() => {
             let said = server.membership.as_ref().map(ToString::to_string).unwrap_or_default();
             (
-                "disputed",
+                ProblemKind::HealthConflict,
                 format!("{label} passes its health check, but its load balancer says {said}"),
             )
         }
@@ -355,11 +345,14 @@ fn ailing(name: &FleetName, server: &Server, policy: &Policy, now: Timestamp) ->
         {
             let said = server.membership.as_ref().map(ToString::to_string);
             let said = said.unwrap_or_else(|| "it is not a member".to_owned());
-            ("not-in-service", format!("{label} is healthy, but its load balancer says {said}"))
+            (
+                ProblemKind::NotInService,
+                format!("{label} is healthy, but its load balancer says {said}"),
+            )
         }
         // One that was stopped and started has its time anew.
         Phase::Booting if server.uptime.map_or(age, |uptime| uptime.min(age)) >= grace => {
-            ("booting", format!("{label} is not yet healthy: {ailing}"))
+            (ProblemKind::Booting, format!("{label} is not yet healthy: {ailing}"))
         }
         Phase::Launching if age >= PATIENCE => {
             let fault = match &server.record.launch {
@@ -371,10 +364,10 @@ fn ailing(name: &FleetName, server: &Server, policy: &Policy, now: Timestamp) ->
                 return None;
             }
             let said = fault.map_or_else(|| "no answer".to_owned(), ToString::to_string);
-            ("unanswered", format!("launch {label} has no certain answer yet: {said}"))
+            (ProblemKind::Unanswered, format!("launch {label} has no certain answer yet: {said}"))
         }
         Phase::Terminating if is_stuck(server, now) => (
-            "shutting-down",
+            ProblemKind::ShuttingDown,
             format!(
                 "{label} was terminated and is shutting down for long: EC2 does not bring it to its end"
             ),
@@ -384,7 +377,7 @@ fn ailing(name: &FleetName, server: &Server, policy: &Policy, now: Timestamp) ->
             if asks < 4 {
                 return None;
             }
-            ("termination", format!("{label} is still there after {asks} terminations"))
+            (ProblemKind::Termination, format!("{label} is still there after {asks} terminations"))
         }
         Phase::Launching
         | Phase::Booting
@@ -396,7 +389,7 @@ fn ailing(name: &FleetName, server: &Server, policy: &Policy, now: Timestamp) ->
         | Phase::Resuming
         | Phase::Draining => return None,
     };
-    Some(Concern::new(format!("{kind}:{label}"), Some(name), text))
+    Some(Problem::new(kind.about(label), Some(name), text))
 }
 
 /// An instance takes a minute or two to shut down.
@@ -410,20 +403,20 @@ fn is_stuck(server: &Server, now: Timestamp) -> bool {
 }
 
 /// Its tag names another fleet than the journal, whose word counts: until it is lost.
-fn retagged(name: &FleetName, server: &Server) -> Option<Concern> {
+fn retagged(name: &FleetName, server: &Server) -> Option<Problem> {
     let said = server.instance.as_ref()?.tags.fleet.as_ref().filter(|said| *said != name)?;
     let label = server.label();
     let text = format!(
         "the tag tidegate:fleet of {label} says {said}, and it is a server of {name}: put the tag right, since it counts if the journal is lost"
     );
-    Some(Concern::new(format!("retagged:{label}"), Some(name), text))
+    Some(Problem::new(ProblemKind::Retagged.about(label), Some(name), text))
 }
 
 /// What begins and what ends, against the problems that were open. One that stands is told once, and
 /// kept in the words of now.
 pub(super) fn diff(
-    open: &BTreeMap<String, OpenProblem>,
-    standing: Vec<Concern>,
+    open: &BTreeMap<ProblemKey, OpenProblem>,
+    found: Vec<Problem>,
     now: Timestamp,
 ) -> Vec<Change> {
     let mut changes = Vec::new();
@@ -431,16 +424,16 @@ pub(super) fn diff(
         Change::Event(Event { at: now, kind, fleet: fleet.clone(), instance: None, text })
     };
     let mut seen = std::collections::BTreeSet::new();
-    for concern in standing {
-        if !seen.insert(concern.key.clone()) {
+    for problem in found {
+        if !seen.insert(problem.key.clone()) {
             continue;
         }
-        let known = open.get(&concern.key);
+        let known = open.get(&problem.key);
         if known.is_none() {
-            changes.push(told(EventKind::Problem, &concern.fleet, concern.text.clone()));
+            changes.push(told(EventKind::Problem, &problem.fleet, problem.text.clone()));
         }
-        if known.is_none_or(|known| known.text != concern.text) {
-            let Concern { key, fleet, text } = concern;
+        if known.is_none_or(|known| known.text != problem.text) {
+            let Problem { key, fleet, text } = problem;
             let since = known.map_or(now, |known| known.since);
             changes.push(Change::Problem(OpenProblem { key, fleet, since, text }));
         }

@@ -15,6 +15,7 @@ use tidegate_engine::model::instance::InstanceId;
 use tidegate_engine::model::ledger::{
     Change, Event, EventKind, Ledger, OpenProblem, Override, OverrideKey,
 };
+use tidegate_engine::model::problem::ProblemKey;
 use tidegate_engine::model::reading::{Depth, Reading, Work};
 use tidegate_engine::model::server::ServerRecord;
 use tidegate_engine::model::time::{self, Timestamp};
@@ -107,7 +108,7 @@ pub(super) fn load(connection: &Connection, now: Timestamp) -> Result<Ledger, Lo
     ledger.overrides = overrides.into_iter().map(|o| (o.key.clone(), o)).collect();
     let problems = rows(connection, "SELECT key, fleet, since, text FROM problems", |row| {
         Ok(OpenProblem {
-            key: row.get(0)?,
+            key: ProblemKey::parse(&row.get::<_, String>(0)?),
             fleet: row.get::<_, Option<String>>(1)?.and_then(|name| FleetName::new(&name)),
             since: parsed(&row.get::<_, String>(2)?),
             text: row.get(3)?,

@@ -60,14 +60,14 @@ pub(super) fn write(connection: &Connection, change: &Change) -> Result<(), Stor
             connection,
             "INSERT OR REPLACE INTO problems (key, fleet, since, text) VALUES (?1, ?2, ?3, ?4)",
             params![
-                problem.key,
+                problem.key.as_str(),
                 problem.fleet.as_ref().map(FleetName::as_str),
                 stored(problem.since),
                 problem.text,
             ],
         ),
         Change::ProblemEnded(key) => {
-            run(connection, "DELETE FROM problems WHERE key = ?1", params![key])
+            run(connection, "DELETE FROM problems WHERE key = ?1", params![key.as_str()])
         }
         Change::Unasked(token) => {
             run(connection, "DELETE FROM servers WHERE token = ?1", params![token.as_str()])

@@ -13,7 +13,7 @@ use self::attend::{attending, halting};
 use crate::act::{Halt, act};
 use crate::observe::{Questions, observe};
 use crate::ports::{Ports, StoreFault};
-use crate::record::{Call, Concern, Findings, Journal, concerns, conclude, intend};
+use crate::record::{Call, Findings, Journal, conclude, find_problems, intend};
 use tidegate_engine::evaluate::Evaluation;
 use tidegate_engine::model::capacity::count;
 use tidegate_engine::model::decision::Decision;
@@ -21,6 +21,7 @@ use tidegate_engine::model::fleet::FleetName;
 use tidegate_engine::model::ledger::{Change, Event};
 use tidegate_engine::model::observation::Observation;
 use tidegate_engine::model::plan::{Outcome, Plan};
+use tidegate_engine::model::problem::Problem;
 use tidegate_engine::model::roster::Roster;
 use tidegate_engine::model::time::{self, Clocks, Timestamp};
 use tidegate_engine::policy::Policy;
@@ -72,7 +73,7 @@ pub async fn tick(
     ports: &Ports,
     policy: &Policy,
     journal: &mut Journal,
-    standing: &[Concern],
+    standing: &[Problem],
 ) -> Result<TickRecord, StoreFault> {
     Ok(match attended(ports, policy, journal, standing, &mut Unattended).await? {
         ControlFlow::Continue(record) => record,
@@ -86,7 +87,7 @@ pub async fn attended<A: Attendant>(
     ports: &Ports,
     policy: &Policy,
     journal: &mut Journal,
-    standing: &[Concern],
+    standing: &[Problem],
     attendant: &mut A,
 ) -> Result<ControlFlow<A::Interrupt, TickRecord>, StoreFault> {
     let mut survey = match fresh(ports, policy, journal, attendant).await? {
@@ -94,15 +95,15 @@ pub async fn attended<A: Attendant>(
         ControlFlow::Break(interrupt) => return Ok(ControlFlow::Break(interrupt)),
     };
     let Survey { roster, decisions, plan, .. } = &*survey;
-    let mut concerns = concerns(journal, policy, roster, decisions, plan);
-    concerns.extend_from_slice(standing);
+    let mut problems = find_problems(journal, policy, roster, decisions, plan);
+    problems.extend_from_slice(standing);
     let findings = Findings {
         policy,
         noted: std::mem::take(&mut survey.noted),
         roster: &survey.roster,
         decisions: &survey.decisions,
         plan: &survey.plan,
-        concerns,
+        problems,
     };
     let intent = info_span!("record", what = "intent").in_scope(|| intend(journal, findings))?;
     attendant.written(&intent.events);

@@ -11,6 +11,7 @@ use tidegate_engine::model::fleet::FleetName;
 use tidegate_engine::model::instance::{InstanceId, Lifecycle};
 use tidegate_engine::model::launch::{Image, LaunchRequest, Token, tag};
 use tidegate_engine::model::ledger::Change;
+use tidegate_engine::model::problem::ProblemKind;
 use tidegate_engine::model::time::{self, Timestamp};
 use tidegate_engine::policy::load;
 use tidegate_engine::state::{Handover, adopt};
@@ -176,5 +177,5 @@ async fn adopted_server_of_a_fleet_outside_the_policy_is_left_alone() {
     shop.run(minutes(10)).await;
     assert!(shop.alive().contains(&old));
     let problems = &shop.0.journal.ledger().problems;
-    assert!(problems.contains_key("unmanaged:old"), "{problems:?}");
+    assert!(problems.contains_key(&ProblemKind::Unmanaged.about("old")), "{problems:?}");
 }

@@ -15,6 +15,7 @@ use tidegate::sim::world::{Settings, World};
 use tidegate::store::memory::MemoryStore;
 use tidegate::tick::tick;
 use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::problem::ProblemKind;
 use tidegate_engine::model::reading::{Depth, Work};
 use tidegate_engine::model::time::{self, Timestamp};
 use tidegate_engine::policy::{Policy, load};
@@ -78,7 +79,11 @@ impl Shop {
     }
 
     fn problem(&self) -> Option<String> {
-        self.journal.ledger().problems.get("queue:job").map(|problem| problem.text.clone())
+        self.journal
+            .ledger()
+            .problems
+            .get(&ProblemKind::QueueUnreadable.about("job"))
+            .map(|problem| problem.text.clone())
     }
 
     fn launched(&self) -> usize {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tidegate::notices::{Clerk, Desk, Glance, Pace, Post, Sender};
 use tidegate_engine::model::ledger::OpenProblem;
+use tidegate_engine::model::problem::ProblemKey;
 use tidegate_engine::policy::{Notify, load};
 
 use crate::hang::{HANG, output, wait_or_tell};
@@ -326,13 +327,14 @@ fn routes(path: &Path) -> Arc<Notify> {
 
 fn glance(notify: &Arc<Notify>, at: &str, keys: &[&str]) -> Glance {
     let problem = |key: &&str| OpenProblem {
-        key: (*key).to_owned(),
+        key: ProblemKey::parse(key),
         fleet: None,
         since: "2026-03-02T14:00:00Z".parse().unwrap(),
         text: format!("{key} is wrong"),
     };
     let zone = jiff::tz::TimeZone::UTC;
-    let problems: BTreeMap<_, _> = keys.iter().map(|k| ((*k).to_owned(), problem(k))).collect();
+    let problems: BTreeMap<_, _> =
+        keys.iter().map(|k| (ProblemKey::parse(k), problem(k))).collect();
     Glance {
         at: at.parse().unwrap(),
         sender: Sender { install: "main".to_owned(), region: None, zone },

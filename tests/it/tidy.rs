@@ -10,6 +10,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tidegate_engine::model::problem::ProblemKind;
+
 /// Which modules a module may import. Arrows point inward only. Only `cli` joins everything, and
 /// tests may build what they need with anything.
 pub(crate) const MAY_IMPORT: [(&str, &[&str]); 30] = [
@@ -329,45 +331,14 @@ fn words_of(path: &str, function: &str) -> Vec<String> {
     arms.flat_map(literals).map(str::to_owned).collect()
 }
 
-/// The keys of problems as far as their first colon, with the place of each.
-fn problem_kinds() -> Vec<(String, String)> {
-    let mut kinds = Vec::new();
-    let mut find = |path: &str, line_counts: &dyn Fn(&str) -> bool| {
-        let source = Source { path: path.to_owned(), text: read(path) };
-        for (at, line) in source.shipped_code().filter(|(_, line)| line_counts(line)) {
-            for literal in literals(line) {
-                let kind = literal.split(':').next().unwrap_or_default();
-                let plain = |c: char| c.is_ascii_lowercase() || c == '-';
-                if kind.len() > 1
-                    && kind.chars().all(plain)
-                    && (literal == kind || !literal.contains(": "))
-                {
-                    kinds.push((kind.to_owned(), format!("{path}:{at}")));
-                }
-            }
-        }
-    };
-    find("src/record/problems.rs", &|_| true);
-    find("src/cli/run/mod.rs", &|line| line.contains("Concern::new("));
-    for look in ["drains", "volumes", "warnings"] {
-        find(&format!("src/daemon/patrol/{look}.rs"), &|line| {
-            line.contains("Concern::new(") || line.contains("format!(\"")
-        });
-    }
-    find("src/daemon/mod.rs", &|line| line.contains("_PROBLEM: &str"));
-    kinds
-}
-
 #[test]
 fn every_rule_phase_and_problem_is_in_the_runbook() {
     let runbook = read("docs/operations.md");
     let mut rules = words_of("crates/engine/src/model/decision/mod.rs", "rule");
     rules.extend(words_of("crates/engine/src/model/decision/goal.rs", "rule"));
     let phases = words_of("crates/engine/src/model/phase.rs", "as_str");
-    let problems = problem_kinds();
     assert!(rules.len() >= 23, "rules are not found any more: {rules:?}");
     assert!(phases.len() >= 11, "phases are not found any more: {phases:?}");
-    assert!(problems.len() >= 20, "problems are not found any more: {problems:?}");
     let mut found = Vec::new();
     for rule in rules.iter().filter(|rule| !runbook.contains(&format!("`{rule}`"))) {
         found.push(format!("crates/engine/crates/engine/src/model/decision: rule `{rule}` is not in docs/operations.md"));
@@ -375,9 +346,10 @@ fn every_rule_phase_and_problem_is_in_the_runbook() {
     for phase in phases.iter().filter(|phase| !runbook.contains(&format!("`{phase}`"))) {
         found.push(format!("crates/engine/crates/engine/src/model/phase.rs: phase `{phase}` is not in docs/operations.md"));
     }
-    for (kind, place) in &problems {
-        if !runbook.contains(&format!("`{kind}`")) {
-            found.push(format!("{place}: problem `{kind}` is not in docs/operations.md"));
+    for kind in ProblemKind::ALL.iter().copied() {
+        let row = format!("\n| <a id=\"{}\"></a>`{}` |", kind.runbook_anchor(), kind.as_str());
+        if !runbook.contains(&row) {
+            found.push(format!("src/model/problem.rs: `{row}` is not in docs/operations.md"));
         }
     }
     none(&found, "add a row to docs/operations.md: what it means, and what to type");

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use tidegate_engine::model::problem::ProblemKind;
+
 use crate::tidy::{none, read, sources};
 
 const ALERTS: &str = "deploy/prometheus/alerts.yaml";
@@ -58,6 +60,20 @@ fn alerts_dashboard_and_documents_name_metrics_that_are_exported() {
     let untold = exported.difference(&told);
     found.extend(untold.map(|name| format!("docs/operations.md: {name} is not explained")));
     none(&found, "keep src/metrics, deploy/ and docs/operations.md in step");
+}
+
+#[test]
+fn alerts_name_kinds_of_problems_that_exist() {
+    let rules = read(ALERTS);
+    let matchers = rules.split("tidegate_problems{kind").skip(1);
+    let words: Vec<&str> = matchers
+        .filter_map(|rest| rest.split('"').nth(1))
+        .flat_map(|words| words.split('|'))
+        .collect();
+    assert!(words.len() >= 10, "kinds are not found any more: {words:?}");
+    let unknown = words.iter().filter(|word| ProblemKind::parse(word).is_none());
+    let found: Vec<String> = unknown.map(|word| format!("{ALERTS}: no kind `{word}`")).collect();
+    none(&found, "name kinds of src/model/problem.rs");
 }
 
 #[test]

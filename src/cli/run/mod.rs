@@ -31,7 +31,7 @@ use crate::notices::{self, Clerk, Desk, Post};
 #[cfg(feature = "otlp")]
 use crate::otlp::Exports;
 use crate::ports::{Ports, ShadowBook, Topics};
-use crate::record::{Concern, Journal};
+use crate::record::Journal;
 use crate::settings::Settings;
 use crate::shadow::Shadow;
 use crate::store::{self, DATABASE, SqliteStore, StateDir};
@@ -39,6 +39,7 @@ use crate::telemetry::{self, LogFormat};
 use crate::tick::tick;
 use crate::web::Shown;
 use tidegate_engine::model::history::InForce;
+use tidegate_engine::model::problem::{Problem, ProblemKind};
 use tidegate_engine::model::time;
 use tidegate_engine::policy::Policy;
 
@@ -131,7 +132,7 @@ async fn start(
     };
     if let Err(why) = listen::open(args.listen, shown).await {
         warn!("{why}");
-        standing.push(Concern::new("listen", None, why));
+        standing.push(Problem::new(ProblemKind::Listen, None, why));
     }
     let (desk, clerk) = clerk(settings, &dir, topics)?;
     let wake = Wake::default();
@@ -169,13 +170,13 @@ async fn start(
 }
 
 /// What is to be told of a database that could not be read any more.
-fn rebuilt(why: Option<&str>) -> Vec<Concern> {
+fn rebuilt(why: Option<&str>) -> Vec<Problem> {
     let told = why.map(|why| {
         let text = format!(
             "the state database was begun anew: {why}; servers were found again by their tags and \
              tokens, overrides are lost"
         );
-        Concern::new("state-rebuilt", None, text)
+        Problem::new(ProblemKind::StateRebuilt, None, text)
     });
     told.into_iter().collect()
 }
@@ -185,7 +186,7 @@ async fn once(
     ports: &Ports,
     policy: &Policy,
     journal: &mut Journal,
-    standing: &[Concern],
+    standing: &[Problem],
 ) -> Result<(), Failure> {
     let record = tick(ports, policy, journal, standing).await.map_err(anyhow::Error::new)?;
     record.events.iter().for_each(telemetry::log);

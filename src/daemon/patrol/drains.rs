@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use super::Looked;
 use crate::ports::Balancers;
-use crate::record::Concern;
 use tidegate_engine::model::balancer::Balancer;
 use tidegate_engine::model::fault::FaultKind;
 use tidegate_engine::model::fleet::FleetName;
-use tidegate_engine::model::ledger::Ledger;
+use tidegate_engine::model::ledger::{Ledger, OpenProblem};
+use tidegate_engine::model::problem::{Problem, ProblemKey, ProblemKind};
 use tidegate_engine::model::time;
 use tidegate_engine::policy::Policy;
 
@@ -22,7 +22,7 @@ pub(super) struct Said {
     /// Of the policy.
     drain: Duration,
     /// What is told of it already.
-    stands: Option<Concern>,
+    stands: Option<Problem>,
 }
 
 pub(super) fn said(policy: &Policy, ledger: &Ledger) -> Vec<Said> {
@@ -30,36 +30,36 @@ pub(super) fn said(policy: &Policy, ledger: &Ledger) -> Vec<Said> {
         let entry = fleet.balancer.as_ref()?;
         let held = ledger.fleets.get(&fleet.name).and_then(|memory| memory.balancer.as_ref());
         let held = held.filter(|_| ledger.servers.has_open(&fleet.name)).map(|(held, _)| held);
-        let stands = ledger.problems.get(&key(&fleet.name));
+        let stands = ledger.problems.get(&key(&fleet.name)).map(OpenProblem::problem);
         Some(Said {
             fleet: fleet.name.clone(),
             balancer: held.unwrap_or(&entry.balancer).clone(),
             drain: entry.deregistration_delay,
-            stands: stands.map(|known| Concern::new(&*known.key, Some(&fleet.name), &*known.text)),
+            stands,
         })
     });
     said.collect()
 }
 
-fn key(fleet: &FleetName) -> String {
-    format!("drain:{fleet}")
+fn key(fleet: &FleetName) -> ProblemKey {
+    ProblemKind::DeregistrationDelay.about(fleet)
 }
 
 /// Of a balancer that cannot be asked stands what stood.
-pub(super) async fn look(balancers: Arc<dyn Balancers>, said: Vec<Said>) -> Looked<Vec<Concern>> {
-    let (mut concerns, mut failed) = (Vec::new(), None);
+pub(super) async fn look(balancers: Arc<dyn Balancers>, said: Vec<Said>) -> Looked<Vec<Problem>> {
+    let (mut problems, mut failed) = (Vec::new(), None);
     for Said { fleet, balancer, drain, stands } in said {
         match balancers.drain(&balancer).await {
-            Ok(theirs) => concerns.extend(told(&fleet, &balancer, drain, theirs)),
+            Ok(theirs) => problems.extend(told(&fleet, &balancer, drain, theirs)),
             // That it is gone is told by the ticks.
             Err(fault) if fault.kind == FaultKind::BalancerNotFound => {}
             Err(fault) => {
-                concerns.extend(stands);
+                problems.extend(stands);
                 failed = Some(fault);
             }
         }
     }
-    Looked { seen: Some(concerns), fault: failed }
+    Looked { seen: Some(problems), fault: failed }
 }
 
 /// `theirs`: how long the balancer leaves connections, `None` where it cuts them.
@@ -68,7 +68,7 @@ fn told(
     balancer: &Balancer,
     drain: Duration,
     theirs: Option<Duration>,
-) -> Option<Concern> {
+) -> Option<Problem> {
     let text = match theirs {
         None => format!(
             "connection draining of {balancer} is off: what is under way is cut when a server is taken out, whatever `drain` says; switch it on there"
@@ -80,7 +80,7 @@ fn told(
         ),
         Some(_) => return None,
     };
-    Some(Concern::new(key(fleet), Some(fleet), text))
+    Some(Problem::of_fleet(ProblemKind::DeregistrationDelay, fleet, text))
 }
 
 #[cfg(test)]
@@ -98,7 +98,7 @@ mod tests {
         let (fleet, web) = (FleetName::new("app").unwrap(), Balancer::Classic("web".to_owned()));
         let said = |drain: u64, theirs: Option<u64>| {
             let theirs = theirs.map(Duration::from_secs);
-            told(&fleet, &web, Duration::from_secs(drain), theirs).map(|concern| concern.text)
+            told(&fleet, &web, Duration::from_secs(drain), theirs).map(|problem| problem.text)
         };
         assert_eq!(said(300, Some(300)), None);
         assert_eq!(said(300, Some(60)), None, "the shorter one is waited for as long as it lasts");
@@ -123,15 +123,15 @@ mod tests {
             drain: Duration::from_secs(30),
             stands,
         };
-        let stood = Concern::new(key(&name("old")), Some(&name("old")), "it is off");
+        let stood = Problem::new(key(&name("old")), Some(&name("old")), "it is off");
         let asked = vec![
             said("app", &web, None),
             said("gone", &Balancer::Classic("gone".to_owned()), Some(stood.clone())),
             said("api", &api, None),
         ];
         let looked = look(Arc::new(front.clone()), asked).await;
-        let keys = |looked: &Looked<Vec<Concern>>| -> Vec<String> {
-            looked.seen.iter().flatten().map(|concern| concern.key.clone()).collect()
+        let keys = |looked: &Looked<Vec<Problem>>| -> Vec<String> {
+            looked.seen.iter().flatten().map(|problem| problem.key.to_string()).collect()
         };
         assert_eq!((keys(&looked), looked.fault), (vec!["drain:app".to_owned()], None));
 

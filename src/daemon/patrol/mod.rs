@@ -15,9 +15,9 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::ports::Ports;
-use crate::record::Concern;
 use tidegate_engine::model::fault::Fault;
-use tidegate_engine::model::ledger::Ledger;
+use tidegate_engine::model::ledger::{Ledger, OpenProblem};
+use tidegate_engine::model::problem::{Problem, ProblemKind};
 use tidegate_engine::model::warning::Warning;
 use tidegate_engine::policy::Policy;
 
@@ -30,8 +30,8 @@ const DAILY: Duration = Duration::from_hours(24);
 /// What the last looks found.
 #[derive(Debug, Default)]
 pub struct Patrol {
-    volumes: Look<Vec<Concern>>,
-    drains: Look<Vec<Concern>>,
+    volumes: Look<Vec<Problem>>,
+    drains: Look<Vec<Problem>>,
     warnings: Look<Vec<Warning>>,
 }
 
@@ -103,18 +103,16 @@ impl<T: Send + 'static> Look<T> {
     /// What is told: of what the last look found, or what stood before anybody looked.
     fn told(
         &self,
-        kinds: &[&str],
+        kinds: &[ProblemKind],
         ledger: &Ledger,
-        tell: impl FnOnce(&T) -> Vec<Concern>,
-    ) -> Vec<Concern> {
+        tell: impl FnOnce(&T) -> Vec<Problem>,
+    ) -> Vec<Problem> {
         let found = lock(&self.found);
         let Some(last) = &found.last else {
-            let kind = |key: &str| key.split(':').next().unwrap_or_default().to_owned();
-            let stood = ledger.problems.values();
-            let stood = stood.filter(|problem| kinds.contains(&kind(&problem.key).as_str()));
-            return stood
-                .map(|problem| Concern::new(&*problem.key, problem.fleet.as_ref(), &*problem.text))
-                .collect();
+            let known = |problem: &&OpenProblem| {
+                problem.key.kind().is_some_and(|kind| kinds.contains(&kind))
+            };
+            return ledger.problems.values().filter(known).map(OpenProblem::problem).collect();
         };
         tell(last)
     }
@@ -148,11 +146,19 @@ impl Patrol {
         self.drains.begun = None;
     }
 
-    pub(super) fn concerns(&self, ledger: &Ledger, policy: &Policy) -> Vec<Concern> {
-        let mut concerns = self.volumes.told(&["volumes"], ledger, Clone::clone);
-        concerns.extend(self.drains.told(&["drain"], ledger, Clone::clone));
+    pub(super) fn problems(&self, ledger: &Ledger, policy: &Policy) -> Vec<Problem> {
+        let mut problems = self.volumes.told(&[ProblemKind::Volumes], ledger, Clone::clone);
+        problems.extend(self.drains.told(
+            &[ProblemKind::DeregistrationDelay],
+            ledger,
+            Clone::clone,
+        ));
         let of_ec2 = |last: &Vec<Warning>| warnings::told(last, ledger, policy);
-        concerns.extend(self.warnings.told(&["impaired", "event"], ledger, of_ec2));
-        concerns
+        problems.extend(self.warnings.told(
+            &[ProblemKind::Impaired, ProblemKind::ScheduledEvent],
+            ledger,
+            of_ec2,
+        ));
+        problems
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ports::Cloud;
-use crate::record::Concern;
 use tidegate_engine::model::fault::Fault;
+use tidegate_engine::model::problem::{Problem, ProblemKind};
 use tidegate_engine::model::volume::Volume;
 
 /// A volume that is about to be deleted with its server is free for some seconds before.
@@ -17,7 +17,7 @@ const AGAIN_AFTER: Duration = Duration::from_secs(30);
 const NAMED: usize = 5;
 
 /// What there is to tell.
-pub(super) async fn look(cloud: Arc<dyn Cloud>, install: String) -> Result<Vec<Concern>, Fault> {
+pub(super) async fn look(cloud: Arc<dyn Cloud>, install: String) -> Result<Vec<Problem>, Fault> {
     left_behind(&*cloud, &install).await.map(|volumes| told(&volumes).into_iter().collect())
 }
 
@@ -34,7 +34,7 @@ async fn left_behind(cloud: &dyn Cloud, install: &str) -> Result<Vec<Volume>, Fa
     Ok(still)
 }
 
-fn told(volumes: &[Volume]) -> Option<Concern> {
+fn told(volumes: &[Volume]) -> Option<Problem> {
     let count = volumes.len();
     let named: Vec<String> = volumes
         .iter()
@@ -52,7 +52,7 @@ fn told(volumes: &[Volume]) -> Option<Concern> {
         "{count} left behind ({gib} GiB): {what} of ours did not take along and that AWS bills: {}{more}",
         named.join(", ")
     );
-    (count > 0).then(|| Concern::new("volumes", None, text))
+    (count > 0).then(|| Problem::new(ProblemKind::Volumes, None, text))
 }
 
 #[cfg(test)]

@@ -30,12 +30,12 @@ fn sender() -> Sender {
 /// A glance so many seconds after the start, with these problems.
 fn glance(notify: &Arc<Notify>, seconds: u64, problems: &[&str]) -> Glance {
     let problem = |key: &&str| OpenProblem {
-        key: (*key).to_owned(),
+        key: ProblemKey::parse(key),
         fleet: key.split_once(':').and_then(|(_, fleet)| FleetName::new(fleet)),
         since: start(),
         text: format!("{key} is wrong"),
     };
-    let problems = problems.iter().map(|key| ((*key).to_owned(), problem(key)));
+    let problems = problems.iter().map(|key| (ProblemKey::parse(key), problem(key)));
     Glance {
         at: later(seconds),
         sender: sender(),

@@ -2,6 +2,7 @@
 
 mod dir;
 mod drain;
+mod problem;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tidegate_engine::model::launch::{Image, LaunchRequest, Token};
 use tidegate_engine::model::ledger::{
     Change, Event, EventKind, FleetMemory, LastDecision, Ledger, OpenProblem, Override, OverrideKey,
 };
+use tidegate_engine::model::problem::ProblemKey;
 use tidegate_engine::model::reading::{Depth, Reading, Work};
 use tidegate_engine::model::retirement::{RetireReason, Retirement, Stage, Termination};
 use tidegate_engine::model::server::{Asked, Gone, GoneHow, LaunchState, ServerRecord};
@@ -197,6 +199,10 @@ fn memory() -> FleetMemory {
 
 /// One change of every kind.
 fn changes() -> Vec<Change> {
+    let problem = |key: &str, fleet| {
+        let (key, text) = (ProblemKey::parse(key), format!("{key} is wrong"));
+        Change::Problem(OpenProblem { key, fleet, since: now(), text })
+    };
     let over = |key| Override {
         key,
         capacity: 3,
@@ -243,19 +249,9 @@ fn changes() -> Vec<Change> {
         Change::Override(over(OverrideKey::Keep(id.clone()))),
         Change::Override(over(OverrideKey::Terminate(id))),
         Change::OverrideEnded(OverrideKey::Pause(fleet())),
-        Change::Problem(OpenProblem {
-            key: "a".to_owned(),
-            fleet: Some(fleet()),
-            since: now(),
-            text: "x".to_owned(),
-        }),
-        Change::Problem(OpenProblem {
-            key: "b".to_owned(),
-            fleet: None,
-            since: now(),
-            text: "y".to_owned(),
-        }),
-        Change::ProblemEnded("a".to_owned()),
+        problem("a", Some(fleet())),
+        problem("b", None),
+        Change::ProblemEnded(ProblemKey::parse("a")),
         Change::Event(event),
     ]);
     changes

@@ -15,6 +15,7 @@ use super::fleet::FleetName;
 use super::history::{Decided, InForce};
 use super::instance::InstanceId;
 use super::launch::Token;
+use super::problem::{Problem, ProblemKey};
 use super::reading::Reading;
 use super::server::ServerRecord;
 use super::servers::Servers;
@@ -42,7 +43,7 @@ pub struct Ledger {
     /// Where its servers are; `None`: nobody could tell yet.
     pub account: Option<Account>,
     /// Open problems by key.
-    pub problems: BTreeMap<String, OpenProblem>,
+    pub problems: BTreeMap<ProblemKey, OpenProblem>,
 }
 
 /// What a fleet remembers from tick to tick. It is copied several times at each, so that its larger
@@ -137,12 +138,20 @@ pub struct Override {
     pub at_once: bool,
 }
 
+/// A problem that the journal keeps until it is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenProblem {
-    pub key: String,
+    pub key: ProblemKey,
     pub fleet: Option<FleetName>,
     pub since: Timestamp,
     pub text: String,
+}
+
+impl OpenProblem {
+    /// Returns the problem as a tick found it.
+    pub fn problem(&self) -> Problem {
+        Problem::new(self.key.clone(), self.fleet.as_ref(), &*self.text)
+    }
 }
 
 /// One line of history: what changed, and why.
@@ -208,7 +217,7 @@ pub enum Change {
     Override(Override),
     OverrideEnded(OverrideKey),
     Problem(OpenProblem),
-    ProblemEnded(String),
+    ProblemEnded(ProblemKey),
     /// A launch that was written down and never asked for: there is no server, and never was.
     Unasked(Token),
     Event(Event),

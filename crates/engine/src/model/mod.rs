@@ -21,6 +21,7 @@ pub mod offering;
 pub mod phase;
 pub mod placeholder;
 pub mod plan;
+pub mod problem;
 pub mod rate;
 pub mod reading;
 pub mod retirement;
