@@ -365,13 +365,14 @@ impl Line {
 }
 
 impl Pace {
-    /// The pause after so many failures; up to a quarter more or less by the route, so that those that
-    /// failed together do not come back together.
+    /// Returns the pause after a failure that follows `failures` others; up to a quarter more or less by
+    /// the route, so that routes that failed together do not retry together.
     fn pause(self, name: &str, failures: u32) -> Duration {
-        let doublings = 1_u32.checked_shl(failures.min(16)).unwrap_or(1);
+        let nth = failures.saturating_add(1);
+        let pause = time::backoff(self.pause_first, nth, self.pause_at_most);
         let digest = Sha256::digest(format!("{name}\n{failures}"));
         let share = 75 + u32::from(digest.first().copied().unwrap_or_default()) % 51;
-        self.pause_first.saturating_mul(doublings).min(self.pause_at_most) * share / 100
+        pause * share / 100
     }
 }
 

@@ -27,6 +27,13 @@ pub fn before(at: Timestamp, span: Duration) -> Timestamp {
         .unwrap_or(Timestamp::MIN)
 }
 
+/// Returns the pause after the `n`th failure in a row: `base` after the first, doubled with each
+/// further one, and never above `cap`.
+pub fn backoff(base: Duration, n: u32, cap: Duration) -> Duration {
+    let factor = 1_u32.checked_shl(n.saturating_sub(1)).unwrap_or(u32::MAX);
+    base.saturating_mul(factor).min(cap)
+}
+
 /// The time by two clocks. The host's may be set by a person or by NTP at any moment; EC2's is not, so
 /// that what must last so and so long in the world is measured by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +120,33 @@ pub fn text(span: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    #[test]
+    fn backoff_doubles_up_to_its_cap() {
+        let (base, cap) = (Duration::from_secs(5), Duration::from_secs(60));
+        let pauses: Vec<u64> = (0..8).map(|n| backoff(base, n, cap).as_secs()).collect();
+        assert_eq!(pauses, [5, 5, 10, 20, 40, 60, 60, 60]);
+        assert_eq!(backoff(cap, 1, base), base, "the cap wins");
+    }
+
+    proptest! {
+        #[test]
+        fn backoff_never_shrinks_or_overflows(
+            base in 0..u64::MAX,
+            cap in 0..u64::MAX,
+            n in prop_oneof![0..70_u32, any::<u32>()],
+        ) {
+            let (base, cap) = (Duration::from_millis(base), Duration::from_millis(cap));
+            let (pause, next) = (backoff(base, n, cap), backoff(base, n.saturating_add(1), cap));
+            prop_assert!(base.min(cap) <= pause && pause <= next && next <= cap);
+            let doubled = pause.saturating_mul(if n == 0 { 1 } else { 2 });
+            let far = n >= 32;
+            prop_assert!(far || next == doubled.min(cap), "{pause:?} {next:?}");
+        }
+    }
 
     #[test]
     fn instants_in_a_text_are_moved_into_another_zone() {

@@ -78,9 +78,8 @@ fn replay_due(asked: &Asked, now: Timestamp) -> bool {
         | FaultKind::InstanceNotFound
         | FaultKind::BalancerNotFound => false,
     });
-    let doublings = asked.attempts.saturating_sub(1).min(16);
-    let wait = REPLAY_FIRST.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX));
-    !hopeless && time::since(now, asked.last_attempt_at) >= wait.min(REPLAY_AT_MOST)
+    let pause = time::backoff(REPLAY_FIRST, asked.attempts, REPLAY_AT_MOST);
+    !hopeless && time::since(now, asked.last_attempt_at) >= pause
 }
 
 /// The token of a launch at this instant. Where the clock was set back, an instant comes twice, and

@@ -94,9 +94,8 @@ fn leave(
 
 fn ask_due(retirement: &Retirement, now: Timestamp) -> bool {
     let Some(past) = retirement.termination() else { return true };
-    let doublings = past.asks.saturating_sub(1).min(16);
-    let wait = ASK_AGAIN.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX));
-    time::since(now, past.last_asked_at) >= wait.min(ASK_AGAIN_AT_MOST)
+    let pause = time::backoff(ASK_AGAIN, past.asks, ASK_AGAIN_AT_MOST);
+    time::since(now, past.last_asked_at) >= pause
 }
 
 /// Whether the drain time has passed since the balancer accepted the deregistration.

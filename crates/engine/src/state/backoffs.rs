@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::model::capacity::count;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::launch::Image;
 use crate::model::ledger::Ledger;
@@ -40,9 +41,7 @@ pub(super) fn of_fleet(records: &OfFleet, now: Timestamp) -> Vec<Backoff> {
     }
     let backoffs = refusals.into_iter().filter_map(|(scope, refusals)| {
         let (last, fault) = refusals.iter().max_by_key(|(at, _)| *at)?;
-        let doublings = u32::try_from(refusals.len()).unwrap_or(u32::MAX).saturating_sub(1).min(16);
-        let wait = POOL.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX));
-        let until = time::after(*last, wait.min(POOL_AT_MOST));
+        let until = time::after(*last, time::backoff(POOL, count(&refusals), POOL_AT_MOST));
         (until > now).then(|| Backoff { scope, until, fault: (*fault).clone() })
     });
     backoffs.collect()

@@ -208,15 +208,14 @@ fn failure<'a>(launch: &Launch<'a>, pool: &Pool) -> Option<Failure<'a>> {
 fn failing(failures: &[Failure<'_>], settings: Option<&SettingsRecord>) -> Option<Failures> {
     let last = failures.last()?;
     let count = Capacity::try_from(failures.len()).unwrap_or(Capacity::MAX);
-    let doublings = count.saturating_sub(1).min(16);
-    let wait = BACKOFF_FIRST.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX));
+    let wait = time::backoff(BACKOFF_FIRST, count, BACKOFF_AT_MOST);
     let may_show = may_show_yet(failures, settings);
     let pause = if may_show { RETRY_NOT_FOUND_EVERY } else { Duration::ZERO };
     Some(Failures {
         count,
         last: last.why.to_string(),
         planned_at: last.planned_at,
-        backs_off_until: time::after(last.failed_at, wait.min(BACKOFF_AT_MOST)),
+        backs_off_until: time::after(last.failed_at, wait),
         may_show_yet: may_show,
         broken: !may_show && (last.at_once || count >= FAILURES_AT_MOST),
         retry_at: time::after(last.planned_at, pause),
