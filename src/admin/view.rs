@@ -237,7 +237,7 @@ impl InstanceView {
         let instance = server.instance.as_ref();
         let asked = server.record.request.as_ref().map(|request| &request.pool);
         Self {
-            id: server.label(),
+            id: server.name().to_string(),
             phase: server.phase.as_str().to_owned(),
             instance_type: instance
                 .and_then(|i| i.instance_type.as_deref())

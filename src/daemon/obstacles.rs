@@ -183,7 +183,7 @@ impl Situation<'_> {
     }
 
     fn why_it_stays(&self, order: &Override, server: &Server) -> Option<String> {
-        let label = server.label();
+        let label = server.name();
         if let Some(id) = server.id()
             && let Some(keep) = self.ledger.overrides.get(&OverrideKey::Keep(id.clone()))
             && keep.until > self.clocks.host

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::journal::FailingCall;
 use super::{Call, Intent, Journal, What, events_of};
 use crate::ports::StoreFault;
 use tidegate_engine::model::drain::Delivery;
@@ -26,7 +27,9 @@ pub fn conclude(
         if let Outcome::Failed(fault) = outcome
             && !is_repeat(call)
         {
-            failing.insert(name(call), (call.fleet.clone(), fault.clone()));
+            let is_launch = matches!(call.what, What::Launch { .. });
+            let (fleet, fault) = (call.fleet.clone(), fault.clone());
+            failing.insert(name(call), FailingCall { fleet, is_launch, fault });
         }
         changes.extend(change(journal, call, outcome, clocks));
         // A failure is told once, when it begins; its problem says when it ends.

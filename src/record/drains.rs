@@ -2,6 +2,7 @@
 
 use tidegate_engine::model::drain::DrainEnd;
 use tidegate_engine::model::fault::printable;
+use tidegate_engine::model::instance::InstanceId;
 use tidegate_engine::model::problem::{Problem, ProblemKind};
 use tidegate_engine::model::reading::jobs;
 use tidegate_engine::model::roster::{FleetView, Server};
@@ -74,10 +75,10 @@ fn undelivered(view: &FleetView, policy: &Policy) -> Option<Problem> {
 
 /// Servers whose metadata service does not show the tag.
 fn hidden(view: &FleetView) -> Option<Problem> {
-    let hidden: Vec<&str> =
-        view.servers.iter().filter(|s| s.undrainable.is_some()).map(Server::name).collect();
+    let hidden = view.servers.iter().filter(|server| server.undrainable.is_some());
+    let hidden: Vec<&InstanceId> = hidden.filter_map(Server::id).collect();
     let first = hidden.first()?;
-    let named: Vec<&str> = hidden.iter().copied().take(NAMED_AT_MOST).collect();
+    let named: Vec<&str> = hidden.iter().take(NAMED_AT_MOST).map(|id| id.as_str()).collect();
     let more = hidden.len().saturating_sub(named.len());
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let text = format!(

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::ports::{Store, StoreFault};
 use tidegate_engine::evaluate::{Evaluation, evaluate};
 use tidegate_engine::model::fault::Fault;
+use tidegate_engine::model::fleet::FleetName;
 use tidegate_engine::model::history::InForce;
 use tidegate_engine::model::ledger::{Change, Ledger};
 use tidegate_engine::model::observation::Observation;
@@ -26,7 +27,15 @@ pub struct Journal {
     /// A write failed: nobody knows what is on disk until it is read.
     unsure: bool,
     /// Calls that failed at the last tick and are tried again: for the list of problems only.
-    pub(super) failing: BTreeMap<String, (tidegate_engine::model::fleet::FleetName, Fault)>,
+    pub(super) failing: BTreeMap<String, FailingCall>,
+}
+
+/// A call that failed at the last tick.
+#[derive(Debug, Clone)]
+pub(super) struct FailingCall {
+    pub(super) fleet: FleetName,
+    pub(super) is_launch: bool,
+    pub(super) fault: Fault,
 }
 
 impl Journal {
@@ -58,7 +67,8 @@ impl Journal {
         self.seen_all
     }
 
-    pub fn failing(&self) -> &BTreeMap<String, (tidegate_engine::model::fleet::FleetName, Fault)> {
+    /// Returns the failing calls by name.
+    pub(super) fn failing(&self) -> &BTreeMap<String, FailingCall> {
         &self.failing
     }
 

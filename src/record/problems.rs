@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Journal;
 use super::decisions::{decided, limit_kind};
 use super::drains::drains;
+use super::journal::FailingCall;
 use super::launches::launches;
 use tidegate_engine::model::balancer::Membership;
 use tidegate_engine::model::decision::Decision;
@@ -86,9 +87,7 @@ pub fn find_problems(
 /// Calls that fail, one problem for each.
 fn calls(journal: &Journal) -> Vec<Problem> {
     let mut found = Vec::new();
-    for (call, (fleet, fault)) in journal.failing() {
-        // A launch that is refused is the breaker's and the pools' business.
-        let launch = call.starts_with("launch ");
+    for (call, FailingCall { fleet, is_launch, fault }) in journal.failing() {
         let of_its_own = match fault.kind {
             FaultKind::Credentials => false,
             FaultKind::TokenMismatch => true,
@@ -105,7 +104,8 @@ fn calls(journal: &Journal) -> Vec<Problem> {
             | FaultKind::TokenSpent
             | FaultKind::InstanceNotFound
             | FaultKind::BalancerNotFound
-            | FaultKind::Refused => !launch,
+            // A launch that is refused is a problem of the breaker and the offerings.
+            | FaultKind::Refused => !is_launch,
         };
         if of_its_own {
             let text = format!("{call} fails: {fault}");
@@ -134,7 +134,7 @@ fn sight(roster: &Roster) -> Vec<Problem> {
 /// One problem, however many calls it refuses. A launch that it refused is asked again ever more
 /// rarely, so what it was refused for is read off its record and not off the last calls alone.
 fn credentials(journal: &Journal) -> Option<Problem> {
-    let calls = journal.failing().values().map(|(_, fault)| fault);
+    let calls = journal.failing().values().map(|call| &call.fault);
     let asked = journal.ledger().servers.open();
     let refused = asked.filter_map(|record| match &record.launch {
         LaunchState::Asked(asked) => asked.last_fault.as_ref(),
@@ -288,7 +288,7 @@ fn flapping(journal: &Journal, name: &FleetName, server: &Server) -> Option<Prob
     // One that is well by the laxer measure is by the other: nearly every server, at every tick.
     server.checks.flaps(true).filter(|_| serves)?;
     let label = server.name();
-    let key = ProblemKind::Flapping.about(label);
+    let key = ProblemKind::Flapping.about(&label);
     let still = journal.ledger().problems.contains_key(&key);
     let (failed, checks) = server.checks.flaps(still)?;
     // Rounded to tens, so that not each check is news.
@@ -405,7 +405,7 @@ fn is_stuck(server: &Server, now: Timestamp) -> bool {
 /// Its tag names another fleet than the journal, whose word counts: until it is lost.
 fn retagged(name: &FleetName, server: &Server) -> Option<Problem> {
     let said = server.instance.as_ref()?.tags.fleet.as_ref().filter(|said| *said != name)?;
-    let label = server.label();
+    let label = server.name();
     let text = format!(
         "the tag tidegate:fleet of {label} says {said}, and it is a server of {name}: put the tag right, since it counts if the journal is lost"
     );

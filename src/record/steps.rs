@@ -48,18 +48,15 @@ impl<'a> Taking<'a> {
                 Some(What::Launch { request: request.clone(), in_doubt: false })
             }
             Act::Replay { token, attempt, in_doubt } => self.replay(token, *attempt, *in_doubt),
-            Act::Retire { token, label, why, drain, .. } => {
-                self.retire(
-                    token,
-                    label,
-                    Retirement::begin(why.clone(), drain.clone(), self.clocks),
-                );
-                self.tell(step, label, decision);
+            Act::Retire { instance, token, why, drain, .. } => {
+                let begun = Retirement::begin(why.clone(), drain.clone(), self.clocks);
+                self.retire(instance, token, begun);
+                self.tell(step, instance, decision);
                 None
             }
-            Act::Reclaim { token, label, undelivered } => {
+            Act::Reclaim { instance, token, undelivered } => {
                 self.cancel(token, undelivered.clone());
-                self.tell(step, label, decision);
+                self.tell(step, instance, decision);
                 None
             }
             Act::Drain { instance, token, deadline, post } => {
@@ -116,9 +113,9 @@ impl<'a> Taking<'a> {
         Some(What::Launch { request, in_doubt })
     }
 
-    fn retire(&mut self, token: &Token, label: &str, begun: Retirement) {
+    fn retire(&mut self, instance: &InstanceId, token: &Token, begun: Retirement) {
         self.edit(token, |record| record.retirement = Some(begun));
-        let order = OverrideKey::Terminate(InstanceId::new(label));
+        let order = OverrideKey::Terminate(instance.clone());
         if self.ledger.overrides.contains_key(&order) {
             self.changes.push(Change::OverrideEnded(order));
         }
@@ -180,7 +177,7 @@ impl<'a> Taking<'a> {
         What::EndSignal { instance, token, post, undelivered }
     }
 
-    fn tell(&mut self, step: &Step, label: &str, decision: Option<&Decision>) {
+    fn tell(&mut self, step: &Step, instance: &InstanceId, decision: Option<&Decision>) {
         let mut text = step.text(self.zone);
         // Other retirements say why themselves.
         let by_decision = match &step.act {
@@ -201,7 +198,7 @@ impl<'a> Taking<'a> {
             at: self.clocks.host,
             kind: EventKind::Action,
             fleet: Some(step.fleet.clone()),
-            instance: Some(InstanceId::new(label)),
+            instance: Some(instance.clone()),
             text,
         }));
     }

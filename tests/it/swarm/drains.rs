@@ -106,7 +106,9 @@ impl Run {
     fn check_retirements(&mut self, record: &TickRecord) {
         for step in &record.survey.plan.steps {
             match &step.act {
-                Act::Retire { token, label, why: RetireReason::ScaleIn, drain: None, .. } => {
+                Act::Retire {
+                    instance, token, why: RetireReason::ScaleIn, drain: None, ..
+                } => {
                     let drains = self.simulation.policy.fleets[&step.fleet].drain_terms().is_some();
                     let view = &record.survey.roster.fleets[&step.fleet];
                     let works = view.server(token).is_some_and(|server| {
@@ -114,10 +116,10 @@ impl Run {
                         instance.is_some_and(|one| one.lifecycle == Lifecycle::Running)
                             && !matches!(server.phase, Phase::Sick { .. } | Phase::Overdue)
                     });
-                    demand!(self, !drains || !works, "{label} goes and is not to be told");
+                    demand!(self, !drains || !works, "{instance} goes and is not to be told");
                 }
-                Act::Reclaim { label, .. } => {
-                    if let Some(told) = self.drains.0.get_mut(&InstanceId::new(label)) {
+                Act::Reclaim { instance, .. } => {
+                    if let Some(told) = self.drains.0.get_mut(instance) {
                         told.cancelled = true;
                     }
                 }

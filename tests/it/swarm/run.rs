@@ -48,7 +48,7 @@ pub(super) struct Run {
     pub planned: BTreeMap<Token, Timestamp>,
     /// Launches and retirements so far, for the brakes on them, by the world's clock.
     pub launched: Vec<(Token, Timestamp)>,
-    pub retired: Vec<(String, Timestamp)>,
+    pub retired: Vec<(InstanceId, Timestamp)>,
     /// The instance of each token that was ever seen.
     pub tokens: BTreeMap<Token, InstanceId>,
     /// When the journal last lost something.

@@ -135,21 +135,23 @@ impl Run {
                 Act::Launch(_) | Act::Replay { .. } => {
                     demand!(self, !paused, "a launch for {}, which is paused", step.fleet);
                 }
-                Act::Retire { label, why, .. } => {
-                    self.retired.push((label.clone(), now));
+                Act::Retire { instance, why, .. } => {
+                    self.retired.push((instance.clone(), now));
                     match why {
                         RetireReason::ScaleIn => {
-                            demand!(self, !paused, "{label} goes from a paused fleet");
-                            self.check_scale_in(record, &step.fleet, label);
+                            demand!(self, !paused, "{instance} goes from a paused fleet");
+                            self.check_scale_in(record, &step.fleet, instance);
                         }
-                        RetireReason::Sick { .. } => self.check_sick(record, &step.fleet, label),
+                        RetireReason::Sick { .. } => self.check_sick(record, &step.fleet, instance),
                         RetireReason::NeverHealthy { .. }
                         | RetireReason::StuckPending { .. }
                         | RetireReason::Operator { .. } => {}
                     }
                 }
                 // What is taken back is no end of a server.
-                Act::Reclaim { label, .. } => self.retired.retain(|(other, _)| other != label),
+                Act::Reclaim { instance, .. } => {
+                    self.retired.retain(|(other, _)| other != instance)
+                }
                 Act::Register { .. }
                 | Act::Drain { .. }
                 | Act::EndSignal { .. }
@@ -201,29 +203,29 @@ impl Run {
 
     /// Where every server looks sick, only those go that are; and where none is wanted, none is
     /// missed.
-    fn check_sick(&self, record: &TickRecord, fleet: &FleetName, label: &str) {
+    fn check_sick(&self, record: &TickRecord, fleet: &FleetName, id: &InstanceId) {
         let view = &record.survey.roster.fleets[fleet];
         let serving = view.servers.iter().filter(|server| server.record.in_service_at.is_some());
         let alone = serving.count() < 2;
         let (all, serves) = {
             let world = &self.simulation.front.state().world;
-            let machine = world.machine(&InstanceId::new(label));
+            let machine = world.machine(id);
             (world.looks_sick(), machine.is_some_and(|machine| machine.serves(world.now())))
         };
         let wanted = record.survey.decisions[fleet].desired > 0;
         let wrong = all && serves && wanted && !alone;
-        demand!(self, !wrong, "{label} goes although every page fails");
+        demand!(self, !wrong, "{id} goes although every page fails");
     }
 
     /// Scale-in follows from a reading or from the schedule, and takes nobody before its time, nor
     /// one that is needed.
-    fn check_scale_in(&self, record: &TickRecord, fleet: &FleetName, label: &str) {
+    fn check_scale_in(&self, record: &TickRecord, fleet: &FleetName, id: &InstanceId) {
         // By the world's clock, whatever the host's says.
         let now = self.simulation.now();
         let policy = &self.simulation.policy.fleets[fleet];
         let (launched_at, jobs, lie) = {
             let state = self.simulation.front.state();
-            let machine = state.world.machine(&InstanceId::new(label)).unwrap();
+            let machine = state.world.machine(id).unwrap();
             let told = policy.queue.as_ref().is_some_and(|queue| Telling::of(&queue.source).busy);
             let queue = state.queues.get(fleet).filter(|_| told);
             let busy = queue.and_then(|queue| queue.depth().work.busy);
@@ -232,31 +234,31 @@ impl Run {
         };
         let up = time::since(now, launched_at);
         let minimum = policy.minimum_uptime;
-        demand!(self, up >= minimum, "{label} goes after {}", time::text(up));
+        demand!(self, up >= minimum, "{id} goes after {}", time::text(up));
         let drains = policy.drain_terms().is_some();
         // One that drains is told as early as its jobs usually take.
         if policy.billing == Billing::Hour && !drains {
             // Early in an hour that is paid is too early, unless the drain would not end within it.
             let into = Duration::from_secs(up.as_secs() % 3600);
             let early = into < Duration::from_mins(40);
-            demand!(self, !early, "{label} goes {} into a paid hour", time::text(into));
+            demand!(self, !early, "{id} goes {} into a paid hour", time::text(into));
         }
         let view = &record.survey.roster.fleets[fleet];
         let decision = &record.survey.decisions[fleet];
         let desired = decision.desired;
         let cancelled = u32::try_from(decision.cancel_drains.len()).unwrap();
         let capacity = view.capacity() + cancelled;
-        demand!(self, capacity > desired, "{label} goes, with {capacity} of {desired}");
+        demand!(self, capacity > desired, "{id} goes, with {capacity} of {desired}");
         // Where the queue tells who is busy, and tells the truth. The reading that decides is of this
         // very instant.
         let jobs = jobs.unwrap_or(0);
         let told = policy.queue.as_ref().is_some_and(|queue| queue.source.json.is_some());
         let idle = jobs == 0 || lie.is_some() || drains || !told;
-        demand!(self, idle, "{label} goes with {jobs} jobs on it");
+        demand!(self, idle, "{id} goes with {jobs} jobs on it");
         if *fleet != name("app") {
             let reading = view.memory.last_reading();
             let known = reading.is_some_and(|reading| reading.depth.is_ok());
-            demand!(self, known, "{label} goes although the queue cannot be read");
+            demand!(self, known, "{id} goes although the queue cannot be read");
         }
     }
 

@@ -71,7 +71,7 @@ pub(super) fn settle(
         .servers
         .iter()
         .filter(|server| server.is_capacity())
-        .filter_map(|server| Some((server.label(), server.release.as_ref().err()?)))
+        .filter_map(|server| Some((server.name().to_string(), server.release.as_ref().err()?)))
         .collect();
     if let Some(at) = blocked.iter().filter_map(|(_, block)| block.until()).min() {
         proposal.look_at(at);

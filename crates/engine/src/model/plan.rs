@@ -15,6 +15,7 @@ use super::launch::{LaunchRequest, Token};
 use super::rate::Exhausted;
 use super::retirement::RetireReason;
 use super::roster::Block;
+use super::server::ServerName;
 use super::time::{self, Timestamp};
 
 /// Everything one tick will do, and what it leaves undone, with reasons.
@@ -44,15 +45,15 @@ pub enum Act {
     Register { instance: InstanceId, balancer: Balancer },
     /// Write a server off: it is on its way out from now on.
     Retire {
+        instance: InstanceId,
         token: Token,
-        label: String,
         why: RetireReason,
         /// The terms on which it finishes its jobs first.
         drain: Option<Arc<DrainTerms>>,
         ranking: Vec<Ranked>,
     },
     /// Take a draining server back.
-    Reclaim { token: Token, label: String, undelivered: Option<String> },
+    Reclaim { instance: InstanceId, token: Token, undelivered: Option<String> },
     /// Tell a server to finish its jobs.
     Drain { instance: InstanceId, token: Token, deadline: Timestamp, post: Option<Box<DrainPost>> },
     /// Tell a server whose drain is cancelled to go on.
@@ -81,7 +82,7 @@ pub enum OutOfService {
 /// One line of the ranking by which a server was chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ranked {
-    pub server: String,
+    pub server: ServerName,
     pub launched_at: Option<Timestamp>,
     /// `None`: eligible.
     pub block: Option<Block>,
@@ -180,12 +181,12 @@ impl Step {
             Act::Launch(request) => format!("launch {}", request.pool),
             Act::Replay { attempt, .. } => format!("ask again for a launch (attempt {attempt})"),
             Act::Register { instance, balancer } => format!("register {instance} with {balancer}"),
-            Act::Retire { label, why, .. } => format!("retire {label}: {}", why.text(zone)),
-            Act::Reclaim { label, undelivered: None, .. } => {
-                format!("take back {label}, which was draining")
+            Act::Retire { instance, why, .. } => format!("retire {instance}: {}", why.text(zone)),
+            Act::Reclaim { instance, undelivered: None, .. } => {
+                format!("take back {instance}, which was draining")
             }
-            Act::Reclaim { label, undelivered: Some(why), .. } => {
-                format!("take back {label}, which was not told to drain: {why}")
+            Act::Reclaim { instance, undelivered: Some(why), .. } => {
+                format!("take back {instance}, which was not told to drain: {why}")
             }
             Act::Drain { instance, deadline, .. } => {
                 format!("tell {instance} to finish its jobs by {}", time::local(*deadline, zone))

@@ -24,7 +24,7 @@ pub use super::phase::{Block, Phase};
 use super::rate::{Rate, RateLimit};
 use super::reading::Recent;
 use super::retirement::Retirement;
-use super::server::ServerRecord;
+use super::server::{ServerName, ServerRecord};
 use super::sight::{Blind, Doubt};
 use super::time::{Clocks, Timestamp};
 
@@ -292,14 +292,8 @@ impl Server {
         zone.unwrap_or_default()
     }
 
-    /// How it is named to people: its instance id, else its token.
-    pub fn name(&self) -> &str {
-        self.id().map_or_else(|| self.record.token.as_str(), InstanceId::as_str)
-    }
-
-    /// The same, to be kept.
-    pub fn label(&self) -> String {
-        self.name().to_owned()
+    pub fn name(&self) -> ServerName {
+        self.record.name()
     }
 }
 

@@ -1,6 +1,7 @@
 //! A server's durable record, from the intent to launch it until it is proven gone. One record per
 //! client token: "one intent, at most one instance" is the key of the table.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,29 @@ pub struct ServerRecord {
     /// by EC2's clock.
     pub cleared_at: Option<Timestamp>,
     pub gone: Option<Gone>,
+}
+
+/// What a server is called in texts and lists.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ServerName {
+    Instance(InstanceId),
+    /// The client token of a launch that EC2 has not answered with an instance.
+    Launch(Token),
+}
+
+impl ServerName {
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Instance(id) => id.as_str(),
+            Self::Launch(token) => token.as_str(),
+        }
+    }
+}
+
+impl fmt::Display for ServerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
 }
 
 /// How far RunInstances got.
@@ -143,6 +167,15 @@ impl ServerRecord {
         match &self.launch {
             LaunchState::Launched(id) => Some(id),
             LaunchState::Asked(_) | LaunchState::Refused(_) => None,
+        }
+    }
+
+    pub fn name(&self) -> ServerName {
+        match &self.launch {
+            LaunchState::Launched(id) => ServerName::Instance(id.clone()),
+            LaunchState::Asked(_) | LaunchState::Refused(_) => {
+                ServerName::Launch(self.token.clone())
+            }
         }
     }
 

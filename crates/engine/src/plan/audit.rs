@@ -171,9 +171,9 @@ fn retired<'a>(view: &'a FleetView, steps: &[&'a Step]) -> Vec<(&'a Server, &'a 
 
 /// A server that a person or a tag protects is not retired, whatever the reason.
 fn no_kept_server(view: &FleetView, steps: &[&Step]) -> Option<String> {
-    retired(view, steps).into_iter().find_map(|(server, _)| {
-        server.kept.is_some().then(|| format!("{} is kept", server.label()))
-    })
+    retired(view, steps)
+        .into_iter()
+        .find_map(|(server, _)| server.kept.is_some().then(|| format!("{} is kept", server.name())))
 }
 
 /// Scale-in takes the servers that the decision names, and no other drain is cancelled than it names.
@@ -185,14 +185,14 @@ fn as_decided(view: &FleetView, steps: &[&Step], decision: Option<&Decision>) ->
         **why == RetireReason::ScaleIn && !named(&server.record.token, |of| &of.retire)
     });
     if let Some((server, _)) = other {
-        return Some(format!("{} goes, and the decision does not name it", server.label()));
+        return Some(format!("{} goes, and the decision does not name it", server.name()));
     }
     steps.iter().find_map(|step| match &step.act {
-        Act::Reclaim { token, label, undelivered: None }
+        Act::Reclaim { instance, token, undelivered: None }
             if !named(token, |of| &of.cancel_drains)
                 && view.server(token).is_none_or(|server| server.kept.is_none()) =>
         {
-            Some(format!("the drain of {label} is cancelled, and the decision does not name it"))
+            Some(format!("the drain of {instance} is cancelled, and the decision does not name it"))
         }
         Act::Launch(_)
         | Act::Replay { .. }
@@ -216,7 +216,7 @@ fn capacity_kept(view: &FleetView, steps: &[&Step], decision: Option<&Decision>)
         .map(|(server, _)| *server)
         .collect();
     if let Some(server) = scaled_in.iter().find(|server| server.release.is_err()) {
-        return Some(format!("{} may not go yet", server.label()));
+        return Some(format!("{} may not go yet", server.name()));
     }
     if scaled_in.is_empty() {
         return None;
@@ -260,7 +260,7 @@ fn sick_by_more_than_one_word(
         let served = server.membership == Some(Membership::InService);
         let alone = !view.servers.iter().any(|other| other.well);
         (wanted && sick && served && alone)
-            .then(|| format!("{} serves by its balancer", server.label()))
+            .then(|| format!("{} serves by its balancer", server.name()))
     })
 }
 

@@ -150,14 +150,10 @@ pub(super) fn undelivered(drain: &Drain) -> Option<String> {
 
 /// Cancels a drain. A server that was signalled is told to go on.
 pub(super) fn cancel(draft: &mut Draft<'_>, server: &Server, undelivered: Option<String>) {
-    let Some(retirement) = &server.record.retirement else { return };
+    let (Some(retirement), Some(id)) = (&server.record.retirement, server.id()) else { return };
     let mut after = server.clone();
-    let token = server.record.token.clone();
-    draft.acts.push(Act::Reclaim {
-        token,
-        label: server.label(),
-        undelivered: undelivered.clone(),
-    });
+    let (instance, token) = (id.clone(), server.record.token.clone());
+    draft.acts.push(Act::Reclaim { instance, token, undelivered: undelivered.clone() });
     let mut resumed = retirement.clone();
     if let Some(resume) = resumed.cancel(undelivered, draft.clocks.ec2) {
         resumed.stage = Stage::Resuming(resume);

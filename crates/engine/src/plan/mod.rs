@@ -147,11 +147,12 @@ impl<'a> Draft<'a> {
     fn calls(&self, id: &InstanceId) -> bool {
         self.acts.iter().any(|act| match act {
             Act::Register { instance, .. }
+            | Act::Retire { instance, .. }
+            | Act::Reclaim { instance, .. }
             | Act::Drain { instance, .. }
             | Act::EndSignal { instance, .. }
             | Act::Deregister { instance, .. }
             | Act::Terminate { instance, .. } => instance == id,
-            Act::Retire { label, .. } | Act::Reclaim { label, .. } => label == id.as_str(),
             Act::Launch(_) | Act::Replay { .. } => false,
         })
     }
@@ -232,7 +233,7 @@ impl<'a> Draft<'a> {
     /// The instances this draft already retires.
     fn retires(&self, id: &InstanceId) -> bool {
         self.acts.iter().any(|act| match act {
-            Act::Retire { label, .. } => label == id.as_str(),
+            Act::Retire { instance, .. } => instance == id,
             Act::Launch(_)
             | Act::Replay { .. }
             | Act::Register { .. }

@@ -247,7 +247,7 @@ pub(super) fn surplus(draft: &mut Draft<'_>, budget: &mut Budget, decision: &Dec
         .rev()
         .filter(|server| server.is_capacity())
         .map(|server| Ranked {
-            server: server.label(),
+            server: server.name(),
             launched_at: server.record.launched_at,
             block: server.release.as_ref().err().cloned(),
         })
@@ -267,6 +267,8 @@ fn retire(
     why: RetireReason,
     ranking: Vec<Ranked>,
 ) -> bool {
+    // Whatever may go has an instance; a launch without one is settled first.
+    let Some(instance) = server.id() else { return true };
     if let Err(limit) = budget.retire() {
         draft.left_out.push(LeftOut { fleet: draft.view.name.clone(), count: 1, why: limit });
         return false;
@@ -276,8 +278,8 @@ fn retire(
     Arc::make_mut(&mut begun.record).retirement =
         Some(Retirement::begin(why.clone(), drain.clone(), draft.clocks));
     draft.acts.push(Act::Retire {
+        instance: instance.clone(),
         token: server.record.token.clone(),
-        label: server.label(),
         why,
         drain,
         ranking,
