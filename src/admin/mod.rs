@@ -10,6 +10,8 @@
 mod caller;
 pub mod order;
 mod socket;
+#[cfg(test)]
+mod tests;
 pub mod view;
 pub mod words;
 
