@@ -85,7 +85,7 @@ impl Snapshot {
 }
 
 impl ServerSnapshot {
-    /// Returns a server that EC2 lists and that nobody keeps.
+    /// Returns a server that EC2 lists and that is not kept.
     pub fn new(id: InstanceId, launched_at: Timestamp, state: ServerState) -> Self {
         let (record, pool, zone) = (None, None, None);
         Self { id, launched_at, state, record, pool, zone, kept: false, listed: true }
