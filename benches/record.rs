@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidegate::ports::Store as _;
 use tidegate::sim::Simulation;
 use tidegate::sim::load::{Interruption, Load, Queue};
 use tidegate::sim::world::Settings;
@@ -75,11 +76,11 @@ fn main() {
         interruption: Interruption::default(),
     };
     let loads = ["thresholds", "goal"].map(|name| (FleetName::new(name).unwrap(), load.clone()));
-    let mut world =
-        Simulation::new(policy.clone(), Settings::default(), loads.into(), store.clone(), start)
-            .unwrap();
-    world.journal.in_force(&policy, start).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let simulation =
+        Simulation::new(policy.clone(), Settings::default(), loads.into(), store.clone(), start);
+    let mut world = runtime.block_on(simulation).unwrap();
+    runtime.block_on(world.journal.in_force(&policy, start)).unwrap();
     println!(
         "   day   on disk, MiB   resident, MiB   of it jobs and machines of the imagined world"
     );
@@ -89,7 +90,7 @@ fn main() {
             let record = runtime.block_on(world.tick()).unwrap();
             world.advance(record.next);
         }
-        store.prune(world.now()).unwrap();
+        runtime.block_on(store.prune(world.now())).unwrap();
         if day == days || day % 30 == 0 {
             let mebi = |bytes: u64| f64::from(u32::try_from(bytes >> 10).unwrap()) / 1024.0;
             println!(

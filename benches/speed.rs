@@ -271,8 +271,9 @@ fn a_thousand_fleets_decided_and_planned(bencher: Bencher<'_, '_>) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (start, loads) = (Timestamp::UNIX_EPOCH, BTreeMap::new());
     let store = Arc::new(MemoryStore::default());
-    let mut world =
-        Simulation::new(policy.clone(), Settings::default(), loads, store, start).unwrap();
+    let mut world = runtime
+        .block_on(Simulation::new(policy.clone(), Settings::default(), loads, store, start))
+        .unwrap();
     let serving =
         |roster: &Roster| roster.fleets.values().map(|view| view.in_service()).sum::<u32>();
     let roster = loop {
@@ -306,8 +307,9 @@ fn a_decision(bencher: Bencher<'_, '_>, rule: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let store = Arc::new(MemoryStore::default());
     let loads = [(name.clone(), load)].into();
-    let mut world =
-        Simulation::new(policy.clone(), Settings::default(), loads, store, start).unwrap();
+    let mut world = runtime
+        .block_on(Simulation::new(policy.clone(), Settings::default(), loads, store, start))
+        .unwrap();
     let day = start + Duration::from_hours(24);
     let (now, mut view) = loop {
         let record = runtime.block_on(world.tick()).unwrap();

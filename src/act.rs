@@ -307,7 +307,7 @@ mod tests {
             store: store.clone(),
             clock: hanging.clone(),
         };
-        let mut journal = crate::record::Journal::open(store, start).unwrap();
+        let mut journal = crate::record::Journal::open(store, start).await.unwrap();
         let record = tick::tick(&ports, &policy, &mut journal, &[]).await.unwrap();
         let skipped = record.outcomes.iter().filter(|outcome| **outcome == Outcome::Skipped);
         assert_eq!((record.outcomes.len(), skipped.count()), (5, 2));

@@ -130,25 +130,52 @@ pub trait Probe: Send + Sync {
 
 /// The store could not be read or written. Nothing may be done in the world until it can.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the state database: {0}")]
-pub struct StoreFault(pub String);
+pub enum StoreFault {
+    /// The store did not answer, or another process holds it. The same call may succeed in a moment.
+    #[error("the state database: {0}")]
+    Unreachable(String),
+    /// Trying again changes nothing until an operator or a restart removes the cause.
+    #[error("the state database: {0}")]
+    Failed(String),
+}
 
-/// The journal on disk.
+impl StoreFault {
+    /// Returns whether the same call may succeed in a moment, without an operator.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable(_) => true,
+            Self::Failed(_) => false,
+        }
+    }
+}
+
+/// The durable journal, as the loop writes it and reads it back.
+///
+/// A caller may drop a future of these methods before it is ready. What was to be written is then
+/// written whole or not at all, and the caller has to load to know which.
+#[async_trait]
 pub trait Store: Send + Sync {
-    /// Everything that is open or recent.
-    fn load(&self, now: Timestamp) -> Result<Ledger, StoreFault>;
+    /// Returns everything that is open or recent.
+    async fn load(&self, now: Timestamp) -> Result<Ledger, StoreFault>;
 
     /// Writes a batch, durable when it returns, whole or not at all.
-    fn commit(&self, changes: &[Change]) -> Result<(), StoreFault>;
+    async fn commit(&self, changes: &[Change]) -> Result<(), StoreFault>;
+
+    /// Removes what is older than it is kept. A store that ends with its process keeps everything.
+    async fn prune(&self, _now: Timestamp) -> Result<(), StoreFault> {
+        Ok(())
+    }
 }
 
 /// The record of a second policy beside the live one, apart from the journal.
+#[async_trait]
 pub trait ShadowBook: Send + Sync {
-    /// Begins the record of a policy, or goes on with it if it was the last one: the servers that
-    /// it imagines to run.
-    fn begin(&self, policy: &InForce, path: &str) -> Result<Vec<Imagined>, StoreFault>;
+    /// Begins the record of a policy, or continues it if it was the last one. Returns the simulated
+    /// servers that run.
+    async fn begin(&self, policy: &InForce, path: &str) -> Result<Vec<Imagined>, StoreFault>;
 
-    fn note(&self, changes: &[ShadowChange]) -> Result<(), StoreFault>;
+    /// Writes a batch, whole or not at all.
+    async fn note(&self, changes: &[ShadowChange]) -> Result<(), StoreFault>;
 }
 
 /// Who counts the requests that are made.

@@ -146,8 +146,8 @@ async fn drilled(
         store: database.clone(),
         clock: clock.clone(),
     };
-    let mut journal = Journal::open(database, clock.now()).map_err(anyhow::Error::new)?;
-    journal.in_force(&acting, clock.now()).map_err(anyhow::Error::new)?;
+    let mut journal = Journal::open(database, clock.now()).await.map_err(anyhow::Error::new)?;
+    journal.in_force(&acting, clock.now()).await.map_err(anyhow::Error::new)?;
     let (handle, orders) = Handle::new();
     let meter = open(drill, folder, &clock, &handle).await?;
     let socket = settings.socket_named.clone();
@@ -169,7 +169,6 @@ async fn drilled(
         meter,
         standing: Vec::new(),
         patrol: Patrol::default(),
-        prune: Arc::new(|| Ok(())),
         shadow: None,
         // An imagined trouble wakes nobody.
         telling: Telling::default(),

@@ -43,7 +43,7 @@ pub(crate) fn run(args: &PlanArgs, settings: &Settings, json: bool) -> Result<()
     let store = Arc::new(MemoryStore::holding(known.unwrap_or_default()));
     let survey = runtime()?.block_on(async {
         let ports = world::world(settings, &policy, store.clone(), None, true).await?.ports;
-        let mut journal = Journal::open(store, now).map_err(anyhow::Error::new)?;
+        let mut journal = Journal::open(store, now).await.map_err(anyhow::Error::new)?;
         survey(&ports, &policy, &mut journal)
             .await
             .map_err(anyhow::Error::new)

@@ -84,8 +84,6 @@ pub struct Daemon {
     /// Problems that no tick can see: a rebuilt state, a refused policy file.
     pub standing: Vec<Problem>,
     pub patrol: Patrol,
-    /// Removes what is older than the record is kept.
-    pub prune: Arc<dyn Fn() -> Result<(), StoreFault> + Send + Sync>,
     /// A second policy, and where it is noted what it would have done.
     pub shadow: Option<(Shadow, Arc<dyn ShadowBook>)>,
     /// Who is told of what happens.
@@ -152,7 +150,7 @@ impl Daemon {
         let done = attended(&self.ports, policy, journal, &standing, &mut gate).await;
         let next = match done {
             Ok(ControlFlow::Continue(record)) => {
-                self.done(&record, stopwatch.elapsed());
+                self.done(&record, stopwatch.elapsed()).await;
                 let Survey { roster, .. } = *record.survey;
                 self.reception.saw(roster);
                 record.next
@@ -168,8 +166,8 @@ impl Daemon {
             }
         };
         self.look_how_long(stopwatch.elapsed());
-        self.settle();
-        if self.catch_up() { began } else { next }
+        self.settle().await;
+        if self.catch_up().await { began } else { next }
     }
 
     /// Ends the problems of one kind.
@@ -189,7 +187,7 @@ impl Daemon {
         }
     }
 
-    fn done(&mut self, record: &TickRecord, took: Duration) {
+    async fn done(&mut self, record: &TickRecord, took: Duration) {
         self.reception.fresh_start();
         self.tell(record);
         self.meter.ticked(&Done {
@@ -202,7 +200,7 @@ impl Daemon {
         if let Some((shadow, book)) = &mut self.shadow {
             let changes = shadow.beside(&self.policy, &record.survey);
             if !changes.is_empty()
-                && let Err(fault) = book.note(&changes)
+                && let Err(fault) = book.note(&changes).await
             {
                 warn!("what the second policy would have done is not recorded: {fault}");
             }
@@ -279,14 +277,14 @@ impl Daemon {
                 () = &mut sleep => return true,
                 () = self.wake.tick.notified() => break,
                 () = self.wake.housekeeping.notified() => {
-                    if let Err(fault) = (self.prune)() {
+                    if let Err(fault) = self.ports.store.prune(self.ports.clock.now()).await {
                         warn!("failed to prune the record: {fault}");
                     }
                 }
                 visitor = self.reception.visitor() => {
                     // The file is read beside the loop: there is nothing new to tick for yet.
                     let begins = matches!(visitor, Visitor::Reload(_));
-                    self.serve(visitor);
+                    self.serve(visitor).await;
                     if !begins {
                         break;
                     }
@@ -300,17 +298,17 @@ impl Daemon {
     }
 
     /// Serves those who had to wait for the end of the tick; whether there were any.
-    fn catch_up(&mut self) -> bool {
+    async fn catch_up(&mut self) -> bool {
         let (waiting, hurry) = self.reception.waiting();
         let any = hurry || !waiting.is_empty();
         for visitor in waiting {
-            self.serve(visitor);
+            self.serve(visitor).await;
         }
         any
     }
 
     /// Between two ticks.
-    fn serve(&mut self, visitor: Visitor) {
+    async fn serve(&mut self, visitor: Visitor) {
         let mut gate = Gate {
             stage: Stage::Idle,
             policy: &self.policy,
@@ -319,13 +317,13 @@ impl Daemon {
             telling: &mut self.telling,
             reception: &mut self.reception,
         };
-        gate.serve(visitor, &mut self.journal);
-        self.settle();
+        gate.serve(visitor, &mut self.journal).await;
+        self.settle().await;
     }
 
     /// What was read of the policy file takes effect, all or nothing: a file that cannot be used
     /// leaves the old policy in force.
-    fn settle(&mut self) {
+    async fn settle(&mut self) {
         for loaded in self.reception.loaded() {
             self.end(ProblemKind::PolicyRefused);
             self.meter.reloaded(loaded.is_usable(), self.ports.clock.now());
@@ -336,11 +334,11 @@ impl Daemon {
                     let text = Loaded::text(&self.policy, &policy);
                     self.policy = *policy;
                     telemetry::stamp_in(&self.policy.zone);
-                    if let Err(fault) = self.journal.in_force(&self.policy, self.ports.clock.now())
-                    {
+                    let noted = self.journal.in_force(&self.policy, self.ports.clock.now());
+                    if let Err(fault) = noted.await {
                         warn!("the new policy is in force and not in the record: {fault}");
                     }
-                    self.note(EventKind::Policy, text);
+                    self.note(EventKind::Policy, text).await;
                     self.patrol.look_anew();
                 }
             }
@@ -360,11 +358,11 @@ impl Daemon {
         self.standing.push(Problem::new(ProblemKind::PolicyRefused, None, text));
     }
 
-    fn note(&mut self, kind: EventKind, text: String) {
+    async fn note(&mut self, kind: EventKind, text: String) {
         let event = Event { at: self.ports.clock.now(), kind, fleet: None, instance: None, text };
         telemetry::log(&event);
         self.telling.note(&event);
-        if let Err(fault) = self.journal.commit(&[Change::Event(event)]) {
+        if let Err(fault) = self.journal.commit(&[Change::Event(event)]).await {
             warn!("{fault}");
         }
     }

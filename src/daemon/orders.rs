@@ -33,7 +33,7 @@ pub(super) struct Orders<'a> {
 
 impl Orders<'_> {
     /// Writes an order down, to be carried out by the next plan; or says why it is none.
-    pub(super) fn take(&mut self, order: Entry) -> Result<String, String> {
+    pub(super) async fn take(&mut self, order: Entry) -> Result<String, String> {
         let (fleet, instance) = order.subject();
         let known = instance.as_ref().and_then(|id| self.journal.ledger().servers.of_instance(id));
         let fleet = fleet.or_else(|| known.map(|record| record.fleet.clone()));
@@ -79,11 +79,11 @@ impl Orders<'_> {
                 (self.end(&[OverrideKey::Keep(instance)])?, text)
             }
         };
-        self.write(fleet, instance, changes, text)
+        self.write(fleet, instance, changes, text).await
     }
 
     /// Takes instances over by what EC2 said of them.
-    pub(super) fn hand_over(
+    pub(super) async fn hand_over(
         &mut self,
         adoption: &Adoption,
         found: &[Instance],
@@ -92,10 +92,10 @@ impl Orders<'_> {
         if changes.is_empty() {
             return Ok(format!("{}: {text}", adoption.fleet));
         }
-        self.write(Some(adoption.fleet.clone()), None, changes, text)
+        self.write(Some(adoption.fleet.clone()), None, changes, text).await
     }
 
-    fn write(
+    async fn write(
         &mut self,
         fleet: Option<FleetName>,
         instance: Option<InstanceId>,
@@ -108,7 +108,7 @@ impl Orders<'_> {
         let event =
             Event { at: self.clocks.host, kind: EventKind::Override, fleet, instance, text };
         changes.push(Change::Event(event.clone()));
-        self.journal.commit(&changes).map_err(|fault| fault.to_string())?;
+        self.journal.commit(&changes).await.map_err(|fault| fault.to_string())?;
         telemetry::log(&event);
         self.telling.note(&event);
         Ok(answer)

@@ -292,11 +292,11 @@ impl Attendant for Gate<'_> {
         self.reception.visitor()
     }
 
-    fn serve(&mut self, visitor: Visitor, journal: &mut Journal) -> Served<Interrupt> {
+    async fn serve(&mut self, visitor: Visitor, journal: &mut Journal) -> Served<Interrupt> {
         let served = match visitor {
             Visitor::Order(Order::Entry(order), reply) => {
                 // Whoever asked may have gone; the order stands all the same.
-                answer(reply, self.orders(journal).take(order))
+                answer(reply, self.orders(journal).take(order).await)
             }
             Visitor::Order(Order::Adopt(adoption), reply) => {
                 self.reception.ask(self.ports, adoption, reply);
@@ -309,7 +309,11 @@ impl Attendant for Gate<'_> {
             }
             Visitor::Answered(Answered { adoption, found, reply }) => {
                 let mut orders = self.orders(journal);
-                answer(reply, found.and_then(|found| orders.hand_over(&adoption, &found)))
+                let taken = match found {
+                    Ok(found) => orders.hand_over(&adoption, &found).await,
+                    Err(why) => Err(why),
+                };
+                answer(reply, taken)
             }
             Visitor::Reload(reply) => {
                 if self.reception.open {

@@ -58,7 +58,7 @@ impl Desk {
         let store = Arc::new(MemoryStore::default());
         let (settings, queues) = (Settings::default(), BTreeMap::new());
         let mut simulation =
-            Simulation::new(policy(text), settings, queues, store, start()).unwrap();
+            Simulation::new(policy(text), settings, queues, store, start()).await.unwrap();
         let mut roster = None;
         for _ in 0..20 {
             let record = simulation.tick().await.unwrap();
@@ -72,7 +72,7 @@ impl Desk {
         Self::open(&POLICY.replace("min: 2", &format!("min: {servers}"))).await
     }
 
-    fn give(&mut self, entry: Entry) -> Result<String, String> {
+    async fn give(&mut self, entry: Entry) -> Result<String, String> {
         let now = self.simulation.now();
         let mut orders = Orders {
             policy: &self.simulation.policy,
@@ -81,10 +81,15 @@ impl Desk {
             journal: &mut self.simulation.journal,
             clocks: Clocks::new(now, None),
         };
-        orders.take(entry)
+        orders.take(entry).await
     }
 
-    fn begin(&mut self, key: OverrideKey, capacity: u32, force: bool) -> Result<String, String> {
+    async fn begin(
+        &mut self,
+        key: OverrideKey,
+        capacity: u32,
+        force: bool,
+    ) -> Result<String, String> {
         self.give(Entry::Begin {
             key,
             capacity,
@@ -94,10 +99,11 @@ impl Desk {
             at_once: false,
             force,
         })
+        .await
     }
 
-    fn hold(&mut self, capacity: u32, force: bool) -> Result<String, String> {
-        self.begin(OverrideKey::Hold(fleet("app")), capacity, force)
+    async fn hold(&mut self, capacity: u32, force: bool) -> Result<String, String> {
+        self.begin(OverrideKey::Hold(fleet("app")), capacity, force).await
     }
 
     fn servers(&self) -> Vec<InstanceId> {
@@ -127,14 +133,14 @@ async fn hold_that_looks_like_a_slip_needs_force() {
         let mut desk = Desk::with(servers).await;
         assert_eq!(desk.servers().len(), usize::try_from(servers).unwrap());
         desk.simulation.policy = policy(&POLICY.replace("min: 2", &format!("min: {min}")));
-        let answer = desk.hold(to, false);
+        let answer = desk.hold(to, false).await;
         let case = format!("{servers} servers, min {min}, held at {to}: {answer:?}");
         assert_eq!(answer.is_ok(), against.is_empty(), "{case}");
         assert_eq!(desk.is_held(), against.is_empty(), "{case}");
         if let Err(why) = answer {
             assert!(against.iter().all(|reason| why.contains(reason)), "{case}");
             assert!(why.contains("--force"), "{case}");
-            desk.hold(to, true).unwrap();
+            desk.hold(to, true).await.unwrap();
             assert!(desk.is_held(), "{case}");
         }
     }
@@ -144,7 +150,7 @@ async fn hold_that_looks_like_a_slip_needs_force() {
 #[tokio::test]
 async fn forced_hold_is_carried_out() {
     let mut desk = Desk::with(2).await;
-    desk.hold(0, true).unwrap();
+    desk.hold(0, true).await.unwrap();
     for _ in 0..10 {
         let record = desk.simulation.tick().await.unwrap();
         desk.simulation.wait(record.next);
@@ -159,34 +165,34 @@ async fn forced_hold_is_carried_out() {
 async fn answer_names_limits_and_their_end() {
     let mut desk = Desk::with(5).await;
     let servers = desk.servers();
-    let answer = desk.hold(0, true).unwrap();
+    let answer = desk.hold(0, true).await.unwrap();
     assert!(answer.contains("limits.terminate: 2 per 10m is used up, the next from "), "{answer}");
     assert!(answer.contains("(2 of 5 go now)"), "{answer}");
-    let first = desk.begin(OverrideKey::Terminate(servers[0].clone()), 0, false).unwrap();
+    let first = desk.begin(OverrideKey::Terminate(servers[0].clone()), 0, false).await.unwrap();
     assert!(!first.contains("limits.terminate"), "one may go: {first}");
-    let launch = desk.begin(OverrideKey::Launch(fleet("app")), 9, false).unwrap();
+    let launch = desk.begin(OverrideKey::Launch(fleet("app")), 9, false).await.unwrap();
     assert!(launch.contains("held by ann until 2026-03-02 "), "{launch}");
     let limits = "launch: 9 per 1h";
     desk.simulation.policy = policy(&POLICY.replace(limits, "launch: 5 per 1h"));
-    let launch = desk.begin(OverrideKey::Launch(fleet("seen")), 1, false).unwrap();
+    let launch = desk.begin(OverrideKey::Launch(fleet("seen")), 1, false).await.unwrap();
     assert!(launch.contains("limits.launch: 5 per 1h is used up, the next from "), "{launch}");
 }
 
 #[tokio::test]
 async fn answer_names_what_comes_first() {
     let mut desk = Desk::with(3).await;
-    let observed = desk.begin(OverrideKey::Launch(fleet("seen")), 1, false).unwrap();
+    let observed = desk.begin(OverrideKey::Launch(fleet("seen")), 1, false).await.unwrap();
     assert!(observed.contains("while the fleet is in observe mode"), "{observed}");
-    let plain = desk.begin(OverrideKey::Launch(fleet("app")), 1, false).unwrap();
+    let plain = desk.begin(OverrideKey::Launch(fleet("app")), 1, false).await.unwrap();
     assert!(plain.ends_with("asked by ann: a test"), "nothing holds it up: {plain}");
 
     let kept = desk.servers()[1].clone();
-    desk.begin(OverrideKey::Keep(kept.clone()), 0, false).unwrap();
-    let answer = desk.begin(OverrideKey::Terminate(kept.clone()), 0, false).unwrap();
+    desk.begin(OverrideKey::Keep(kept.clone()), 0, false).await.unwrap();
+    let answer = desk.begin(OverrideKey::Terminate(kept.clone()), 0, false).await.unwrap();
     assert!(answer.contains(&format!("{kept} is kept by ann until 2026-03-02 ")), "{answer}");
 
-    desk.begin(OverrideKey::Pause(fleet("app")), 0, false).unwrap();
-    let answer = desk.hold(2, true).unwrap();
+    desk.begin(OverrideKey::Pause(fleet("app")), 0, false).await.unwrap();
+    let answer = desk.hold(2, true).await.unwrap();
     assert!(answer.contains("the fleet is paused by ann until 2026-03-02 "), "{answer}");
     assert!(answer.contains(&format!("{kept} is kept by ann")), "{answer}");
 }
@@ -195,9 +201,9 @@ async fn answer_names_what_comes_first() {
 async fn server_that_is_being_terminated_cannot_be_kept() {
     let mut desk = Desk::with(2).await;
     let [first, second] = desk.servers().try_into().unwrap();
-    desk.begin(OverrideKey::Terminate(first.clone()), 0, false).unwrap();
+    desk.begin(OverrideKey::Terminate(first.clone()), 0, false).await.unwrap();
     desk.simulation.tick().await.unwrap();
-    let refused = desk.begin(OverrideKey::Keep(first.clone()), 0, false).unwrap_err();
+    let refused = desk.begin(OverrideKey::Keep(first.clone()), 0, false).await.unwrap_err();
     assert!(refused.contains("EC2 was asked to terminate it at 2026-03-02 "), "{refused}");
-    desk.begin(OverrideKey::Keep(second), 0, false).unwrap();
+    desk.begin(OverrideKey::Keep(second), 0, false).await.unwrap();
 }

@@ -15,7 +15,7 @@ use tidegate_engine::model::server::{Asked, Gone, GoneHow, LaunchState, ServerRe
 use tidegate_engine::model::time::{self, Clocks, Timestamp};
 
 /// Writes down how the calls of an intent ended; gives back the events this made.
-pub fn conclude(
+pub async fn conclude(
     journal: &mut Journal,
     intent: &Intent,
     outcomes: &[Outcome],
@@ -40,7 +40,7 @@ pub fn conclude(
         }
     }
     journal.failing = failing;
-    journal.commit(&changes)?;
+    journal.commit(&changes).await?;
     Ok(events_of(changes))
 }
 

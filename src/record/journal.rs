@@ -24,7 +24,7 @@ pub struct Journal {
     ahead: bool,
     /// A list of all that there is has been taken in since.
     seen_all: bool,
-    /// A write failed: nobody knows what is on disk until it is read.
+    /// A write failed or was not waited for: what is on disk is unknown until it is read.
     unsure: bool,
     /// Calls that failed at the last tick and are tried again: for the list of problems only.
     pub(super) failing: BTreeMap<String, FailingCall>,
@@ -39,8 +39,8 @@ pub(super) struct FailingCall {
 }
 
 impl Journal {
-    pub fn open(store: Arc<dyn Store>, now: Timestamp) -> Result<Self, StoreFault> {
-        let ledger = store.load(now)?;
+    pub async fn open(store: Arc<dyn Store>, now: Timestamp) -> Result<Self, StoreFault> {
+        let ledger = store.load(now).await?;
         let (ahead, unsure, seen_all) = (false, false, false);
         Ok(Self {
             store,
@@ -74,16 +74,16 @@ impl Journal {
 
     /// Makes sure that what is in memory is what is on disk, less what is of no use any more; called
     /// before anything is concluded from it.
-    pub fn refresh(&mut self, now: Timestamp) -> Result<(), StoreFault> {
-        self.make_sure(now)?;
+    pub async fn refresh(&mut self, now: Timestamp) -> Result<(), StoreFault> {
+        self.make_sure(now).await?;
         self.ledger.forget_old(now);
         Ok(())
     }
 
     /// Makes sure that what is in memory is what is on disk.
-    pub fn make_sure(&mut self, now: Timestamp) -> Result<(), StoreFault> {
+    pub async fn make_sure(&mut self, now: Timestamp) -> Result<(), StoreFault> {
         if self.ahead || self.unsure {
-            self.ledger = self.store.load(now)?;
+            self.ledger = self.store.load(now).await?;
             (self.ahead, self.unsure) = (false, false);
         }
         Ok(())
@@ -104,12 +104,12 @@ impl Journal {
     }
 
     /// Writes a batch, durable when it returns.
-    pub fn commit(&mut self, changes: &[Change]) -> Result<(), StoreFault> {
-        self.commit_noted(changes, 0)
+    pub async fn commit(&mut self, changes: &[Change]) -> Result<(), StoreFault> {
+        self.commit_noted(changes, 0).await
     }
 
     /// Writes a batch of which the first `noted` were taken in already.
-    pub(super) fn commit_noted(
+    pub(super) async fn commit_noted(
         &mut self,
         changes: &[Change],
         noted: usize,
@@ -117,10 +117,11 @@ impl Journal {
         if changes.is_empty() {
             return Ok(());
         }
-        if let Err(fault) = self.store.commit(changes) {
-            self.unsure = true;
-            return Err(fault);
-        }
+        let known = self.unsure;
+        // The caller may drop this future, and the batch be on disk all the same.
+        self.unsure = true;
+        self.store.commit(changes).await?;
+        self.unsure = known;
         for change in changes.iter().skip(noted) {
             self.ledger.apply(change);
         }
@@ -130,9 +131,9 @@ impl Journal {
     }
 
     /// Notes which policy is in force from now on.
-    pub fn in_force(&mut self, policy: &Policy, since: Timestamp) -> Result<(), StoreFault> {
+    pub async fn in_force(&mut self, policy: &Policy, since: Timestamp) -> Result<(), StoreFault> {
         let (digest, text) = (policy.digest.clone(), policy.text.to_string());
-        self.commit(&[Change::InForce(InForce { since, digest, text })])
+        self.commit(&[Change::InForce(InForce { since, digest, text })]).await
     }
 }
 

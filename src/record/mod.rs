@@ -116,7 +116,7 @@ pub struct Findings<'a> {
 
 /// Writes down what was found, decided and planned, in one transaction. Nothing is written when
 /// nothing is new.
-pub fn intend(journal: &mut Journal, findings: Findings<'_>) -> Result<Intent, StoreFault> {
+pub async fn intend(journal: &mut Journal, findings: Findings<'_>) -> Result<Intent, StoreFault> {
     let now = findings.roster.now;
     let mut changes = findings.noted;
     let noted = changes.len();
@@ -131,7 +131,7 @@ pub fn intend(journal: &mut Journal, findings: Findings<'_>) -> Result<Intent, S
     changes.extend(taken);
     changes.extend(lapsed(journal, now));
     changes.extend(problems::diff(&journal.ledger().problems, findings.problems, now));
-    journal.commit_noted(&changes, noted)?;
+    journal.commit_noted(&changes, noted).await?;
     Ok(Intent { calls, events: events_of(changes) })
 }
 

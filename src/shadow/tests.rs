@@ -49,7 +49,8 @@ async fn beside(live: Policy, second: Policy) -> (Vec<ShadowChange>, usize, usiz
     };
     let store = Arc::new(MemoryStore::default());
     let loads = [(job(), load)].into();
-    let mut simulation = Simulation::new(live, Settings::default(), loads, store, start()).unwrap();
+    let mut simulation =
+        Simulation::new(live, Settings::default(), loads, store, start()).await.unwrap();
     let mut shadow = Shadow::new(second, Vec::new());
     let (mut changes, mut most_live, mut most_imagined) = (Vec::new(), 0, 0);
     while simulation.now() < time::after(start(), Duration::from_hours(6)) {

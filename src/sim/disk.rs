@@ -3,6 +3,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use async_trait::async_trait;
+
 use crate::ports::{Store, StoreFault};
 use tidegate_engine::model::ledger::{Change, Ledger};
 use tidegate_engine::model::time::Timestamp;
@@ -73,8 +75,9 @@ impl State {
     }
 }
 
+#[async_trait]
 impl Store for Disk {
-    fn load(&self, now: Timestamp) -> Result<Ledger, StoreFault> {
+    async fn load(&self, now: Timestamp) -> Result<Ledger, StoreFault> {
         let state = self.state();
         let mut ledger = state.safe.clone();
         for change in &state.cached {
@@ -84,10 +87,10 @@ impl Store for Disk {
         Ok(ledger)
     }
 
-    fn commit(&self, changes: &[Change]) -> Result<(), StoreFault> {
+    async fn commit(&self, changes: &[Change]) -> Result<(), StoreFault> {
         let mut state = self.state();
         if state.full {
-            return Err(StoreFault("database or disk is full".to_owned()));
+            return Err(StoreFault::Failed("database or disk is full".to_owned()));
         }
         if state.forgetful {
             state.cached.extend_from_slice(changes);
@@ -109,25 +112,28 @@ mod tests {
         Change::Account(Account { id: id.into(), region: "us-east-1".into() })
     }
 
-    #[test]
-    fn it_is_full_forgets_and_goes_back() {
+    #[tokio::test]
+    async fn it_is_full_forgets_and_goes_back() {
         let disk = Disk::default();
-        let known = || disk.load(Timestamp::UNIX_EPOCH).unwrap().account.map(|account| account.id);
-        disk.commit(&[account("1")]).unwrap();
+        let known = async || {
+            let ledger = disk.load(Timestamp::UNIX_EPOCH).await.unwrap();
+            ledger.account.map(|account| account.id)
+        };
+        disk.commit(&[account("1")]).await.unwrap();
         disk.copy();
         disk.fill(true);
-        disk.commit(&[account("2")]).unwrap_err();
+        disk.commit(&[account("2")]).await.unwrap_err();
         disk.fill(false);
         disk.forget(true);
-        disk.commit(&[account("3")]).unwrap();
-        assert_eq!(known().as_deref(), Some("3"), "while the host lives");
+        disk.commit(&[account("3")]).await.unwrap();
+        assert_eq!(known().await.as_deref(), Some("3"), "while the host lives");
         assert!(disk.cut_power());
-        assert_eq!(known().as_deref(), Some("1"));
-        disk.commit(&[account("4")]).unwrap();
+        assert_eq!(known().await.as_deref(), Some("1"));
+        disk.commit(&[account("4")]).await.unwrap();
         disk.sync();
         assert!(!disk.cut_power());
-        assert_eq!(known().as_deref(), Some("4"));
+        assert_eq!(known().await.as_deref(), Some("4"));
         assert!(disk.restore());
-        assert_eq!(known().as_deref(), Some("1"));
+        assert_eq!(known().await.as_deref(), Some("1"));
     }
 }

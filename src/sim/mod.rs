@@ -55,7 +55,7 @@ pub struct Simulation {
 impl Simulation {
     /// A world that begins empty at `start`, with the balancers that the policy names and a queue
     /// for every fleet in `loads`. Each queue tells what the policy's own `read` can.
-    pub fn new(
+    pub async fn new(
         policy: Policy,
         settings: Settings,
         loads: BTreeMap<FleetName, Load>,
@@ -74,13 +74,17 @@ impl Simulation {
                 (name, queue)
             })
             .collect();
-        Self::resume(policy, Front::new(world, queues), store)
+        Self::resume(policy, Front::new(world, queues), store).await
     }
 
     /// Goes on with a world that is there already, from what `store` knows of it.
-    pub fn resume(policy: Policy, front: Front, store: Arc<dyn Store>) -> Result<Self, StoreFault> {
+    pub async fn resume(
+        policy: Policy,
+        front: Front,
+        store: Arc<dyn Store>,
+    ) -> Result<Self, StoreFault> {
         let start = front.state().world.now();
-        let journal = Journal::open(store.clone(), start)?;
+        let journal = Journal::open(store.clone(), start).await?;
         let ports = Ports {
             cloud: Arc::new(front.clone()),
             balancers: Arc::new(front.clone()),
@@ -97,15 +101,15 @@ impl Simulation {
     }
 
     /// Forgets everything that is not on disk, as a restart does.
-    pub fn restart(&mut self) -> Result<(), StoreFault> {
-        self.journal = Journal::open(self.ports.store.clone(), self.now())?;
+    pub async fn restart(&mut self) -> Result<(), StoreFault> {
+        self.journal = Journal::open(self.ports.store.clone(), self.now()).await?;
         Ok(())
     }
 
     /// Restarts the daemon with another store in place of the one that it had.
-    pub fn restart_with(&mut self, store: Arc<dyn Store>) -> Result<(), StoreFault> {
+    pub async fn restart_with(&mut self, store: Arc<dyn Store>) -> Result<(), StoreFault> {
         self.ports.store = store;
-        self.restart()
+        self.restart().await
     }
 
     pub fn now(&self) -> Timestamp {

@@ -31,11 +31,12 @@ impl StateDir {
     /// another process holds; the error names that process.
     pub fn lock(path: &Path) -> Result<Self, StoreFault> {
         let shown = path.display();
-        let failed =
-            |what: &str, error: std::io::Error| StoreFault(format!("{what} {shown}: {error}"));
+        let failed = |what: &str, error: std::io::Error| {
+            StoreFault::Failed(format!("{what} {shown}: {error}"))
+        };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| {
             match (error.kind(), std::fs::read_link(path)) {
-                (ErrorKind::AlreadyExists, Ok(target)) => StoreFault(format!(
+                (ErrorKind::AlreadyExists, Ok(target)) => StoreFault::Failed(format!(
                     "{shown} is a symbolic link to {}, which is no directory: make that directory, \
                      or remove the link",
                     target.display()
@@ -46,11 +47,11 @@ impl StateDir {
         // systemd's StateDirectory= is a link for a dynamic user. SQLite opens no file behind a link,
         // so the directory is known by its real name from here on.
         let path = path.canonicalize().map_err(|error| failed("failed to find", error))?;
-        ground::firm(&path).map_err(StoreFault)?;
+        ground::firm(&path).map_err(StoreFault::Failed)?;
         if let Some(writer) =
             custody::other_writer(&path).map_err(|error| failed("failed to look at", error))?
         {
-            return Err(StoreFault(writer));
+            return Err(StoreFault::Failed(writer));
         }
         let file = path.join(LOCK);
         let mut lock = private_file(&file)?;
@@ -59,7 +60,7 @@ impl StateDir {
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
                 lock.read_to_string(&mut holder).ok();
-                return Err(StoreFault(format!(
+                return Err(StoreFault::Failed(format!(
                     "{shown} is in use by another tidegate (process {}); stop it first",
                     holder.trim()
                 )));
@@ -110,18 +111,19 @@ fn private_file(path: &Path) -> Result<File, StoreFault> {
     let file = opened.map_err(|error| {
         let target = std::fs::read_link(path);
         match (error.raw_os_error().map(Errno::from_raw), target) {
-            (Some(Errno::ELOOP), Ok(target)) => StoreFault(format!(
+            (Some(Errno::ELOOP), Ok(target)) => StoreFault::Failed(format!(
                 "{shown} is a symbolic link to {}, and is not followed: put the file itself there, \
                  or give --state-dir the directory that it is in",
                 target.display()
             )),
-            (_, _) => StoreFault(format!("failed to open {shown}: {error}")),
+            (_, _) => StoreFault::Failed(format!("failed to open {shown}: {error}")),
         }
     })?;
-    let failed = |error: std::io::Error| StoreFault(format!("failed to protect {shown}: {error}"));
+    let failed =
+        |error: std::io::Error| StoreFault::Failed(format!("failed to protect {shown}: {error}"));
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
-        return Err(StoreFault(format!("{shown} is not a regular file: remove it")));
+        return Err(StoreFault::Failed(format!("{shown} is not a regular file: remove it")));
     }
     if metadata.permissions().mode() & 0o7777 != 0o600 {
         file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(failed)?;

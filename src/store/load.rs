@@ -37,7 +37,7 @@ pub(super) enum LoadFault {
 impl LoadFault {
     fn of_json(row: &str, error: &serde_json::Error) -> Self {
         let text = format!("{row}: {error}");
-        if error.is_data() { Self::Failed(StoreFault(text)) } else { Self::Damaged(text) }
+        if error.is_data() { Self::Failed(StoreFault::Failed(text)) } else { Self::Damaged(text) }
     }
 }
 
@@ -63,7 +63,7 @@ impl From<StoreFault> for LoadFault {
 impl From<LoadFault> for StoreFault {
     fn from(fault: LoadFault) -> Self {
         match fault {
-            LoadFault::Damaged(why) => Self(format!("it is damaged: {why}")),
+            LoadFault::Damaged(why) => Self::Failed(format!("it is damaged: {why}")),
             LoadFault::Failed(fault) => fault,
         }
     }
@@ -157,7 +157,7 @@ pub(super) fn server(token: &str, body: &str) -> Result<ServerRecord, LoadFault>
     serde_json::from_str::<ServerRow>(body)
         .map_err(|error| LoadFault::of_json(&format!("server {token}"), &error))?
         .into_record(token)
-        .map_err(|error| StoreFault(error.to_string()).into())
+        .map_err(|error| StoreFault::Failed(error.to_string()).into())
 }
 
 fn load_fleets(connection: &Connection, ledger: &mut Ledger) -> Result<(), LoadFault> {
@@ -168,7 +168,7 @@ fn load_fleets(connection: &Connection, ledger: &mut Ledger) -> Result<(), LoadF
         let memory = serde_json::from_str::<FleetRow>(&body)
             .map_err(|error| LoadFault::of_json(&format!("fleet {name}"), &error))?
             .into_memory(&name)
-            .map_err(|error| StoreFault(error.to_string()))?;
+            .map_err(|error| StoreFault::Failed(error.to_string()))?;
         if let Some(name) = FleetName::new(&name) {
             ledger.fleets.insert(name, memory);
         }

@@ -2,6 +2,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use async_trait::async_trait;
+
 use crate::ports::{Store, StoreFault};
 use tidegate_engine::model::ledger::{Change, Event, Ledger};
 use tidegate_engine::model::time::Timestamp;
@@ -30,14 +32,15 @@ impl MemoryStore {
     }
 }
 
+#[async_trait]
 impl Store for MemoryStore {
-    fn load(&self, now: Timestamp) -> Result<Ledger, StoreFault> {
+    async fn load(&self, now: Timestamp) -> Result<Ledger, StoreFault> {
         let mut ledger = self.kept.lock().unwrap_or_else(PoisonError::into_inner).ledger.clone();
         ledger.forget_old(now);
         Ok(ledger)
     }
 
-    fn commit(&self, changes: &[Change]) -> Result<(), StoreFault> {
+    async fn commit(&self, changes: &[Change]) -> Result<(), StoreFault> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         for change in changes {
             kept.ledger.apply(change);

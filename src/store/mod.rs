@@ -4,6 +4,7 @@
 //! proof. A damaged database is set aside, never deleted, and a new one begun: EC2's tags and client
 //! tokens say which servers are ours, so losing the file loses no server.
 
+mod blocking;
 mod dir;
 mod ground;
 mod history;
@@ -51,21 +52,22 @@ pub fn open(dir: &StateDir, now: Timestamp) -> Result<Opened, StoreFault> {
     let mut opened = match SqliteStore::open(&path, now) {
         Ok(store) => Opened { store, rebuilt: None, created },
         Err(OpenFault::Other(why)) => {
-            return Err(StoreFault(format!("failed to open {}: {why}", path.display())));
+            return Err(StoreFault::Failed(format!("failed to open {}: {why}", path.display())));
         }
         Err(OpenFault::Corrupt(why)) => {
             let aside = set_aside(&path, now)?;
             close_to_others(dir)?;
             let store = SqliteStore::open(&path, now).map_err(|fault| match fault {
-                OpenFault::Corrupt(why) | OpenFault::Other(why) => StoreFault(why),
+                OpenFault::Corrupt(why) | OpenFault::Other(why) => StoreFault::Failed(why),
             })?;
             let rebuilt = Some(format!("it was damaged ({why}) and is now {}", aside.display()));
             Opened { store, rebuilt, created: true }
         }
     };
     let lock = dir.lock_file();
-    let place = Place::of(&lock)
-        .map_err(|error| StoreFault(format!("failed to find {}: {error}", lock.display())))?;
+    let place = Place::of(&lock).map_err(|error| {
+        StoreFault::Failed(format!("failed to find {}: {error}", lock.display()))
+    })?;
     opened.store.lean_on(place);
     Ok(opened)
 }
@@ -92,7 +94,10 @@ fn set_aside(path: &Path, now: Timestamp) -> Result<PathBuf, StoreFault> {
             Ok(()) => {}
             Err(error) if !needed && error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => {
-                return Err(StoreFault(format!("failed to set aside {}: {error}", path.display())));
+                return Err(StoreFault::Failed(format!(
+                    "failed to set aside {}: {error}",
+                    path.display()
+                )));
             }
         }
     }

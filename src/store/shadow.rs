@@ -2,8 +2,8 @@
 //! reads it.
 
 use std::path::Path;
-use std::sync::PoisonError;
 
+use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
 
 use super::load::parsed;
@@ -13,42 +13,55 @@ use tidegate_engine::model::fleet::FleetName;
 use tidegate_engine::model::history::InForce;
 use tidegate_engine::model::shadow::{Differs, Imagined, ShadowChange, ShadowRecord};
 
+#[async_trait]
 impl ShadowBook for SqliteStore {
-    fn begin(&self, policy: &InForce, path: &str) -> Result<Vec<Imagined>, StoreFault> {
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let transaction = connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(|e| fault(&e))?;
-        let known: Option<String> = transaction
-            .query_row("SELECT digest FROM shadow", [], |row| row.get(0))
-            .optional()
-            .map_err(|e| fault(&e))?;
-        if known.as_ref() != Some(&policy.digest) {
-            transaction
-                .execute_batch(
-                    "DELETE FROM shadow; DELETE FROM shadow_servers; DELETE FROM shadow_differs;",
-                )
-                .map_err(|e| fault(&e))?;
-            let row = params![stored(policy.since), policy.digest, path, policy.text];
-            transaction
-                .execute("INSERT INTO shadow VALUES (1, ?1, ?2, ?3, ?4)", row)
-                .map_err(|e| fault(&e))?;
-        }
-        let open = servers(&transaction, "WHERE ended_at IS NULL")?;
-        transaction.commit().map_err(|e| fault(&e))?;
-        Ok(open)
+    async fn begin(&self, policy: &InForce, path: &str) -> Result<Vec<Imagined>, StoreFault> {
+        let (policy, path) = (policy.clone(), path.to_owned());
+        self.with(move |connection| begin(connection, &policy, &path)).await
     }
 
-    fn note(&self, changes: &[ShadowChange]) -> Result<(), StoreFault> {
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let transaction = connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(|e| fault(&e))?;
-        for change in changes {
-            write(&transaction, change).map_err(|e| fault(&e))?;
-        }
-        transaction.commit().map_err(|e| fault(&e))
+    async fn note(&self, changes: &[ShadowChange]) -> Result<(), StoreFault> {
+        let changes = changes.to_vec();
+        self.with(move |connection| note(connection, &changes)).await
     }
+}
+
+fn begin(
+    connection: &mut Connection,
+    policy: &InForce,
+    path: &str,
+) -> Result<Vec<Imagined>, StoreFault> {
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(|e| fault(&e))?;
+    let known: Option<String> = transaction
+        .query_row("SELECT digest FROM shadow", [], |row| row.get(0))
+        .optional()
+        .map_err(|e| fault(&e))?;
+    if known.as_ref() != Some(&policy.digest) {
+        transaction
+            .execute_batch(
+                "DELETE FROM shadow; DELETE FROM shadow_servers; DELETE FROM shadow_differs;",
+            )
+            .map_err(|e| fault(&e))?;
+        let row = params![stored(policy.since), policy.digest, path, policy.text];
+        transaction
+            .execute("INSERT INTO shadow VALUES (1, ?1, ?2, ?3, ?4)", row)
+            .map_err(|e| fault(&e))?;
+    }
+    let open = servers(&transaction, "WHERE ended_at IS NULL")?;
+    transaction.commit().map_err(|e| fault(&e))?;
+    Ok(open)
+}
+
+fn note(connection: &mut Connection, changes: &[ShadowChange]) -> Result<(), StoreFault> {
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(|e| fault(&e))?;
+    for change in changes {
+        write(&transaction, change).map_err(|e| fault(&e))?;
+    }
+    transaction.commit().map_err(|e| fault(&e))
 }
 
 fn write(connection: &Connection, change: &ShadowChange) -> rusqlite::Result<usize> {

@@ -4,12 +4,15 @@
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 use rusqlite_migration::{M, Migrations};
+use tokio::sync::Mutex;
 
+use super::blocking::blocking;
 use super::load::{LoadFault, event, load};
 use super::write::write;
 use crate::ports::{Store, StoreFault};
@@ -47,13 +50,13 @@ const MIGRATIONS: &[M<'static>] = &[
 /// The store on disk.
 #[derive(Debug)]
 pub struct SqliteStore {
-    pub(super) connection: Mutex<Connection>,
+    connection: Arc<Mutex<Connection>>,
     /// What has to stay where it is for a commit to be found again, and to be ours alone.
-    places: Vec<Place>,
+    places: Arc<Vec<Place>>,
 }
 
 /// A file that was opened by a name, and is not to lose it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Place {
     path: PathBuf,
     file: (u64, u64),
@@ -70,7 +73,9 @@ impl Place {
             return Ok(());
         }
         let shown = self.path.display();
-        Err(StoreFault(format!("{shown} was deleted or replaced while in use: restart the daemon")))
+        Err(StoreFault::Failed(format!(
+            "{shown} was deleted or replaced while in use: restart the daemon"
+        )))
     }
 }
 
@@ -111,12 +116,27 @@ impl SqliteStore {
             return Err(OpenFault::Corrupt(why));
         }
         let place = Place::of(path).map_err(|error| OpenFault::Other(error.to_string()))?;
-        Ok(Self { connection: Mutex::new(connection), places: vec![place] })
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), places: Arc::new(vec![place]) })
     }
 
     /// From now on nothing is committed once this file has lost its name.
     pub(super) fn lean_on(&mut self, place: Place) {
-        self.places.push(place);
+        Arc::make_mut(&mut self.places).push(place);
+    }
+
+    /// Runs `work` over the connection. Calls take turns in the order in which they come.
+    pub(super) async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, StoreFault> + Send + 'static,
+    ) -> Result<T, StoreFault> {
+        let mut connection = self.connection.clone().lock_owned().await;
+        blocking(move || work(&mut connection)).await
+    }
+
+    /// Waits for the end of a call whose caller did not. Until then the lock of the state directory
+    /// must be held.
+    pub async fn settle(&self) {
+        drop(self.connection.lock().await);
     }
 
     /// A look at the file as it is, for commands that change nothing. `None` when there is none.
@@ -126,60 +146,61 @@ impl SqliteStore {
     }
 
     /// Events from `since` on, oldest first, of one fleet or of all.
-    pub fn events(
+    pub async fn events(
         &self,
         since: Timestamp,
         fleet: Option<&FleetName>,
     ) -> Result<Vec<Event>, StoreFault> {
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut query = connection
-            .prepare_cached(
-                "SELECT at, kind, fleet, instance, text FROM events
-                 WHERE at >= ?1 AND (?2 IS NULL OR fleet = ?2) ORDER BY id",
-            )
-            .map_err(|e| fault(&e))?;
-        let rows = query
-            .query_map(params![stored(since), fleet.map(FleetName::as_str)], event)
-            .map_err(|e| fault(&e))?;
-        rows.collect::<Result<_, _>>().map_err(|e| fault(&e))
+        let fleet = fleet.cloned();
+        let read = move |connection: &mut Connection| {
+            let mut query = connection
+                .prepare_cached(
+                    "SELECT at, kind, fleet, instance, text FROM events
+                     WHERE at >= ?1 AND (?2 IS NULL OR fleet = ?2) ORDER BY id",
+                )
+                .map_err(|e| fault(&e))?;
+            let of = fleet.as_ref().map(FleetName::as_str);
+            let rows = query.query_map(params![stored(since), of], event).map_err(|e| fault(&e))?;
+            rows.collect::<Result<_, _>>().map_err(|e| fault(&e))
+        };
+        self.with(read).await
     }
+}
 
-    /// Removes what is older than it is kept.
-    pub fn prune(&self, now: Timestamp) -> Result<(), StoreFault> {
-        let before = |days| stored(time::before(now, Duration::from_hours(24 * days)));
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let last: Option<String> = connection
-            .query_row("SELECT max(at) FROM events", [], |row| row.get(0))
-            .map_err(|e| fault(&e))?;
-        if last.is_some_and(|last| last < before(DETAILS_KEPT_DAYS)) {
-            // Nothing was written for weeks: rather is the clock wrong. A daemon that comes back
-            // from a long rest writes first and prunes a day later.
-            return Ok(());
-        }
-        for sql in [
-            "DELETE FROM events WHERE at < ?1",
-            "DELETE FROM readings WHERE at < ?1",
-            "DELETE FROM servers WHERE gone_at < ?1",
-            "DELETE FROM decisions WHERE at < ?1",
-            "DELETE FROM shadow_differs WHERE at < ?1",
-            "DELETE FROM shadow_servers WHERE ended_at < ?1",
-            // The latest stays, however long it has been in force.
-            "DELETE FROM policies WHERE since < ?1 AND since < (SELECT max(since) FROM policies)",
-        ] {
-            connection.execute(sql, [before(KEPT_DAYS)]).map_err(|e| fault(&e))?;
-        }
-        let sql = "DELETE FROM events WHERE at < ?1 AND kind IN ('action', 'failure', 'seen')";
-        connection.execute(sql, [before(LINES_KEPT_DAYS)]).map_err(|e| fault(&e))?;
-        for sql in [
-            "UPDATE readings SET busy = NULL WHERE at < ?1 AND busy IS NOT NULL",
-            "UPDATE servers SET body = json_remove(body, '$.request.user_data',
+/// Removes what is older than it is kept.
+fn prune(connection: &Connection, now: Timestamp) -> Result<(), StoreFault> {
+    let before = |days| stored(time::before(now, Duration::from_hours(24 * days)));
+    let last: Option<String> = connection
+        .query_row("SELECT max(at) FROM events", [], |row| row.get(0))
+        .map_err(|e| fault(&e))?;
+    if last.is_some_and(|last| last < before(DETAILS_KEPT_DAYS)) {
+        // Nothing was written for weeks: rather is the clock wrong. A daemon that comes back
+        // from a long rest writes first and prunes a day later.
+        return Ok(());
+    }
+    for sql in [
+        "DELETE FROM events WHERE at < ?1",
+        "DELETE FROM readings WHERE at < ?1",
+        "DELETE FROM servers WHERE gone_at < ?1",
+        "DELETE FROM decisions WHERE at < ?1",
+        "DELETE FROM shadow_differs WHERE at < ?1",
+        "DELETE FROM shadow_servers WHERE ended_at < ?1",
+        // The latest stays, however long it has been in force.
+        "DELETE FROM policies WHERE since < ?1 AND since < (SELECT max(since) FROM policies)",
+    ] {
+        connection.execute(sql, [before(KEPT_DAYS)]).map_err(|e| fault(&e))?;
+    }
+    let sql = "DELETE FROM events WHERE at < ?1 AND kind IN ('action', 'failure', 'seen')";
+    connection.execute(sql, [before(LINES_KEPT_DAYS)]).map_err(|e| fault(&e))?;
+    for sql in [
+        "UPDATE readings SET busy = NULL WHERE at < ?1 AND busy IS NOT NULL",
+        "UPDATE servers SET body = json_remove(body, '$.request.user_data',
                  '$.request.tags', '$.request.security_groups')
              WHERE gone_at < ?1 AND json_type(body, '$.request.tags') IS NOT NULL",
-        ] {
-            connection.execute(sql, [before(DETAILS_KEPT_DAYS)]).map_err(|e| fault(&e))?;
-        }
-        compact(&connection).map_err(|e| fault(&e))
+    ] {
+        connection.execute(sql, [before(DETAILS_KEPT_DAYS)]).map_err(|e| fault(&e))?;
     }
+    compact(connection).map_err(|e| fault(&e))
 }
 
 /// Packs the file anew once a fifth of its pages' room lies idle: rows that grow, and rows between
@@ -198,27 +219,34 @@ fn compact(connection: &Connection) -> rusqlite::Result<()> {
 impl SqliteStore {
     /// A disk that is full after so many pages.
     pub(super) fn limit_pages(&self, pages: u32) {
-        let connection = self.connection.lock().unwrap();
+        let connection = self.connection.try_lock().unwrap();
         connection.pragma_update(None, "max_page_count", pages).unwrap();
     }
 }
 
+#[async_trait]
 impl Store for SqliteStore {
-    fn load(&self, now: Timestamp) -> Result<Ledger, StoreFault> {
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(load(&connection, now)?)
+    async fn load(&self, now: Timestamp) -> Result<Ledger, StoreFault> {
+        self.with(move |connection| Ok(load(connection, now)?)).await
     }
 
-    fn commit(&self, changes: &[Change]) -> Result<(), StoreFault> {
-        self.places.iter().try_for_each(Place::stands)?;
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let transaction = connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(|e| fault(&e))?;
-        for change in changes {
-            write(&transaction, change)?;
-        }
-        transaction.commit().map_err(|e| fault(&e))
+    async fn commit(&self, changes: &[Change]) -> Result<(), StoreFault> {
+        let (changes, places) = (changes.to_vec(), self.places.clone());
+        let write_all = move |connection: &mut Connection| {
+            places.iter().try_for_each(Place::stands)?;
+            let transaction = connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)
+                .map_err(|e| fault(&e))?;
+            for change in &changes {
+                write(&transaction, change)?;
+            }
+            transaction.commit().map_err(|e| fault(&e))
+        };
+        self.with(write_all).await
+    }
+
+    async fn prune(&self, now: Timestamp) -> Result<(), StoreFault> {
+        self.with(move |connection| prune(connection, now)).await
     }
 }
 
@@ -226,16 +254,16 @@ impl Store for SqliteStore {
 pub(super) fn looked_at(path: &Path) -> Result<Option<Connection>, StoreFault> {
     match std::fs::metadata(path) {
         Ok(found) if found.is_file() => {}
-        Ok(_) => return Err(StoreFault("it is not a regular file".to_owned())),
+        Ok(_) => return Err(StoreFault::Failed("it is not a regular file".to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(closed()),
-        Err(error) => return Err(StoreFault(error.to_string())),
+        Err(error) => return Err(StoreFault::Failed(error.to_string())),
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let unopened = |error: &rusqlite::Error| match error.sqlite_error_code() {
         // Of several causes the usual one: the file, or the log beside it, is the daemon's alone.
         Some(rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::ReadOnly) => {
-            StoreFault(format!("{error}; if it is not open to this user, ask as root"))
+            StoreFault::Failed(format!("{error}; if it is not open to this user, ask as root"))
         }
         _ => fault(error),
     };
@@ -247,14 +275,14 @@ pub(super) fn looked_at(path: &Path) -> Result<Option<Connection>, StoreFault> {
     if usize::try_from(version).unwrap_or(usize::MAX) < MIGRATIONS.len() {
         let why =
             "it was written by an older tidegate: restart the daemon, which brings it up to date";
-        return Err(StoreFault(why.to_owned()));
+        return Err(StoreFault::Failed(why.to_owned()));
     }
     Ok(Some(connection))
 }
 
 /// The journal belongs to the daemon's user, and to nobody else.
 fn closed() -> StoreFault {
-    StoreFault("the journal is not open to this user: ask as root, with `sudo`".to_owned())
+    StoreFault::Failed("the journal is not open to this user: ask as root, with `sudo`".to_owned())
 }
 
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
@@ -297,7 +325,11 @@ pub(super) fn fault(error: &rusqlite::Error) -> StoreFault {
         Some(ErrorCode::SystemIoFailure) => "the disk failed: ",
         _ => "",
     };
-    StoreFault(format!("{hint}{error}"))
+    let text = format!("{hint}{error}");
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreFault::Unreachable(text),
+        _ => StoreFault::Failed(text),
+    }
 }
 
 /// Sorts as it reads: always the same number of digits.

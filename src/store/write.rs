@@ -13,7 +13,7 @@ use tidegate_engine::model::ledger::{Change, Override, OverrideKey};
 use tidegate_engine::model::reading::Reading;
 
 fn encoded<T: serde::Serialize>(row: &T) -> Result<String, StoreFault> {
-    serde_json::to_string(row).map_err(|error| StoreFault(error.to_string()))
+    serde_json::to_string(row).map_err(|error| StoreFault::Failed(error.to_string()))
 }
 
 fn run(

@@ -21,9 +21,13 @@ pub trait Attendant: Send {
     /// The next who comes. It may be dropped and asked for anew at any time and must lose nobody.
     fn visitor(&mut self) -> impl Future<Output = Self::Visitor> + Send;
 
-    /// Serves them without waiting for anybody. What they order goes into the journal, which is whole
-    /// and on disk meanwhile, and holds from now on.
-    fn serve(&mut self, visitor: Self::Visitor, journal: &mut Journal) -> Served<Self::Interrupt>;
+    /// Serves them and waits for the journal alone. An order goes into the journal, which is on disk
+    /// meanwhile, and applies from now on. Is always awaited to its end.
+    fn serve(
+        &mut self,
+        visitor: Self::Visitor,
+        journal: &mut Journal,
+    ) -> impl Future<Output = Served<Self::Interrupt>> + Send;
 
     /// These events are on disk: first what is about to be done, then what came of it.
     fn written(&mut self, events: &[Event]);
@@ -53,7 +57,7 @@ impl Attendant for Unattended {
         std::future::pending()
     }
 
-    fn serve(&mut self, visitor: Infallible, _: &mut Journal) -> Served<Infallible> {
+    async fn serve(&mut self, visitor: Infallible, _: &mut Journal) -> Served<Infallible> {
         match visitor {}
     }
 
@@ -70,7 +74,7 @@ pub(super) async fn attending<T, A: Attendant>(
         match next(attendant, work.as_mut()).await {
             Either::Left(done) => return ControlFlow::Continue(done),
             Either::Right(visitor) => {
-                if let Served::Outdated(interrupt) = attendant.serve(visitor, journal) {
+                if let Served::Outdated(interrupt) = attendant.serve(visitor, journal).await {
                     return ControlFlow::Break(interrupt);
                 }
             }
@@ -88,7 +92,7 @@ pub(super) async fn halting<T, A: Attendant>(
     loop {
         match next(attendant, work.as_mut()).await {
             Either::Left(done) => return done,
-            Either::Right(visitor) => match attendant.serve(visitor, journal) {
+            Either::Right(visitor) => match attendant.serve(visitor, journal).await {
                 Served::Nothing => {}
                 Served::Ordered | Served::Outdated(_) => halt(),
             },

@@ -105,7 +105,8 @@ pub async fn attended<A: Attendant>(
         plan: &survey.plan,
         problems,
     };
-    let intent = info_span!("record", what = "intent").in_scope(|| intend(journal, findings))?;
+    let intent =
+        intend(journal, findings).instrument(info_span!("record", what = "intent")).await?;
     attendant.written(&intent.events);
     let acting = info_span!("act", calls = i64::from(count(intent.calls())));
     let halt = Halt::default();
@@ -113,7 +114,7 @@ pub async fn attended<A: Attendant>(
     let outcomes = halting(attendant, journal, pin!(acting), || halt.now()).await;
     let clocks = Clocks::new(ports.clock.now(), ports.cloud.clock_ahead());
     let recording = info_span!("record", what = "outcome");
-    let came_of_it = recording.in_scope(|| conclude(journal, &intent, &outcomes, clocks))?;
+    let came_of_it = conclude(journal, &intent, &outcomes, clocks).instrument(recording).await?;
     attendant.written(&came_of_it);
     let (calls, mut events) = intent.into_parts();
     events.extend(came_of_it);
@@ -146,7 +147,7 @@ async fn look<A: Attendant>(
     attendant: &mut A,
 ) -> Result<ControlFlow<A::Interrupt, Box<Survey>>, StoreFault> {
     let now = ports.clock.now();
-    journal.refresh(now)?;
+    journal.refresh(now).await?;
     let questions = Questions::of(policy, journal.ledger(), journal.has_seen_all(), now);
     let looking = observe(ports, questions).instrument(info_span!("observe"));
     let seen = match attending(attendant, journal, pin!(looking)).await {
@@ -154,7 +155,7 @@ async fn look<A: Attendant>(
         ControlFlow::Break(interrupt) => return Ok(ControlFlow::Break(interrupt)),
     };
     // An order that could not be written leaves the picture in memory unsure.
-    journal.make_sure(now)?;
+    journal.make_sure(now).await?;
     // One span for all that is pure: none of it asks anybody, so none of it is waited for.
     Ok(ControlFlow::Continue(info_span!("decide").in_scope(|| consider(policy, journal, seen))))
 }
@@ -237,7 +238,7 @@ fleets:
             store: store.clone(),
             clock: Arc::new(Suspended(AtomicBool::new(false))),
         };
-        let mut journal = Journal::open(store, start).unwrap();
+        let mut journal = Journal::open(store, start).await.unwrap();
         tick(&ports, &policy, &mut journal, &[]).await.unwrap();
         let launched = front.state().world.machines().count();
         assert_eq!(launched, 0, "launched at midnight what was due at nine");

@@ -38,11 +38,13 @@ fn app() -> FleetName {
 struct Shop(Simulation);
 
 impl Shop {
-    fn open(policy: &str) -> Self {
+    async fn open(policy: &str) -> Self {
         let policy = load("adopted.yaml", policy, start()).policy.expect("the policy is valid");
         let store = Arc::new(MemoryStore::default());
         let simulation =
-            Simulation::new(policy, Settings::default(), BTreeMap::new(), store, start()).unwrap();
+            Simulation::new(policy, Settings::default(), BTreeMap::new(), store, start())
+                .await
+                .unwrap();
         Self(simulation)
     }
 
@@ -67,7 +69,7 @@ impl Shop {
         id
     }
 
-    fn adopt(&mut self, ids: &[InstanceId]) -> Result<(), String> {
+    async fn adopt(&mut self, ids: &[InstanceId]) -> Result<(), String> {
         let found = self.0.front.state().world.instances_by_id(ids).unwrap();
         let (fleet, asked) = (app(), ids.iter().cloned().collect());
         let handover = Handover { fleet: &fleet, asked: &asked, found: &found };
@@ -75,7 +77,7 @@ impl Shop {
         let records = adopt(&self.0.policy, self.0.journal.ledger(), handover, now)?;
         let changes: Vec<Change> =
             records.into_iter().map(|record| Change::Server(Arc::new(record))).collect();
-        self.0.journal.commit(&changes).unwrap();
+        self.0.journal.commit(&changes).await.unwrap();
         Ok(())
     }
 
@@ -88,8 +90,8 @@ impl Shop {
     }
 
     /// The daemon starts anew, and its state directory is gone.
-    fn lose_the_journal(&mut self) {
-        self.0.restart_with(Arc::new(MemoryStore::default())).unwrap();
+    async fn lose_the_journal(&mut self) {
+        self.0.restart_with(Arc::new(MemoryStore::default())).await.unwrap();
     }
 
     fn alive(&self) -> Vec<InstanceId> {
@@ -118,20 +120,20 @@ fn minutes(n: u64) -> Duration {
 
 #[tokio::test]
 async fn lost_journal_loses_no_adopted_server() {
-    let mut shop = Shop::open(POLICY);
+    let mut shop = Shop::open(POLICY).await;
     let adopted = [shop.launch_by_hand(0, &HANDED_OVER), shop.launch_by_hand(1, &HANDED_OVER)];
     shop.run(minutes(10)).await;
     for round in 0..3 {
         assert_eq!(shop.alive(), adopted, "round {round}: launched beside them, or terminated one");
         assert_eq!(shop.servers(), adopted, "round {round}");
-        shop.lose_the_journal();
+        shop.lose_the_journal().await;
         shop.run(minutes(10)).await;
     }
 }
 
 #[tokio::test]
 async fn adopted_tag_alone_does_nothing_once_the_journal_is_old() {
-    let mut shop = Shop::open(POLICY);
+    let mut shop = Shop::open(POLICY).await;
     shop.run(minutes(90)).await;
     let launched = shop.alive();
     assert_eq!(launched.len(), 2);
@@ -139,10 +141,10 @@ async fn adopted_tag_alone_does_nothing_once_the_journal_is_old() {
     shop.run(minutes(30)).await;
     assert_eq!(shop.servers(), launched, "an order is needed");
     // A restart makes no journal new.
-    shop.0.restart().unwrap();
+    shop.0.restart().await.unwrap();
     shop.run(minutes(30)).await;
     assert_eq!(shop.servers(), launched);
-    shop.adopt(std::slice::from_ref(&tagged)).unwrap();
+    shop.adopt(std::slice::from_ref(&tagged)).await.unwrap();
     shop.run(minutes(30)).await;
     assert_eq!(shop.servers().len(), 2, "`min` is 2, so that one of the three goes");
 }
@@ -157,21 +159,21 @@ async fn new_journal_counts_no_instance_with_other_tags() {
         &[(tag::FLEET, "app"), (tag::ADOPTED, "main/app")],
         &[(tag::INSTALL, "main"), (tag::FLEET, "app"), (tag::ADOPTED, "main")],
     ];
-    let mut shop = Shop::open(POLICY);
+    let mut shop = Shop::open(POLICY).await;
     let foreign: Vec<InstanceId> =
         others.iter().enumerate().map(|(nth, tags)| shop.launch_by_hand(nth, tags)).collect();
     shop.run(minutes(10)).await;
     let servers = shop.servers();
     assert_eq!(servers.len(), 2);
     assert!(servers.iter().all(|id| !foreign.contains(id)), "{servers:?}");
-    let refused = shop.adopt(&foreign[..1]).unwrap_err();
+    let refused = shop.adopt(&foreign[..1]).await.unwrap_err();
     assert!(refused.contains("Key=tidegate:adopted,Value=main/app"), "{refused}");
 }
 
 /// A fleet that is not in the policy keeps its servers: they are reported, and nothing is done.
 #[tokio::test]
 async fn adopted_server_of_a_fleet_outside_the_policy_is_left_alone() {
-    let mut shop = Shop::open(POLICY);
+    let mut shop = Shop::open(POLICY).await;
     let tags = [(tag::INSTALL, "main"), (tag::FLEET, "old"), (tag::ADOPTED, "main/old")];
     let old = shop.launch_by_hand(0, &tags);
     shop.run(minutes(10)).await;

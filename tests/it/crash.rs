@@ -197,18 +197,19 @@ impl Balancers for Mortal {
     }
 }
 
+#[async_trait]
 impl Store for Mortal {
-    fn load(&self, now: Timestamp) -> Result<Ledger, StoreFault> {
-        self.disk.load(now)
+    async fn load(&self, now: Timestamp) -> Result<Ledger, StoreFault> {
+        self.disk.load(now).await
     }
 
-    fn commit(&self, changes: &[Change]) -> Result<(), StoreFault> {
+    async fn commit(&self, changes: &[Change]) -> Result<(), StoreFault> {
         let (happens, heard) = self.fuse().next();
-        let answer = if happens { self.disk.commit(changes) } else { Ok(()) };
+        let answer = if happens { self.disk.commit(changes).await } else { Ok(()) };
         if heard {
             answer
         } else {
-            Err(StoreFault("there is nobody to hear the answer".to_owned()))
+            Err(StoreFault::Failed("there is nobody to hear the answer".to_owned()))
         }
     }
 }
@@ -273,7 +274,7 @@ impl Run {
                 let wrong = std::mem::take(&mut fuse.wrong);
                 *fuse = Fuse { blow: pop(blows), wrong, ..Fuse::default() };
                 drop(fuse);
-                self.journal = Journal::open(ports.store.clone(), now).unwrap();
+                self.journal = Journal::open(ports.store.clone(), now).await.unwrap();
                 // systemd takes a few seconds to start it again.
                 next = time::after(now, Duration::from_secs(5));
             }
@@ -314,7 +315,7 @@ async fn life(balancer: Option<&Balancer>, drain: &str, blows: &[Blow]) -> Life 
         disk: Arc::new(MemoryStore::default()),
         fuse: Arc::new(Mutex::new(Fuse { blow: pop(&mut blows), ..Fuse::default() })),
     };
-    let journal = Journal::open(Arc::new(mortal.clone()), at(0)).unwrap();
+    let journal = Journal::open(Arc::new(mortal.clone()), at(0)).await.unwrap();
     let mut run = Run { mortal, journal, policy, balancer: balancer.cloned() };
     let mut effects = Vec::new();
     run.live(at(19), &mut blows, &mut effects).await;

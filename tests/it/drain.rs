@@ -62,27 +62,28 @@ impl Shop {
         let policy = load("drain.yaml", &text, start()).policy.expect("the policy is valid");
         let settings = Settings { troubles, ..Settings::default() };
         let store = Arc::new(MemoryStore::default());
-        let simulation = Simulation::new(policy, settings, [].into(), store, start()).unwrap();
+        let simulation =
+            Simulation::new(policy, settings, [].into(), store, start()).await.unwrap();
         let job = |minutes: &u64| Job { arrives: start(), takes: Duration::from_mins(*minutes) };
         let queue = Queue::given(jobs.iter().map(job), 1, Interruption::default(), start());
         simulation.front.state().queues.insert(self::job(), queue);
         let mut shop = Self { simulation, last: None };
-        shop.hold(2);
+        shop.hold(2).await;
         shop.run(10).await;
         assert_eq!(shop.alive().len(), 2);
         shop
     }
 
-    fn order(&mut self, key: OverrideKey, capacity: u32, at_once: bool) {
+    async fn order(&mut self, key: OverrideKey, capacity: u32, at_once: bool) {
         let since = self.simulation.now();
         let until = time::after(since, Duration::from_hours(24));
         let (owner, reason) = ("ann".to_owned(), "a test".to_owned());
         let order = Override { key, capacity, owner, reason, since, until, at_once };
-        self.simulation.journal.commit(&[Change::Override(order)]).unwrap();
+        self.simulation.journal.commit(&[Change::Override(order)]).await.unwrap();
     }
 
-    fn hold(&mut self, capacity: u32) {
-        self.order(OverrideKey::Hold(job()), capacity, false);
+    async fn hold(&mut self, capacity: u32) {
+        self.order(OverrideKey::Hold(job()), capacity, false).await;
     }
 
     async fn run(&mut self, minutes: u64) {
@@ -142,7 +143,7 @@ impl Shop {
 async fn drained_server_finishes_its_job() {
     for (drain, read) in [(TAG, PLAIN), (TAG, TELLING), (HTTP, PLAIN), (HTTP, TELLING)] {
         let mut shop = Shop::open(drain, read, &[24, 24]).await;
-        shop.hold(0);
+        shop.hold(0).await;
         shop.run(5).await;
         assert_eq!(shop.alive().len(), 2, "one drains, and the other waits for it");
         assert_eq!(shop.tagged().len(), 1, "{drain} {read}");
@@ -158,7 +159,7 @@ async fn deadline_ends_a_drain_and_names_the_job() {
     let jobs = [(TELLING, "1 job on it is interrupted"), (PLAIN, "jobs on it, if any, are")];
     for (read, named) in jobs {
         let mut shop = Shop::open(TAG, read, &[600, 600]).await;
-        shop.hold(1);
+        shop.hold(1).await;
         shop.run(29).await;
         assert_eq!((shop.alive().len(), shop.interrupted()), (2, 0));
         let drains = shop.tagged().remove(0);
@@ -182,10 +183,10 @@ async fn deadline_ends_a_drain_and_names_the_job() {
 async fn cancelled_drain_brings_the_same_server_back() {
     for drain in [TAG, HTTP] {
         let mut shop = Shop::open(drain, TELLING, &[600, 600]).await;
-        shop.hold(1);
+        shop.hold(1).await;
         shop.run(3).await;
         assert_eq!(shop.tagged().len(), 1);
-        shop.hold(2);
+        shop.hold(2).await;
         shop.run(4).await;
         assert_eq!(shop.tagged(), [], "{drain}");
         assert_eq!(shop.phases(), [Phase::InService, Phase::InService], "{drain}");
@@ -199,9 +200,9 @@ async fn cancelled_drain_brings_the_same_server_back() {
 async fn drain_without_a_way_back_is_not_cancelled() {
     let drain = "drain: { via: tag, deadline: 30m, cancel: false }";
     let mut shop = Shop::open(drain, TELLING, &[22, 600]).await;
-    shop.hold(1);
+    shop.hold(1).await;
     shop.run(3).await;
-    shop.hold(2);
+    shop.hold(2).await;
     shop.run(60).await;
     assert_eq!(shop.launched(), 3, "a launch takes the place");
 }
@@ -210,7 +211,7 @@ async fn drain_without_a_way_back_is_not_cancelled() {
 async fn refused_tags_leave_the_fleet_as_it_is() {
     let mut shop = Shop::open(TAG, PLAIN, &[24, 600]).await;
     shop.simulation.front.state().world.refuses_tags = true;
-    shop.hold(1);
+    shop.hold(1).await;
     shop.run(60).await;
     assert!(shop.has_problem("drain-undelivered"));
     assert_eq!((shop.alive().len(), shop.launched(), shop.interrupted()), (2, 2, 0));
@@ -228,7 +229,7 @@ async fn receiver_that_never_answers_gets_its_server_back() {
     while shop.simulation.now().as_second().div_euclid(600) % 2 == 0 {
         shop.run(1).await;
     }
-    shop.hold(1);
+    shop.hold(1).await;
     shop.run(7).await;
     assert!(shop.has_problem("drain-undelivered"));
     assert_eq!(shop.alive().len(), 2);
@@ -242,13 +243,13 @@ async fn never_received_drain_is_not_ended_by_its_deadline() {
         shop.run(1).await;
     }
     // The tag is written and the POST fails. Then the drain is cancelled, and the tag cannot be removed.
-    shop.hold(1);
+    shop.hold(1).await;
     shop.run(1).await;
     let drains = shop.tagged();
     assert_eq!(drains.len(), 1);
     shop.simulation.front.state().world.refuses_tags = true;
     shop.set_receivers(Manner::Ignores);
-    shop.hold(2);
+    shop.hold(2).await;
     shop.run(60).await;
     assert!(shop.alive().contains(&drains[0]));
     assert_eq!(shop.interrupted(), 0);
@@ -258,7 +259,7 @@ async fn never_received_drain_is_not_ended_by_its_deadline() {
 async fn job_taken_after_the_signal_is_not_interrupted() {
     let mut shop = Shop::open(HTTP, PLAIN, &[]).await;
     shop.set_receivers(Manner::ClosesLate);
-    shop.hold(1);
+    shop.hold(1).await;
     let arrives = time::after(shop.simulation.now(), Duration::from_secs(5));
     let job = Job { arrives, takes: Duration::from_mins(10) };
     let queue = Queue::given([job; 2].into_iter(), 1, Interruption::default(), start());
@@ -272,10 +273,10 @@ async fn job_taken_after_the_signal_is_not_interrupted() {
 #[tokio::test]
 async fn ignored_drains_go_one_by_one_and_stop_scale_in() {
     let mut shop = Shop::open(TAG, PLAIN, &[600, 600, 600]).await;
-    shop.hold(3);
+    shop.hold(3).await;
     shop.run(10).await;
     shop.set_receivers(Manner::Ignores);
-    shop.hold(0);
+    shop.hold(0).await;
     shop.run(20).await;
     assert_eq!(shop.tagged().len(), 1, "one at a time");
     shop.run(12).await;
@@ -286,7 +287,7 @@ async fn ignored_drains_go_one_by_one_and_stop_scale_in() {
     shop.run(120).await;
     assert_eq!(shop.alive().len(), 1, "after the second, no server goes");
     let last = shop.alive();
-    shop.order(OverrideKey::Terminate(last[0].clone()), 0, true);
+    shop.order(OverrideKey::Terminate(last[0].clone()), 0, true).await;
     shop.run(3).await;
     assert_eq!(shop.alive(), []);
 }
@@ -294,10 +295,10 @@ async fn ignored_drains_go_one_by_one_and_stop_scale_in() {
 #[tokio::test]
 async fn keep_stops_a_drain() {
     let mut shop = Shop::open(TAG, PLAIN, &[600, 600]).await;
-    shop.hold(1);
+    shop.hold(1).await;
     shop.run(3).await;
     let drains = shop.tagged();
-    shop.order(OverrideKey::Keep(drains[0].clone()), 0, false);
+    shop.order(OverrideKey::Keep(drains[0].clone()), 0, false).await;
     shop.run(2).await;
     assert!(!shop.tagged().contains(&drains[0]), "its tag is gone");
     shop.run(60).await;
@@ -308,16 +309,16 @@ async fn keep_stops_a_drain() {
 async fn terminate_drains_and_with_now_it_does_not() {
     let mut shop = Shop::open(TAG, PLAIN, &[600, 600]).await;
     let servers = shop.alive();
-    shop.order(OverrideKey::Terminate(servers[0].clone()), 0, true);
+    shop.order(OverrideKey::Terminate(servers[0].clone()), 0, true).await;
     shop.run(3).await;
     assert!(!shop.alive().contains(&servers[0]));
     assert_eq!(shop.interrupted(), 1);
-    shop.order(OverrideKey::Terminate(servers[1].clone()), 0, false);
+    shop.order(OverrideKey::Terminate(servers[1].clone()), 0, false).await;
     shop.run(3).await;
     assert_eq!(shop.tagged(), [servers[1].clone()]);
     assert_eq!(shop.interrupted(), 1);
     // Nobody waits any longer.
-    shop.order(OverrideKey::Terminate(servers[1].clone()), 0, true);
+    shop.order(OverrideKey::Terminate(servers[1].clone()), 0, true).await;
     shop.run(3).await;
     assert!(!shop.alive().contains(&servers[1]));
 }
@@ -325,14 +326,15 @@ async fn terminate_drains_and_with_now_it_does_not() {
 #[tokio::test]
 async fn drain_outlives_the_loss_of_the_journal() {
     let mut shop = Shop::open(TAG, PLAIN, &[24, 24]).await;
-    shop.hold(1);
+    shop.hold(1).await;
     shop.run(3).await;
     let drains = shop.tagged();
     assert_eq!(drains.len(), 1);
     let policy = shop.simulation.policy.clone();
     let ports = shop.simulation.front.clone();
-    shop.simulation = Simulation::resume(policy, ports, Arc::new(MemoryStore::default())).unwrap();
-    shop.hold(1);
+    shop.simulation =
+        Simulation::resume(policy, ports, Arc::new(MemoryStore::default())).await.unwrap();
+    shop.hold(1).await;
     shop.run(1).await;
     assert!(shop.phases().contains(&Phase::Draining));
     shop.run(40).await;
@@ -346,7 +348,7 @@ async fn server_without_metadata_tags_is_not_drained() {
     let servers = shop.alive();
     let text = POLICY.replace("DRAIN", TAG).replace("READ", PLAIN);
     shop.simulation.policy = load("drain.yaml", &text, start()).policy.unwrap();
-    shop.hold(1);
+    shop.hold(1).await;
     shop.run(20).await;
     assert_eq!(shop.alive(), servers);
     assert!(shop.has_problem("no-metadata-tags"));
@@ -356,13 +358,13 @@ async fn server_without_metadata_tags_is_not_drained() {
 #[tokio::test]
 async fn jobs_at_risk_keep_the_fleet_from_shrinking() {
     let mut shop = Shop::open("", PLAIN, &[12, 12]).await;
-    shop.hold(0);
+    shop.hold(0).await;
     shop.run(120).await;
     assert_eq!(shop.alive().len(), 2);
     assert!(shop.has_problem("jobs-at-risk"));
     let mut shop = Shop::open("", TELLING, &[12, 40]).await;
     assert!(!shop.has_problem("jobs-at-risk"));
-    shop.hold(0);
+    shop.hold(0).await;
     shop.run(15).await;
     assert_eq!(shop.alive().len(), 1, "the idle one goes");
     shop.run(45).await;
@@ -374,20 +376,20 @@ async fn field_map_says_which_jobs_are_known() {
     let read =
         |more: &str| format!("{{ http: \"http://q.example/\", json: {{ waiting: /n{more} }} }}");
     let mut shop = Shop::open("", &read(""), &[12, 12]).await;
-    shop.hold(0);
+    shop.hold(0).await;
     shop.run(60).await;
     assert_eq!(shop.alive().len(), 2);
     assert!(shop.has_problem("jobs-at-risk"));
     // What runs is counted, and not where: all go together.
     let mut shop = Shop::open("", &read(", running: /r"), &[12, 40]).await;
-    shop.hold(0);
+    shop.hold(0).await;
     shop.run(15).await;
     assert_eq!(shop.alive().len(), 2);
     shop.run(45).await;
     assert_eq!((shop.alive().len(), shop.interrupted()), (0, 0));
     assert!(!shop.has_problem("jobs-at-risk"));
     let mut shop = Shop::open("", &read(", busy: /b"), &[12, 40]).await;
-    shop.hold(0);
+    shop.hold(0).await;
     shop.run(15).await;
     assert_eq!(shop.alive().len(), 1, "the idle one goes");
     shop.run(45).await;
@@ -397,7 +399,7 @@ async fn field_map_says_which_jobs_are_known() {
 #[tokio::test]
 async fn drain_none_waits_for_an_empty_queue() {
     let mut shop = Shop::open("drain: none", PLAIN, &[12, 12]).await;
-    shop.hold(0);
+    shop.hold(0).await;
     shop.run(60).await;
     assert_eq!((shop.alive().len(), shop.interrupted()), (0, 0));
 }
@@ -406,12 +408,12 @@ async fn drain_none_waits_for_an_empty_queue() {
 async fn time_that_the_daemon_was_down_counts_for_nothing() {
     let mut shop = Shop::open(TAG, PLAIN, &[600, 600]).await;
     shop.simulation.front.state().world.refuses_tags = true;
-    shop.hold(1);
+    shop.hold(1).await;
     shop.run(1).await;
     // Longer than the deadline without a tick.
     let later = time::after(shop.simulation.now(), Duration::from_mins(45));
     shop.simulation.advance(later);
-    shop.simulation.restart().unwrap();
+    shop.simulation.restart().await.unwrap();
     shop.simulation.front.state().world.refuses_tags = false;
     shop.run(25).await;
     assert_eq!((shop.alive().len(), shop.interrupted()), (2, 0), "it was never told");
@@ -421,7 +423,7 @@ async fn time_that_the_daemon_was_down_counts_for_nothing() {
 async fn answers_of_a_receiver_that_no_job_runs_are_learned_from() {
     let mut shop = Shop::open(HTTP, PLAIN, &[12, 12]).await;
     shop.run(20).await;
-    shop.hold(0);
+    shop.hold(0).await;
     shop.run(10).await;
     assert_eq!(shop.alive(), []);
     let ledger = shop.simulation.journal.ledger();
@@ -432,17 +434,17 @@ async fn answers_of_a_receiver_that_no_job_runs_are_learned_from() {
 #[tokio::test]
 async fn server_that_cannot_be_told_to_go_on_drains_on() {
     let mut shop = Shop::open(TAG, PLAIN, &[600, 600]).await;
-    shop.hold(1);
+    shop.hold(1).await;
     shop.run(3).await;
     shop.simulation.front.state().world.refuses_tags = true;
-    shop.hold(2);
+    shop.hold(2).await;
     shop.run(5).await;
     assert!(shop.phases().contains(&Phase::Resuming));
     shop.run(15).await;
     assert!(shop.phases().contains(&Phase::Draining), "{:?}", shop.phases());
     assert!(shop.launched() == 3, "another takes its place");
     let drains = shop.tagged();
-    shop.order(OverrideKey::Terminate(drains[0].clone()), 0, true);
+    shop.order(OverrideKey::Terminate(drains[0].clone()), 0, true).await;
     shop.run(3).await;
     assert!(!shop.alive().contains(&drains[0]));
 }
@@ -453,7 +455,7 @@ async fn hold_interrupts_no_job_of_a_fleet_with_fixed_size() {
     let text = POLICY.replace("DRAIN", "").replace("READ", PLAIN).replace("max: 4", "max: 2");
     let text = text.replace("min: 0", "min: 2");
     shop.simulation.policy = load("drain.yaml", &text, start()).policy.unwrap();
-    shop.hold(1);
+    shop.hold(1).await;
     shop.run(30).await;
     assert_eq!((shop.alive().len(), shop.interrupted()), (2, 0));
 }
@@ -473,7 +475,7 @@ async fn servers_are_known_to_be_busy_by_address_and_unknown_ones_hold_all() {
     };
     let servers = shop.alive();
     let (first, second) = (address(&shop, &servers[0]), address(&shop, &servers[1]));
-    shop.hold(0);
+    shop.hold(0).await;
     tell(&shop, &[(&first, 1), (&second, 2)]);
     shop.run(10).await;
     assert_eq!(shop.alive().len(), 2, "both are busy");
@@ -490,7 +492,7 @@ async fn servers_are_known_to_be_busy_by_address_and_unknown_ones_hold_all() {
 #[tokio::test]
 async fn drain_goes_on_while_jobs_run_on_a_host_that_is_not_known() {
     let mut shop = Shop::open(HTTP, TELLING, &[600, 600]).await;
-    shop.hold(1);
+    shop.hold(1).await;
     let busy = [(InstanceId::new("ip-172-31-0-99"), 1)].into();
     let work = Work { busy: Some(busy), ..Work::default() };
     let depth = Depth { waiting: 0, oldest: None, work };

@@ -39,7 +39,7 @@ struct Shop {
 }
 
 impl Shop {
-    fn open(path: &str, json: &str, answer: &'static str) -> Self {
+    async fn open(path: &str, json: &str, answer: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let answer = Arc::new(Mutex::new(answer));
@@ -65,7 +65,7 @@ impl Shop {
             store: store.clone(),
             clock: Arc::new(front.clone()),
         };
-        let journal = Journal::open(store, start).unwrap();
+        let journal = Journal::open(store, start).await.unwrap();
         Self { answer, policy, front, ports, journal }
     }
 
@@ -105,7 +105,7 @@ fn serve(mut client: &TcpStream, answer: &str) -> std::io::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn rabbitmq_is_read_by_its_own_names() {
     let json = "{ waiting: /messages_ready, running: /messages_unacknowledged }";
-    let mut shop = Shop::open("/api/queues/%2F/mail", json, RABBITMQ);
+    let mut shop = Shop::open("/api/queues/%2F/mail", json, RABBITMQ).await;
     let work = Work { running: Some(2), ..Work::default() };
     assert_eq!(shop.read().await, Ok(Depth { waiting: 3, oldest: None, work }));
     assert_eq!((shop.launched(), shop.problem()), (1, None));
@@ -121,7 +121,7 @@ async fn rabbitmq_is_read_by_its_own_names() {
 async fn prometheus_is_read_by_a_pointer_into_its_vector() {
     let json = "{ waiting: /data/result/0/value/1 }";
     let path = "/api/v1/query?query=sum(jobs_waiting)";
-    let mut shop = Shop::open(path, json, PROMETHEUS);
+    let mut shop = Shop::open(path, json, PROMETHEUS).await;
     assert_eq!(shop.read().await, Ok(Depth::of(30)));
     *shop.answer.lock().unwrap() = NO_SERIES;
     let why = "nothing at /data/result/0/value/1, where `waiting` should be";

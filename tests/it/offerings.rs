@@ -29,13 +29,14 @@ struct Fleet {
 }
 
 impl Fleet {
-    fn new(types: &[&str], subnets: &[&str], servers: u32, bad: &[(&str, Failing)]) -> Self {
+    async fn new(types: &[&str], subnets: &[&str], servers: u32, bad: &[(&str, Failing)]) -> Self {
         let start: Timestamp = START.parse().unwrap();
         let policy = policy(&types.join(", "), &subnets.join(", "), servers);
         let store = Arc::new(MemoryStore::default());
         let loads = BTreeMap::new();
-        let simulation =
-            Simulation::new(policy, Settings::default(), loads, store.clone(), start).unwrap();
+        let simulation = Simulation::new(policy, Settings::default(), loads, store.clone(), start)
+            .await
+            .unwrap();
         let mut state = simulation.front.state();
         for (what, how) in bad {
             state.world.spoil(what, Some(*how));
@@ -106,7 +107,7 @@ async fn bad_subnets_delay_a_fleet_by_one_boot() {
                         .filter(|subnet| bad >> subnet & 1 == 1)
                         .map(|subnet| (subnets[subnet], how))
                         .collect();
-                    let mut fleet = Fleet::new(&["t3.small"], subnets, servers, &spoilt);
+                    let mut fleet = Fleet::new(&["t3.small"], subnets, servers, &spoilt).await;
                     let limit = GRACE + 2 * BOOT;
                     let case = format!("{servers} servers, {spoilt:?}");
                     let took = fleet.serves(servers as usize, limit).await;
@@ -136,7 +137,7 @@ async fn bad_types_and_single_offerings_are_left_behind() {
             let is_bad = |n: &usize| bad >> n & 1 == 1;
             let spoilt: Vec<(&str, Failing)> =
                 (0..4).filter(is_bad).map(|n| (all[n].as_str(), how)).collect();
-            let mut fleet = Fleet::new(&types, &subnets, 4, &spoilt);
+            let mut fleet = Fleet::new(&types, &subnets, 4, &spoilt).await;
             let took = fleet.serves(4, 2 * GRACE + 2 * BOOT).await;
             let case = format!("{spoilt:?}");
             assert!(took.is_some(), "{case}: {:?}", fleet.asked());
@@ -156,7 +157,7 @@ async fn bad_types_and_single_offerings_are_left_behind() {
 async fn broken_fleet_stops_after_a_few_launches() {
     let (types, subnets) = (["t3.small", "t3a.small"], ["subnet-0a1", "subnet-0b2"]);
     for how in ways() {
-        let mut fleet = Fleet::new(&types, &subnets, 2, &[("*", how)]);
+        let mut fleet = Fleet::new(&types, &subnets, 2, &[("*", how)]).await;
         assert_eq!(fleet.serves(1, Duration::from_hours(1)).await, None);
         let asked = fleet.asked();
         let tried = if how == Failing::SubnetNotFound { 2 } else { 4 };
@@ -164,7 +165,7 @@ async fn broken_fleet_stops_after_a_few_launches() {
         assert!(asked.len() == tried && few, "{how:?}: {asked:?}");
     }
     // A key pair that is missing is missing everywhere: one offering tells.
-    let mut fleet = Fleet::new(&types, &subnets, 2, &[("*", Failing::KeyNotFound)]);
+    let mut fleet = Fleet::new(&types, &subnets, 2, &[("*", Failing::KeyNotFound)]).await;
     assert_eq!(fleet.serves(1, Duration::from_mins(14)).await, None);
     let calls: usize = fleet.asked().values().sum();
     assert!((3..=6).contains(&calls), "{:?}", fleet.asked());
@@ -174,11 +175,11 @@ async fn broken_fleet_stops_after_a_few_launches() {
 #[tokio::test]
 async fn quota_of_one_family_leaves_other_types_alone() {
     let quota = [("g4dn.xlarge", Failing::Quota)];
-    let mut fleet = Fleet::new(&["g4dn.xlarge", "m5.large"], &["subnet-0a1"], 3, &quota);
+    let mut fleet = Fleet::new(&["g4dn.xlarge", "m5.large"], &["subnet-0a1"], 3, &quota).await;
     assert!(fleet.serves(3, BOOT).await.is_some(), "{:?}", fleet.asked());
     // The other type of the same family is not asked for.
     let quota = [("g4dn.xlarge", Failing::Quota)];
-    let mut fleet = Fleet::new(&["g4dn.xlarge", "g5.xlarge"], &["subnet-0a1"], 1, &quota);
+    let mut fleet = Fleet::new(&["g4dn.xlarge", "g5.xlarge"], &["subnet-0a1"], 1, &quota).await;
     assert_eq!(fleet.serves(1, Duration::from_mins(9)).await, None);
     assert_eq!(fleet.asked().len(), 1, "{:?}", fleet.asked());
 }
@@ -186,7 +187,8 @@ async fn quota_of_one_family_leaves_other_types_alone() {
 /// The end of a backoff is no recovery.
 #[tokio::test]
 async fn no_capacity_is_over_when_a_launch_succeeds() {
-    let mut fleet = Fleet::new(&["t3.small"], &["subnet-0a1"], 1, &[("*", Failing::NoCapacity)]);
+    let mut fleet =
+        Fleet::new(&["t3.small"], &["subnet-0a1"], 1, &[("*", Failing::NoCapacity)]).await;
     assert_eq!(fleet.serves(1, Duration::from_mins(50)).await, None);
     fleet.simulation.front.state().world.spoil("*", None);
     assert!(fleet.serves(1, Duration::from_mins(90)).await.is_some());

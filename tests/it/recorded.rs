@@ -101,8 +101,8 @@ async fn record(dir: &Path) {
     let troubles = [Trouble::LostReplies, Trouble::BlindSpots].into();
     let settings = Settings { seed: 3, troubles, ..Settings::default() };
     let mut simulation =
-        Simulation::new(policy.clone(), settings, loads.into(), store, start()).unwrap();
-    simulation.journal.in_force(&policy, start()).unwrap();
+        Simulation::new(policy.clone(), settings, loads.into(), store, start()).await.unwrap();
+    simulation.journal.in_force(&policy, start()).await.unwrap();
     while simulation.now() < end() {
         let record = simulation.tick().await.unwrap();
         simulation.advance(record.next);

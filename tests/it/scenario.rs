@@ -164,13 +164,13 @@ async fn play(scenario: Scenario) -> String {
     let settings = Settings { seed: scenario.seed, troubles, ..Settings::default() };
     let store = Arc::new(MemoryStore::default());
     let mut simulation =
-        Simulation::new(policy_now, settings, loads, store.clone(), start).unwrap();
+        Simulation::new(policy_now, settings, loads, store.clone(), start).await.unwrap();
     let end = time::after(start, units::duration(&scenario.run).unwrap());
     let mut cues = scenario.script.into_iter().peekable();
     while simulation.now() < end {
         let due = |cue: &Cue| time::after(start, units::duration(&cue.at).unwrap());
         while let Some(cue) = cues.next_if(|cue| due(cue) <= simulation.now()) {
-            follow(&cue, &mut simulation, &mut text);
+            follow(&cue, &mut simulation, &mut text).await;
         }
         let record = simulation.tick().await.unwrap();
         let next = cues.peek().map(due).filter(|at| *at > simulation.now());
@@ -263,7 +263,7 @@ fn befall(cue: &Cue, simulation: &Simulation) {
     }
 }
 
-fn follow(cue: &Cue, simulation: &mut Simulation, text: &mut String) {
+async fn follow(cue: &Cue, simulation: &mut Simulation, text: &mut String) {
     let now = simulation.now();
     befall(cue, simulation);
     if let Some(Edit { from, to }) = &cue.edit {
@@ -299,12 +299,12 @@ fn follow(cue: &Cue, simulation: &mut Simulation, text: &mut String) {
     if let Some((old, new)) = &cue.hand_over {
         orders.extend(hand_over(simulation, old, new));
     }
-    simulation.journal.commit(&orders).unwrap();
+    simulation.journal.commit(&orders).await.unwrap();
     if let Some(down) = &cue.down {
         simulation.advance(time::after(now, units::duration(down).unwrap()));
     }
     if cue.restart || cue.down.is_some() {
-        simulation.restart().unwrap();
+        simulation.restart().await.unwrap();
     }
 }
 

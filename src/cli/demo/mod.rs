@@ -109,15 +109,6 @@ pub(crate) fn run(
         Some(page) => page.store.clone(),
         None => Arc::new(MemoryStore::default()),
     };
-    let simulation = Simulation::new(policy, world, loads, store, start)
-        .map_err(|fault| Failure::Error(FAILED, anyhow!(fault)))?;
-    if let Some(telling) = demo.rehearsal.assume {
-        let mut state = simulation.front.state();
-        let names: Vec<_> = state.queues.keys().cloned().collect();
-        for name in names {
-            state.assume(name, telling);
-        }
-    }
     let terminal = std::io::stdout().is_terminal() && !json && !settings.dumb;
     let speed = demo.speed.or(terminal.then_some(1440));
     let shown = own.map_or_else(|| "the policy that ships".to_owned(), |p| p.display().to_string());
@@ -131,7 +122,19 @@ pub(crate) fn run(
         rehearsal: demo.rehearsal,
         prices,
     };
-    runtime()?.block_on(show.day(simulation, terminal, page))
+    runtime()?.block_on(async {
+        let simulation = Simulation::new(policy, world, loads, store, start)
+            .await
+            .map_err(|fault| Failure::Error(FAILED, anyhow!(fault)))?;
+        if let Some(telling) = demo.rehearsal.assume {
+            let mut state = simulation.front.state();
+            let names: Vec<_> = state.queues.keys().cloned().collect();
+            for name in names {
+                state.assume(name, telling);
+            }
+        }
+        show.day(simulation, terminal, page).await
+    })
 }
 
 fn shipped() -> Result<Policy, Failure> {

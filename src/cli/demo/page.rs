@@ -49,7 +49,7 @@ impl Desk {
 
     pub(super) async fn open(self, simulation: &mut Simulation) -> Result<Page, Failure> {
         let now = simulation.now();
-        simulation.journal.in_force(&simulation.policy, now).map_err(anyhow::Error::new)?;
+        simulation.journal.in_force(&simulation.policy, now).await.map_err(anyhow::Error::new)?;
         let (handle, _) = Handle::new();
         let meter = Arc::new(Meter::new());
         meter.begin(&simulation.policy, simulation.journal.ledger(), now);

@@ -105,8 +105,8 @@ async fn start(
     let database = Arc::new(opened.store);
     let World { ports, topics } =
         world::world(settings, &policy, database.clone(), Some(meter.clone()), args.once).await?;
-    let mut journal = Journal::open(database.clone(), now).map_err(anyhow::Error::new)?;
-    journal.in_force(&policy, now).map_err(anyhow::Error::new)?;
+    let mut journal = Journal::open(database.clone(), now).await.map_err(anyhow::Error::new)?;
+    journal.in_force(&policy, now).await.map_err(anyhow::Error::new)?;
     // For the answer to `reload` alone: a damaged record of policies keeps no daemon from starting.
     let known = store::in_force(&dir.path().join(DATABASE), now).ok().flatten();
     let since = known.map_or(now, |known| known.since);
@@ -121,7 +121,10 @@ async fn start(
         let once = once(&ports, &policy, &mut journal, &standing);
         return once.instrument(info_span!("tick")).await;
     }
-    let shadow = second.map(|second| shadow(args, &policy, second, &database)).transpose()?;
+    let shadow = match second {
+        Some(second) => Some(shadow(args, &policy, second, &database).await?),
+        None => None,
+    };
     let (handle, orders) = Handle::new();
     let listener = AdminSocket::bind(&settings.socket).await?;
     let shown = Shown {
@@ -156,7 +159,6 @@ async fn start(
         meter,
         standing,
         patrol: Patrol::default(),
-        prune: prune(database),
         shadow,
         telling: Telling::over(desk),
         speed: 1,
@@ -165,6 +167,7 @@ async fn start(
     serve(daemon, listener, handle, wake).await?;
     // The desk has gone with the daemon, and the clerk takes its leave.
     clerk.await.context("the task that sends notices ended in disorder")?;
+    database.settle().await;
     drop(dir);
     Ok(())
 }
@@ -215,7 +218,7 @@ fn clerk(
 }
 
 /// The second policy, with the servers it had imagined before a restart.
-fn shadow(
+async fn shadow(
     args: &Run,
     live: &Policy,
     second: Policy,
@@ -227,7 +230,7 @@ fn shadow(
         digest: second.digest.clone(),
         text: second.text.to_string(),
     };
-    let open = database.begin(&in_force, &path).map_err(anyhow::Error::new)?;
+    let open = database.begin(&in_force, &path).await.map_err(anyhow::Error::new)?;
     info!(
         kind = "policy",
         "policy {} of {path} is decided beside, and never acted upon", second.digest
@@ -301,12 +304,6 @@ fn patient(load: Loader, restless: Arc<AtomicBool>) -> Loader {
         }
         load()
     })
-}
-
-fn prune(
-    database: Arc<SqliteStore>,
-) -> Arc<dyn Fn() -> Result<(), crate::ports::StoreFault> + Send + Sync> {
-    Arc::new(move || database.prune(check::now()))
 }
 
 /// Says what the watcher could not do; the daemon runs without it, by SIGHUP.

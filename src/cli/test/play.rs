@@ -112,7 +112,7 @@ async fn stage(script: &Script, policy: &Policy, boot: Duration) -> Result<Simul
     let loads = [(script.fleet.clone(), quiet)].into();
     let store = Arc::new(MemoryStore::default());
     // The world has a queue for what the whole policy reads.
-    let mut simulation = Simulation::new(policy.clone(), settings, loads, store, begins)?;
+    let mut simulation = Simulation::new(policy.clone(), settings, loads, store, begins).await?;
     simulation.policy = before;
     let hold = Override {
         key: OverrideKey::Hold(script.fleet.clone()),
@@ -123,7 +123,7 @@ async fn stage(script: &Script, policy: &Policy, boot: Duration) -> Result<Simul
         until: script.start,
         at_once: false,
     };
-    simulation.journal.commit(&[Change::Override(hold)])?;
+    simulation.journal.commit(&[Change::Override(hold)]).await?;
     while simulation.now() < script.start {
         let record = simulation.tick().await?;
         let soonest = time::after(simulation.now(), Duration::from_secs(1));

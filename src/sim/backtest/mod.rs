@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
+
 use self::series::{Series, Watch};
 use super::Simulation;
 use super::load::{Interruption, Load, Queue};
@@ -191,7 +193,7 @@ impl Backtest<'_> {
         let (first, last) = trace.span();
         let from = time::before(first, Duration::from_mins(1));
         let store = Arc::new(Decisions::default());
-        let mut simulation = self.imagine(from, store.clone())?;
+        let mut simulation = self.imagine(from, store.clone()).await?;
         let mut at_max = Duration::ZERO;
         let mut waiting = Waiting::default();
         let max = policy.fleets.get(fleet).map_or(0, |fleet| fleet.bounds.max());
@@ -248,7 +250,11 @@ impl Backtest<'_> {
     }
 
     /// The one fleet, set to act, alone in its world.
-    fn imagine(&self, from: Timestamp, store: Arc<Decisions>) -> Result<Simulation, StoreFault> {
+    async fn imagine(
+        &self,
+        from: Timestamp,
+        store: Arc<Decisions>,
+    ) -> Result<Simulation, StoreFault> {
         let Self { policy, fleet, trace, setting, .. } = *self;
         let mut policy = policy.acting();
         policy.tick = policy.tick.max(TICK);
@@ -267,7 +273,7 @@ impl Backtest<'_> {
             interruption: setting.interruption,
         };
         let loads = BTreeMap::from([(fleet.clone(), none)]);
-        let simulation = Simulation::new(policy, world, loads, store, from)?;
+        let simulation = Simulation::new(policy, world, loads, store, from).await?;
         simulation.front.state().assume(fleet.clone(), setting.tells);
         if let Trace::Jobs(jobs) = trace {
             let Setting { jobs_at_once, interruption, .. } = *setting;
@@ -444,12 +450,13 @@ impl Decisions {
     }
 }
 
+#[async_trait]
 impl Store for Decisions {
-    fn load(&self, _: Timestamp) -> Result<Ledger, StoreFault> {
+    async fn load(&self, _: Timestamp) -> Result<Ledger, StoreFault> {
         Ok(Ledger::default())
     }
 
-    fn commit(&self, changes: &[Change]) -> Result<(), StoreFault> {
+    async fn commit(&self, changes: &[Change]) -> Result<(), StoreFault> {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for change in changes {
             if let Change::Event(event) = change

@@ -5,11 +5,11 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use super::*;
 
-#[test]
-fn files_are_for_the_owner_alone() {
+#[tokio::test]
+async fn files_are_for_the_owner_alone() {
     let folder = Folder::new("modes");
     let (_dir, opened) = folder.open();
-    opened.store.commit(&[Change::Server(Arc::new(record("t-mode")))]).unwrap();
+    opened.store.commit(&[Change::Server(Arc::new(record("t-mode")))]).await.unwrap();
     let mode = |path: PathBuf| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(folder.0.clone()), 0o700);
     // The log holds what the database does.
@@ -36,8 +36,8 @@ fn open_files_of_an_older_version_are_closed() {
     drop((opened, again));
 }
 
-#[test]
-fn state_directory_behind_a_link_is_opened() {
+#[tokio::test]
+async fn state_directory_behind_a_link_is_opened() {
     let folder = Folder::new("behind-a-link");
     // As systemd lays it for a dynamic user, and a link to a link.
     let (private, link, second) =
@@ -49,7 +49,7 @@ fn state_directory_behind_a_link_is_opened() {
         let dir = StateDir::lock(path).unwrap();
         assert_eq!(dir.path(), private.canonicalize().unwrap());
         let opened = open(&dir, now()).unwrap();
-        opened.store.commit(&[Change::Server(Arc::new(record("t-link")))]).unwrap();
+        opened.store.commit(&[Change::Server(Arc::new(record("t-link")))]).await.unwrap();
     }
     assert!(private.join(DATABASE).exists());
 }

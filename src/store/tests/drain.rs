@@ -69,8 +69,8 @@ fn stages() -> Vec<Stage> {
     stages
 }
 
-#[test]
-fn every_stage_of_a_drain_is_loaded_as_committed() {
+#[tokio::test]
+async fn every_stage_of_a_drain_is_loaded_as_committed() {
     let folder = Folder::new("drains");
     let (_dir, Opened { store, .. }) = folder.open();
     let mut expected = Ledger::default();
@@ -83,14 +83,14 @@ fn every_stage_of_a_drain_is_loaded_as_committed() {
         let (why, begun_at_ec2) = (RetireReason::ScaleIn, Some(now()));
         leaving.retirement = Some(Retirement { why, begun_at: now(), begun_at_ec2, drain, stage });
         let change = Change::Server(Arc::new(leaving));
-        store.commit(std::slice::from_ref(&change)).unwrap();
+        store.commit(std::slice::from_ref(&change)).await.unwrap();
         expected.apply(&change);
     }
-    assert_eq!(store.load(now()).unwrap(), expected);
+    assert_eq!(store.load(now()).await.unwrap(), expected);
 }
 
-#[test]
-fn drain_record_and_urgent_orders_are_loaded_as_committed() {
+#[tokio::test]
+async fn drain_record_and_urgent_orders_are_loaded_as_committed() {
     let folder = Folder::new("drain-record");
     let (_dir, Opened { store, .. }) = folder.open();
     let mut expected = Ledger::default();
@@ -129,19 +129,19 @@ fn drain_record_and_urgent_orders_are_loaded_as_committed() {
             at_once,
         }));
     }
-    store.commit(&changes).unwrap();
+    store.commit(&changes).await.unwrap();
     for change in &changes {
         expected.apply(change);
     }
-    assert_eq!(store.load(now()).unwrap(), expected);
+    assert_eq!(store.load(now()).await.unwrap(), expected);
 }
 
-#[test]
-fn servers_and_fleets_without_drain_are_stored_as_before() {
+#[tokio::test]
+async fn servers_and_fleets_without_drain_are_stored_as_before() {
     let folder = Folder::new("no-drains");
     {
         let (_dir, Opened { store, .. }) = folder.open();
-        store.commit(&changes()).unwrap();
+        store.commit(&changes()).await.unwrap();
     }
     let connection = rusqlite::Connection::open(folder.0.join(DATABASE)).unwrap();
     let sql = "SELECT body FROM servers UNION ALL SELECT body FROM fleets";
@@ -156,8 +156,8 @@ fn servers_and_fleets_without_drain_are_stored_as_before() {
     }
 }
 
-#[test]
-fn overrides_of_version_6_are_migrated() {
+#[tokio::test]
+async fn overrides_of_version_6_are_migrated() {
     let folder = Folder::new("version-6");
     let terminate = Override {
         key: OverrideKey::Terminate(InstanceId::new("i-1")),
@@ -170,7 +170,7 @@ fn overrides_of_version_6_are_migrated() {
     };
     {
         let (_dir, Opened { store, .. }) = folder.open();
-        store.commit(&[Change::Override(terminate.clone())]).unwrap();
+        store.commit(&[Change::Override(terminate.clone())]).await.unwrap();
     }
     let connection = rusqlite::Connection::open(folder.0.join(DATABASE)).unwrap();
     let before = "ALTER TABLE overrides DROP COLUMN at_once; DROP TABLE begun";
@@ -178,7 +178,7 @@ fn overrides_of_version_6_are_migrated() {
     connection.pragma_update(None, "user_version", 6).unwrap();
     drop(connection);
     let (_dir, Opened { store, .. }) = folder.open();
-    let loaded = store.load(now()).unwrap();
+    let loaded = store.load(now()).await.unwrap();
     assert_eq!(loaded.begun, None, "nothing says when it was begun");
     let kept = loaded.overrides;
     assert_eq!(kept.values().collect::<Vec<_>>(), [&terminate]);

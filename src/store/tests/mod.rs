@@ -257,43 +257,43 @@ fn changes() -> Vec<Change> {
     changes
 }
 
-#[test]
-fn what_is_committed_is_what_is_loaded_and_twice_is_once() {
+#[tokio::test]
+async fn what_is_committed_is_what_is_loaded_and_twice_is_once() {
     let folder = Folder::new("roundtrip");
     let mut expected = Ledger::default();
     {
         let (_dir, opened) = folder.open();
         assert!(opened.created && opened.rebuilt.is_none());
-        opened.store.commit(&changes()).unwrap();
+        opened.store.commit(&changes()).await.unwrap();
         let without_events: Vec<Change> =
             changes().into_iter().filter(|change| !matches!(change, Change::Event(_))).collect();
-        opened.store.commit(&without_events).unwrap();
+        opened.store.commit(&without_events).await.unwrap();
         for change in changes() {
             expected.apply(&change);
         }
-        assert_eq!(opened.store.load(now()).unwrap(), expected);
-        let events = opened.store.events(Timestamp::MIN, Some(&fleet())).unwrap();
+        assert_eq!(opened.store.load(now()).await.unwrap(), expected);
+        let events = opened.store.events(Timestamp::MIN, Some(&fleet())).await.unwrap();
         assert_eq!(events.len(), 1);
     }
     let (_dir, opened) = folder.open();
     assert!(!opened.created);
-    assert_eq!(opened.store.load(now()).unwrap(), expected);
+    assert_eq!(opened.store.load(now()).await.unwrap(), expected);
     let peeked = SqliteStore::peek(&folder.0.join(DATABASE), now()).unwrap();
     assert_eq!(peeked, Some(expected));
 }
 
-#[test]
-fn finished_servers_are_loaded_for_a_day_and_pruned_after_a_year() {
+#[tokio::test]
+async fn finished_servers_are_loaded_for_a_day_and_pruned_after_a_year() {
     let folder = Folder::new("prune");
     let (_dir, opened) = folder.open();
-    opened.store.commit(&changes()).unwrap();
+    opened.store.commit(&changes()).await.unwrap();
     let later = tidegate_engine::model::time::after(now(), Duration::from_hours(26));
-    assert_eq!(opened.store.load(later).unwrap().servers.ended().count(), 0);
+    assert_eq!(opened.store.load(later).await.unwrap().servers.ended().count(), 0);
     let much_later = tidegate_engine::model::time::after(now(), Duration::from_hours(24 * 400));
     // A clock that is a year ahead loses nothing: nobody has written for that long.
-    let before = opened.store.events(Timestamp::MIN, None).unwrap();
-    opened.store.prune(much_later).unwrap();
-    assert_eq!(opened.store.events(Timestamp::MIN, None).unwrap(), before);
+    let before = opened.store.events(Timestamp::MIN, None).await.unwrap();
+    opened.store.prune(much_later).await.unwrap();
+    assert_eq!(opened.store.events(Timestamp::MIN, None).await.unwrap(), before);
     let fresh = Event {
         at: much_later,
         kind: EventKind::Seen,
@@ -301,15 +301,15 @@ fn finished_servers_are_loaded_for_a_day_and_pruned_after_a_year() {
         instance: None,
         text: "x".to_owned(),
     };
-    opened.store.commit(&[Change::Event(fresh.clone())]).unwrap();
-    opened.store.prune(much_later).unwrap();
-    assert_eq!(opened.store.events(Timestamp::MIN, None).unwrap(), [fresh]);
-    let open = opened.store.load(much_later).unwrap().servers.all().count();
+    opened.store.commit(&[Change::Event(fresh.clone())]).await.unwrap();
+    opened.store.prune(much_later).await.unwrap();
+    assert_eq!(opened.store.events(Timestamp::MIN, None).await.unwrap(), [fresh]);
+    let open = opened.store.load(much_later).await.unwrap().servers.all().count();
     assert_eq!(open, records().iter().filter(|record| record.is_open()).count());
 }
 
-#[test]
-fn details_are_kept_for_weeks_and_lines_for_months() {
+#[tokio::test]
+async fn details_are_kept_for_weeks_and_lines_for_months() {
     let folder = Folder::new("details");
     let (_dir, Opened { store, .. }) = folder.open();
     let days = |n: u64| tidegate_engine::model::time::after(now(), Duration::from_hours(24 * n));
@@ -321,10 +321,10 @@ fn details_are_kept_for_weeks_and_lines_for_months() {
     let line_at = |at, kind| Event { at, kind, fleet: None, instance: None, text: "x".to_owned() };
     let line = |kind| line_at(now(), kind);
     // The daemon is at work.
-    let alive = |day| {
+    let alive = async |day| {
         let line = line_at(days(day), EventKind::Problem);
-        store.commit(&[Change::Event(line)]).unwrap();
-        store.prune(days(day)).unwrap();
+        store.commit(&[Change::Event(line)]).await.unwrap();
+        store.prune(days(day)).await.unwrap();
     };
     store
         .commit(&[
@@ -332,28 +332,29 @@ fn details_are_kept_for_weeks_and_lines_for_months() {
             Change::Event(line(EventKind::Action)),
             Change::Event(line(EventKind::Decision)),
         ])
+        .await
         .unwrap();
     let known = || {
         let past = history(&folder.0.join(DATABASE), &fleet(), (now(), days(200))).unwrap();
         past.unwrap().servers.into_iter().next().unwrap()
     };
-    alive(30);
+    alive(30).await;
     assert_eq!(known(), ended);
-    alive(40);
+    alive(40).await;
     let request = known().request.unwrap();
     assert!(request.tags.is_empty() && request.user_data.is_empty(), "{request:?}");
     assert_eq!(request.pool, ended.request.clone().unwrap().pool, "what it cost is known");
     assert_eq!(known().gone, ended.gone);
-    assert_eq!(store.events(Timestamp::MIN, None).unwrap().len(), 4);
-    alive(100);
-    let left = store.events(Timestamp::MIN, None).unwrap();
+    assert_eq!(store.events(Timestamp::MIN, None).await.unwrap().len(), 4);
+    alive(100).await;
+    let left = store.events(Timestamp::MIN, None).await.unwrap();
     let kinds: Vec<_> = left.iter().map(|event| event.kind).collect();
     let [decision, problem] = [EventKind::Decision, EventKind::Problem];
     assert_eq!(kinds, [decision, problem, problem, problem]);
 }
 
-#[test]
-fn a_file_with_much_idle_room_is_packed_and_says_the_same() {
+#[tokio::test]
+async fn a_file_with_much_idle_room_is_packed_and_says_the_same() {
     let folder = Folder::new("packed");
     let (_dir, Opened { store, .. }) = folder.open();
     let at = |minutes| tidegate_engine::model::time::after(now(), Duration::from_mins(minutes));
@@ -363,16 +364,16 @@ fn a_file_with_much_idle_room_is_packed_and_says_the_same() {
         let depth = Depth { work: work.clone(), ..Depth::of(n) };
         Change::Reading(fleet(), Reading { at: at(5 * n), depth: Ok(depth) })
     });
-    store.commit(&readings.collect::<Vec<_>>()).unwrap();
+    store.commit(&readings.collect::<Vec<_>>()).await.unwrap();
     let size = || std::fs::metadata(folder.0.join(DATABASE)).unwrap().len();
     let waiting = || {
         let past = history(&folder.0.join(DATABASE), &fleet(), (now(), at(10_000))).unwrap();
         let depths = past.unwrap().readings.into_iter().flat_map(|reading| reading.depth);
         depths.map(|depth| depth.waiting).collect::<Vec<_>>()
     };
-    store.prune(at(10_000)).unwrap();
+    store.prune(at(10_000)).await.unwrap();
     let (full, said) = (size(), waiting());
-    store.prune(at(60 * 24 * 60)).unwrap();
+    store.prune(at(60 * 24 * 60)).await.unwrap();
     assert_eq!(waiting(), said);
     assert_eq!(said.len(), 2000);
     assert!(size() < full.div_euclid(2), "{full} bytes before, {} after", size());
@@ -388,8 +389,8 @@ fn a_second_process_is_refused_and_told_who_holds_the_directory() {
     StateDir::lock(&folder.0).unwrap();
 }
 
-#[test]
-fn a_damaged_database_is_set_aside_and_a_new_one_begun() {
+#[tokio::test]
+async fn a_damaged_database_is_set_aside_and_a_new_one_begun() {
     for (n, damage) in [&b"not a database at all, but a text that is long enough to be read as one............"[..], b"SQLite format 3\0garbage garbage garbage garbage garbage garbage garbage garbage garbage garbage garbage garbage"].iter().enumerate() {
         let folder = Folder::new(&format!("damaged-{n}"));
         drop(folder.open());
@@ -397,7 +398,7 @@ fn a_damaged_database_is_set_aside_and_a_new_one_begun() {
         let (_dir, opened) = folder.open();
         let why = opened.rebuilt.expect("damage is noticed");
         assert!(why.contains("corrupt-20260302T180000Z"), "{why}");
-        assert_eq!(opened.store.load(now()).unwrap(), Ledger::default());
+        assert_eq!(opened.store.load(now()).await.unwrap(), Ledger::default());
         let kept = std::fs::read(folder.0.join("state.db.corrupt-20260302T180000Z")).unwrap();
         assert_eq!(&kept, damage);
     }
@@ -417,8 +418,8 @@ fn a_newer_database_is_refused_and_left_alone() {
     assert!(path.exists());
 }
 
-#[test]
-fn a_full_disk_fails_the_whole_batch_and_heals() {
+#[tokio::test]
+async fn a_full_disk_fails_the_whole_batch_and_heals() {
     let folder = Folder::new("full");
     let (_dir, opened) = folder.open();
     opened.store.limit_pages(40);
@@ -429,22 +430,22 @@ fn a_full_disk_fails_the_whole_batch_and_heals() {
             Change::Server(Arc::new(big))
         })
         .collect();
-    let fault = opened.store.commit(&big).unwrap_err().to_string();
+    let fault = opened.store.commit(&big).await.unwrap_err().to_string();
     assert!(fault.contains("full"), "{fault}");
-    assert_eq!(opened.store.load(now()).unwrap(), Ledger::default());
+    assert_eq!(opened.store.load(now()).await.unwrap(), Ledger::default());
     opened.store.limit_pages(1_000_000);
-    opened.store.commit(&big).unwrap();
-    assert_eq!(opened.store.load(now()).unwrap().servers.all().count(), 200);
+    opened.store.commit(&big).await.unwrap();
+    assert_eq!(opened.store.load(now()).await.unwrap().servers.all().count(), 200);
 }
 
-#[test]
-fn a_policy_is_noted_once_while_it_stays_in_force() {
+#[tokio::test]
+async fn a_policy_is_noted_once_while_it_stays_in_force() {
     let folder = Folder::new("policies");
     let (_dir, Opened { store, .. }) = folder.open();
     let at = |minutes| tidegate_engine::model::time::after(now(), Duration::from_mins(minutes));
     for (since, digest) in [(0, "a"), (1, "a"), (2, "b"), (3, "a")] {
         let (digest, text) = (digest.to_owned(), format!("version: 1 # {digest}"));
-        store.commit(&[Change::InForce(InForce { since: at(since), digest, text })]).unwrap();
+        store.commit(&[Change::InForce(InForce { since: at(since), digest, text })]).await.unwrap();
     }
     let path = folder.0.join(DATABASE);
     let known = |from, to| {
@@ -457,8 +458,8 @@ fn a_policy_is_noted_once_while_it_stays_in_force() {
     assert_eq!(known(1, 2), [noted(0, "a"), noted(2, "b")]);
 }
 
-#[test]
-fn a_past_is_what_was_there_in_its_span() {
+#[tokio::test]
+async fn a_past_is_what_was_there_in_its_span() {
     let folder = Folder::new("past");
     let (_dir, Opened { store, .. }) = folder.open();
     let at = |minutes| tidegate_engine::model::time::after(now(), Duration::from_mins(minutes));
@@ -484,7 +485,7 @@ fn a_past_is_what_was_there_in_its_span() {
         Change::Reading(fleet(), Reading::known(at(1), 9)),
         Change::Reading(fleet(), reading),
     ];
-    store.commit(&changes).unwrap();
+    store.commit(&changes).await.unwrap();
     let path = folder.0.join(DATABASE);
     let past = history(&path, &fleet(), (at(6), at(30))).unwrap().unwrap();
     assert_eq!(past.decisions, [decided(4, 2), decided(8, 3)]);

@@ -67,7 +67,7 @@ fn ticked(exports: &Exports, meter: &Meter) {
         store: store.clone(),
         clock: Arc::new(Wall),
     };
-    let mut journal = Journal::open(store, now).unwrap();
+    let mut journal = runtime.block_on(Journal::open(store, now)).unwrap();
     let begun = Instant::now();
     tracing::subscriber::with_default(subscriber, || {
         exports.tell();

@@ -46,10 +46,10 @@ const BOOTS_WITHIN: Duration = Duration::from_mins(20);
 
 /// One seed: safety for twelve hours of troubles, then liveness. How long it all took in the world.
 async fn run(seed: u64, among: usize, story: Story) -> Duration {
-    let mut run = Run::new(seed, among, story);
+    let mut run = Run::new(seed, among, story).await;
     let end = time::after(run.options.start, TROUBLED);
     while run.simulation.now() < end {
-        run.meddle();
+        run.meddle().await;
         run.step().await;
     }
     run.calm();
@@ -62,7 +62,7 @@ async fn run(seed: u64, among: usize, story: Story) -> Duration {
             demand!(run, now < time::after(end, DONE_AFTER), "there are jobs that nobody does");
         }
         let Some(record) = run.step().await else { continue };
-        run.look_after(&record);
+        run.look_after(&record).await;
         let least = run.hours.fewest(now, BOOTS_WITHIN);
         let serve = record.survey.roster.fleets[&name("app")].in_service();
         // What jobs that are waited for took of `limits` while it could not launch, it has to wait for.
@@ -170,10 +170,10 @@ async fn the_same_seed_is_the_same_story() {
     for seed in [7, 8, 9] {
         let mut stories = Vec::new();
         for _ in 0..2 {
-            let mut run = Run::new(seed, Trouble::ALL.len(), Story::default());
+            let mut run = Run::new(seed, Trouble::ALL.len(), Story::default()).await;
             let mut story = String::new();
             for _ in 0..700 {
-                run.meddle();
+                run.meddle().await;
                 let Some(record) = run.step().await else { continue };
                 for event in record.events {
                     story.push_str(&format!("{} {}\n", event.at, event.text));

@@ -69,7 +69,7 @@ pub(super) struct Run {
 
 impl Run {
     /// `among`: how many of the troubles there were when the seed was drawn first.
-    pub(super) fn new(seed: u64, among: usize, story: Story) -> Self {
+    pub(super) async fn new(seed: u64, among: usize, story: Story) -> Self {
         let mut whims = Rng::new(seed, "whims");
         let options = Options::draw(seed, among, &mut whims);
         // First of all, so that it is told even if the process dies of it.
@@ -82,6 +82,7 @@ impl Run {
         let policy = options.policy();
         let simulation =
             Simulation::new(policy, settings, loads(&options), disk.clone(), options.start)
+                .await
                 .unwrap();
         simulation.front.state().world.refuses_tags = options.refuses_tags;
         let foreign = somebody_elses(&simulation);
@@ -131,20 +132,20 @@ impl Run {
                 demand!(self, fill, "the journal fails: {fault}");
                 self.drains.interrupted();
                 self.check_world();
-                self.restart_now_and_then();
+                self.restart_now_and_then().await;
                 self.simulation.advance(time::after(self.simulation.now(), MOMENT));
                 return None;
             }
         };
         self.hear(&record);
         self.check(&record, &carrying);
-        self.restart_now_and_then();
+        self.restart_now_and_then().await;
         self.simulation.wait(record.next);
         Some(record)
     }
 
     /// A crash forgets everything that is not on disk.
-    fn restart_now_and_then(&mut self) {
+    async fn restart_now_and_then(&mut self) {
         let now = self.simulation.now();
         if self.options.forgetful_disk && !spell(now, 60, 2) {
             self.disk.sync();
@@ -163,11 +164,11 @@ impl Run {
             self.launched.clear();
             self.retired.clear();
         }
-        self.simulation.restart().unwrap();
+        self.simulation.restart().await.unwrap();
     }
 
     /// What a person orders now and then, while troubles last.
-    pub(super) fn meddle(&mut self) {
+    pub(super) async fn meddle(&mut self) {
         if !self.whims.chance(0.005) {
             return;
         }
@@ -197,13 +198,13 @@ impl Run {
             at_once: false,
         };
         // On a full disk the order is refused, and the person told.
-        drop(self.simulation.journal.commit(&[Change::Override(order)]));
+        drop(self.simulation.journal.commit(&[Change::Override(order)]).await);
     }
 
     /// What only a person can decide: that servers which look sick, most of a fleet of them, are so. One
     /// who was told of it an hour ago ends them by hand.
-    pub(super) fn look_after(&mut self, record: &TickRecord) {
-        self.empty_by_hand(record);
+    pub(super) async fn look_after(&mut self, record: &TickRecord) {
+        self.empty_by_hand(record).await;
         let now = self.simulation.now();
         let held = record.survey.plan.left_out.iter();
         let held = held.filter(|left| matches!(left.why, Limit::MostlySick { .. }));
@@ -229,11 +230,11 @@ impl Run {
                 })
             })
             .collect();
-        self.simulation.journal.commit(&orders).unwrap();
+        self.simulation.journal.commit(&orders).await.unwrap();
     }
 
     /// Where drains are ignored, a person ends what is not wanted.
-    fn empty_by_hand(&mut self, record: &TickRecord) {
+    async fn empty_by_hand(&mut self, record: &TickRecord) {
         let now = self.simulation.now();
         let mut orders = Vec::new();
         for (fleet, decision) in &record.survey.decisions {
@@ -263,7 +264,7 @@ impl Run {
                 })
             })
             .collect();
-        self.simulation.journal.commit(&orders).unwrap();
+        self.simulation.journal.commit(&orders).await.unwrap();
     }
 
     pub(super) fn order(&self, key: &OverrideKey) -> bool {
