@@ -13,13 +13,13 @@ use tidegate_engine::model::balancer::{Balancer, Membership};
 use tidegate_engine::model::drain::DrainPost;
 use tidegate_engine::model::fault::Fault;
 use tidegate_engine::model::fleet::FleetName;
-use tidegate_engine::model::history::InForce;
+use tidegate_engine::model::history::{Decided, FleetHistory, InForce, Told};
 use tidegate_engine::model::instance::{Instance, InstanceId};
 use tidegate_engine::model::launch::LaunchRequest;
 use tidegate_engine::model::ledger::{Change, Ledger};
 pub use tidegate_engine::model::reading::Health;
-use tidegate_engine::model::reading::{Depth, QueueSource};
-use tidegate_engine::model::shadow::{Imagined, ShadowChange};
+use tidegate_engine::model::reading::{Depth, QueueSource, Reading};
+use tidegate_engine::model::shadow::{Imagined, ShadowChange, ShadowRecord};
 use tidegate_engine::model::time::Timestamp;
 use tidegate_engine::model::volume::Volume;
 use tidegate_engine::model::warning::Warning;
@@ -165,6 +165,34 @@ pub trait Store: Send + Sync {
     async fn prune(&self, _now: Timestamp) -> Result<(), StoreFault> {
         Ok(())
     }
+}
+
+/// A span of time; both ends belong to it.
+pub type Span = (Timestamp, Timestamp);
+
+/// What the journal tells of the past, oldest first. Nothing here changes it.
+#[async_trait]
+pub trait History: Send + Sync {
+    /// Returns all that is recorded of a fleet over a span.
+    async fn of_fleet(&self, fleet: &FleetName, span: Span) -> Result<FleetHistory, StoreFault>;
+
+    /// Returns the lines of the record over a span, of one fleet or of all.
+    async fn lines(&self, fleet: Option<&FleetName>, span: Span) -> Result<Vec<Told>, StoreFault>;
+
+    /// Returns a fleet's decisions over a span, and the last one before it.
+    async fn decisions(&self, fleet: &FleetName, span: Span) -> Result<Vec<Decided>, StoreFault>;
+
+    /// Returns the readings of a fleet's queue over a span: the load that was recorded.
+    async fn readings(&self, fleet: &FleetName, span: Span) -> Result<Vec<Reading>, StoreFault>;
+
+    /// Returns the policy in force at an instant, as it was written; `None`: no daemon noted one.
+    async fn policy_at(&self, at: Timestamp) -> Result<Option<InForce>, StoreFault>;
+
+    /// Returns the record of the second policy; `None`: no second policy ever ran.
+    async fn shadow(&self) -> Result<Option<ShadowRecord>, StoreFault>;
+
+    /// Returns what [`Store::load`] would, for commands that change nothing.
+    async fn ledger(&self, now: Timestamp) -> Result<Ledger, StoreFault>;
 }
 
 /// The record of a second policy beside the live one, apart from the journal.

@@ -1,13 +1,15 @@
 //! What the journal tells of one decision: the words of the day, what was measured, and what
 //! followed. For `tidegate explain` and for the daemon's page.
 
-use std::path::Path;
 use std::time::Duration;
 
-use crate::ports::StoreFault;
-use crate::store;
+use jiff::tz::TimeZone;
+
+use crate::ports::{History, StoreFault};
 use tidegate_engine::evaluate::reckoned_again;
-use tidegate_engine::model::history::{Decided, History, Told};
+use tidegate_engine::model::decision::Reason;
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::history::{Decided, FleetHistory, InForce, Told};
 use tidegate_engine::model::ledger::EventKind;
 use tidegate_engine::model::reading::Reading;
 use tidegate_engine::model::time::{self, Timestamp};
@@ -25,8 +27,8 @@ pub struct Story {
     pub decided: Decided,
     /// The reasons, each with its line of the policy of the day, where one can tell them apart.
     pub because: Vec<(String, Option<usize>)>,
-    /// The reasons are not the words of the day, which were not news, but come from asking the rules
-    /// again.
+    /// The reasons come from asking the rules again: version 0.1.0 stored none of a decision that was no
+    /// news.
     pub again: bool,
     pub reading: Option<Reading>,
     pub policy: Option<Policy>,
@@ -35,32 +37,54 @@ pub struct Story {
     pub next: Option<Told>,
 }
 
-/// The span of the second that a decision's id names.
-pub fn second(at: Timestamp) -> (Timestamp, Timestamp) {
-    (at, time::after(at, Duration::from_millis(999)))
+/// Returns the decision that was made for a fleet within the second that its id names.
+pub async fn decision(
+    history: &dyn History,
+    fleet: &FleetName,
+    second: Timestamp,
+) -> Result<Option<Decided>, StoreFault> {
+    let span = (second, time::after(second, Duration::from_millis(999)));
+    let mut decisions = history.decisions(fleet, span).await?;
+    Ok(decisions.pop().filter(|decided| decided.at >= second))
 }
 
-/// The decision that was made within a history's span, not before it.
-pub fn made(mut history: History) -> Option<Decided> {
-    history.decisions.pop().filter(|decided| decided.at >= history.from)
+/// Returns the policy that was in force, if a daemon noted it.
+pub async fn policy_at(history: &dyn History, at: Timestamp) -> Result<Option<Policy>, StoreFault> {
+    Ok(history.policy_at(at).await?.and_then(|ran| parsed(&ran)))
 }
 
-/// The policy that was in force, if a daemon noted it.
-pub fn policy_at(journal: &Path, at: Timestamp) -> Result<Option<Policy>, StoreFault> {
-    let ran = store::in_force(journal, at)?;
-    Ok(ran.and_then(|ran| policy::load("the policy that ran", &ran.text, ran.since).policy))
+fn parsed(ran: &InForce) -> Option<Policy> {
+    policy::load("the policy that ran", &ran.text, ran.since).policy
+}
+
+/// What the journal holds around one decision, as it was read.
+#[derive(Debug)]
+pub struct DecisionRecord {
+    decided: Decided,
+    past: FleetHistory,
+    ran: Option<InForce>,
+    /// From the decision on.
+    lines: Vec<Told>,
+}
+
+impl DecisionRecord {
+    pub async fn read(history: &dyn History, decided: Decided) -> Result<Self, StoreFault> {
+        let (fleet, at) = (&decided.fleet, decided.at);
+        let past = history.of_fleet(fleet, (time::before(at, LEARNED_WITHIN), at)).await?;
+        let ran = history.policy_at(at).await?;
+        let lines = history.lines(Some(fleet), (at, Timestamp::MAX)).await?;
+        Ok(Self { decided, past, ran, lines })
+    }
 }
 
 impl Story {
-    /// `None`: there is no journal.
-    pub fn read(journal: &Path, decided: Decided) -> Result<Option<Self>, StoreFault> {
-        let (fleet, at) = (&decided.fleet, decided.at);
-        let span = (time::before(at, LEARNED_WITHIN), at);
-        let Some(past) = store::history(journal, fleet, span)? else { return Ok(None) };
-        let policy = policy_at(journal, at)?;
-        let told = store::told(journal, Some(fleet), (at, Timestamp::MAX))?.unwrap_or_default();
+    /// Puts the story together. A large policy takes seconds to parse.
+    pub fn of(record: DecisionRecord) -> Self {
+        let DecisionRecord { decided, past, ran, lines } = record;
+        let policy = ran.and_then(|ran| parsed(&ran));
+        let at = decided.at;
         let (mut why, mut did, mut next) = (None, Vec::new(), None);
-        for told in told {
+        for told in lines {
             match told.event.kind {
                 EventKind::Decision if told.event.at == at => why = Some(told.event.text),
                 EventKind::Decision => {
@@ -81,17 +105,30 @@ impl Story {
                 | EventKind::Policy => {}
             }
         }
-        let again = why.is_none();
-        let because = match why {
-            Some(why) => told_reasons(&why, &decided, policy.as_ref()),
-            None => policy.as_ref().map_or_else(Vec::new, |p| reckoned(p, &past, &decided)),
+        let again = why.is_none() && decided.because.is_empty();
+        let because = match (decided.because.as_slice(), why) {
+            ([], Some(why)) => told_reasons(&why, &decided, policy.as_ref()),
+            ([], None) => policy.as_ref().map_or_else(Vec::new, |p| reckoned(p, &past, &decided)),
+            (stored, _) => stored_reasons(stored, &decided.fleet, policy.as_ref()),
         };
         let reading = past.readings.last().cloned();
-        Ok(Some(Self { decided, because, again, reading, policy, did, next }))
+        Self { decided, because, again, reading, policy, did, next }
     }
 }
 
-/// The words of the day, apart, each with the line that its rule goes back to.
+/// The stored reasons in words, each with the line that its rule goes back to.
+fn stored_reasons(
+    stored: &[Reason],
+    fleet: &FleetName,
+    policy: Option<&Policy>,
+) -> Vec<(String, Option<usize>)> {
+    let zone = policy.map_or(TimeZone::UTC, |policy| policy.zone.clone());
+    let fleet = policy.and_then(|policy| policy.fleets.get(fleet));
+    let line = |reason: &Reason| fleet.and_then(|fleet| fleet.lines.of_rule(reason.rule()));
+    stored.iter().map(|reason| (reason.text(&zone), line(reason))).collect()
+}
+
+/// The words of a decision of version 0.1.0, apart, each with the line that its rule goes back to.
 fn told_reasons(
     told: &str,
     decided: &Decided,
@@ -109,7 +146,11 @@ fn told_reasons(
 }
 
 /// What the policy's rules say to the same reading again; nothing if that is not what was decided.
-fn reckoned(policy: &Policy, past: &History, decided: &Decided) -> Vec<(String, Option<usize>)> {
+fn reckoned(
+    policy: &Policy,
+    past: &FleetHistory,
+    decided: &Decided,
+) -> Vec<(String, Option<usize>)> {
     let Some(fleet) = policy.fleets.get(&decided.fleet) else { return Vec::new() };
     let Some(decision) = reckoned_again(policy, past, decided) else {
         return Vec::new();
@@ -117,4 +158,80 @@ fn reckoned(policy: &Policy, past: &History, decided: &Decided) -> Vec<(String, 
     let line = |rule: &str| fleet.lines.of_rule(rule);
     let reasons = decision.because.iter();
     reasons.map(|reason| (reason.text(&policy.zone), line(reason.rule()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::Store as _;
+    use crate::store::memory::MemoryStore;
+    use tidegate_engine::model::ledger::{Change, Event};
+
+    const POLICY: &str = "\
+version: 1
+timezone: America/Winnipeg
+fleets:
+  app:
+    launch: { image: ami-0123456789abcdef0, subnets: [subnet-0a1], types: [t3.small] }
+    min: 1
+    max: 2
+";
+
+    /// A journal in which one decision was made and told.
+    async fn journal(because: Vec<Reason>, told: &str) -> (MemoryStore, Decided) {
+        let at: Timestamp = "2026-03-02T18:00:00.25Z".parse().unwrap();
+        let fleet = FleetName::new("app").unwrap();
+        let decided = Decided {
+            at,
+            fleet: fleet.clone(),
+            capacity: 1,
+            desired: 2,
+            target: 2,
+            rules: vec!["hold".to_owned(), "bounded".to_owned()],
+            because,
+        };
+        let (kind, text) = (EventKind::Decision, told.to_owned());
+        let event = Event { at, kind, fleet: Some(fleet), instance: None, text };
+        let (since, digest) = (time::before(at, Duration::from_hours(1)), "a".to_owned());
+        let ran = InForce { since, digest, text: POLICY.to_owned() };
+        let changes =
+            [Change::InForce(ran), Change::Decided(decided.clone()), Change::Event(event)];
+        let store = MemoryStore::default();
+        store.commit(&changes).await.unwrap();
+        (store, decided)
+    }
+
+    async fn told(store: &MemoryStore, decided: &Decided) -> Vec<(String, Option<usize>)> {
+        let second = "2026-03-02T18:00:00Z".parse().unwrap();
+        let found = decision(store, &decided.fleet, second).await.unwrap();
+        assert_eq!(found.as_ref(), Some(decided));
+        let story = Story::of(DecisionRecord::read(store, found.unwrap()).await.unwrap());
+        assert!(!story.again);
+        story.because
+    }
+
+    #[tokio::test]
+    async fn stored_reasons_are_told_whole_with_their_lines() {
+        let until = "2026-03-03T06:00:00Z".parse().unwrap();
+        let (owner, reason) = ("ann".to_owned(), "launch day; be nice".to_owned());
+        let because = vec![
+            Reason::Hold { capacity: 3, owner, reason, until },
+            Reason::Bounded { asked: 3, min: 1, max: 2 },
+        ];
+        let (store, decided) = journal(because, "1 -> 2: held; x; y").await;
+        let hold = "held at 3 by ann until 2026-03-03 00:00-06:00: launch day; be nice";
+        let bounded = "3 asked for, min 1 and max 2 allow 2";
+        let expected = [(hold.to_owned(), None), (bounded.to_owned(), Some(7))];
+        assert_eq!(told(&store, &decided).await, expected);
+    }
+
+    #[tokio::test]
+    async fn decision_of_version_0_1_0_is_told_in_its_words() {
+        let (store, decided) = journal(Vec::new(), "1 -> 2: held by ann; bounded").await;
+        let expected = [("held by ann".to_owned(), None), ("bounded".to_owned(), Some(7))];
+        assert_eq!(told(&store, &decided).await, expected);
+        // An operator's own semicolon: the parts are not the reasons.
+        let (store, decided) = journal(Vec::new(), "1 -> 2: held; be nice; bounded").await;
+        assert_eq!(told(&store, &decided).await, [("held; be nice; bounded".to_owned(), None)]);
+    }
 }

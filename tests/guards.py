@@ -100,7 +100,7 @@ GUARDS = [
      "let from = time::before(clocks.ec2, rate.per);",
      "let from = time::before(clocks.host, rate.per);"),
     ("intent-before-act", "src/record/mod.rs",
-     "    journal.commit_noted(&changes, noted)?;\n",
+     "    journal.commit_noted(&changes, noted).await?;\n",
      "    journal.take_in(&changes);\n"),
 ]
 

@@ -33,6 +33,7 @@ use self::order::{Order, OrderView};
 use self::view::{ProblemView, StatusView};
 use crate::door::{self, Limits};
 use tidegate_engine::model::time::Timestamp;
+use tidegate_engine::policy::Policy;
 
 /// `adopt` waits for EC2 and for the tick in hand, which waits for AWS; nothing here takes longer.
 const LIMITS: Limits =
@@ -52,39 +53,47 @@ pub enum Command {
 #[derive(Debug, Clone)]
 pub struct Handle {
     commands: mpsc::Sender<Command>,
-    status: watch::Sender<Picture>,
+    picture: watch::Sender<Picture>,
 }
 
-/// What the last finished tick saw; `None` before the first.
-pub type Picture = Option<Arc<StatusView>>;
+/// What the last finished tick saw, and the policy that it went by.
+#[derive(Debug, Clone)]
+pub struct Present {
+    pub status: StatusView,
+    pub policy: Arc<Policy>,
+}
+
+/// The present as of the last finished tick; `None` before the first.
+pub type Picture = Option<Arc<Present>>;
 
 impl Handle {
     /// A handle, and where its commands arrive.
     pub fn new() -> (Self, mpsc::Receiver<Command>) {
         // More waiting orders than this is a script gone wild; it may wait.
         let (commands, arrivals) = mpsc::channel(16);
-        (Self { commands, status: watch::Sender::new(None) }, arrivals)
+        (Self { commands, picture: watch::Sender::new(None) }, arrivals)
     }
 
     /// The picture, and whoever waits for it learns of the next.
     pub fn watch(&self) -> watch::Receiver<Picture> {
-        self.status.subscribe()
+        self.picture.subscribe()
     }
 
     /// Puts up the picture of a finished tick.
-    pub fn show(&self, status: StatusView) {
-        self.status.send_replace(Some(Arc::new(status)));
+    pub fn show(&self, status: StatusView, policy: &Arc<Policy>) {
+        let present = Present { status, policy: policy.clone() };
+        self.picture.send_replace(Some(Arc::new(present)));
     }
 
     /// Adds to the picture, until the next tick that can be finished, why this one could not be.
     pub fn trouble(&self, text: &str, since: Timestamp) {
-        self.status.send_if_modified(|status| {
-            let Some(status) = status else { return false };
-            let known = status.problems.iter().any(|problem| problem.text == text);
+        self.picture.send_if_modified(|picture| {
+            let Some(present) = picture else { return false };
+            let known = present.status.problems.iter().any(|problem| problem.text == text);
             if !known {
                 let (since, text) = (since.to_string(), text.to_owned());
                 let problem = ProblemView { fleet: None, since, text };
-                Arc::make_mut(status).problems.push(problem);
+                Arc::make_mut(present).status.problems.push(problem);
             }
             !known
         });
@@ -103,9 +112,9 @@ pub async fn serve(listener: AdminSocket, handle: Handle) {
 }
 
 async fn status(State(handle): State<Handle>) -> Response {
-    let status = handle.status.borrow().clone();
-    match status {
-        Some(status) => Json(&*status).into_response(),
+    let picture = handle.picture.borrow().clone();
+    match picture {
+        Some(present) => Json(&present.status).into_response(),
         None => (StatusCode::SERVICE_UNAVAILABLE, "the first tick is not done yet").into_response(),
     }
 }

@@ -72,12 +72,12 @@ struct Told {
 }
 
 impl Told {
-    fn order(&mut self, key: OverrideKey, capacity: u32) {
+    async fn order(&mut self, key: OverrideKey, capacity: u32) {
         let since = self.simulation.now();
         let until = time::after(since, Duration::from_hours(24));
         let (owner, reason) = ("ann".to_owned(), "a test".to_owned());
         let order = Override { key, capacity, owner, reason, since, until, at_once: false };
-        self.simulation.journal.commit(&[Change::Override(order)]).unwrap();
+        self.simulation.journal.commit(&[Change::Override(order)]).await.unwrap();
     }
 
     /// Ticks for so long, and writes the documents of the last tick down.
@@ -103,23 +103,23 @@ async fn told() -> Vec<String> {
     let store = Arc::new(MemoryStore::default());
     let loads = [].into();
     let simulation =
-        Simulation::new(policy(OLD), Settings::default(), loads, store, start()).unwrap();
+        Simulation::new(policy(OLD), Settings::default(), loads, store, start()).await.unwrap();
     let jobs =
         [20, 600].map(|minutes| Job { arrives: start(), takes: Duration::from_mins(minutes) });
     let queue = Queue::given(jobs, 1, Interruption::default(), start());
     simulation.front.state().queues.insert(fleet("job"), queue);
     let mut told = Told { simulation, lines: Vec::new() };
     told.run(1).await;
-    told.order(OverrideKey::Hold(fleet("job")), 2);
+    told.order(OverrideKey::Hold(fleet("job")), 2).await;
     told.run(1).await;
     told.run(20).await;
-    told.order(OverrideKey::Hold(fleet("job")), 0);
-    told.order(OverrideKey::Launch(fleet("app")), 1);
-    told.order(OverrideKey::Pause(fleet("dark")), 0);
+    told.order(OverrideKey::Hold(fleet("job")), 0).await;
+    told.order(OverrideKey::Launch(fleet("app")), 1).await;
+    told.order(OverrideKey::Pause(fleet("dark")), 0).await;
     told.run(2).await;
     told.simulation.policy = policy("");
     told.run(10).await;
-    told.order(OverrideKey::Retire(fleet("old")), 0);
+    told.order(OverrideKey::Retire(fleet("old")), 0).await;
     let kept = told
         .simulation
         .journal
@@ -127,7 +127,7 @@ async fn told() -> Vec<String> {
         .servers
         .open()
         .find_map(|record| record.instance().filter(|_| record.fleet == fleet("app")).cloned());
-    told.order(OverrideKey::Keep(kept.unwrap()), 0);
+    told.order(OverrideKey::Keep(kept.unwrap()), 0).await;
     told.run(45).await;
     told.run(1).await;
     told.lines

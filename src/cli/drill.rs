@@ -37,7 +37,7 @@ use crate::sim::load::{Load, Queue};
 use crate::sim::report::report;
 use crate::sim::wire::{self, WireWorld};
 use crate::sim::world::{Settings as WorldSettings, World};
-use crate::store::{self, DATABASE, StateDir};
+use crate::store::{self, SqliteHistory, StateDir};
 use crate::telemetry::{self, LogFormat};
 use crate::web::Shown;
 use tidegate_engine::model::drain::{Carrier, DrainTerms, Receiver};
@@ -149,7 +149,7 @@ async fn drilled(
     let mut journal = Journal::open(database, clock.now()).await.map_err(anyhow::Error::new)?;
     journal.in_force(&acting, clock.now()).await.map_err(anyhow::Error::new)?;
     let (handle, orders) = Handle::new();
-    let meter = open(drill, folder, &clock, &handle).await?;
+    let meter = open(drill, &dir, &clock, &handle).await?;
     let socket = settings.socket_named.clone();
     let socket = socket.unwrap_or_else(|| folder.path().join("tidegate.sock"));
     let sockets = AdminSocket::bind(&socket).await?;
@@ -161,7 +161,7 @@ async fn drilled(
     let daemon = Daemon {
         ports,
         journal,
-        policy: acting,
+        policy: Arc::new(acting),
         handle: handle.clone(),
         reception,
         wake,
@@ -204,7 +204,7 @@ async fn over(lasts: Duration) {
 /// The page, if one is wanted, and what fills it.
 async fn open(
     drill: &Drill,
-    folder: &TempDir,
+    dir: &StateDir,
     clock: &Arc<Fast>,
     handle: &Handle,
 ) -> Result<Arc<Meter>, Failure> {
@@ -213,7 +213,7 @@ async fn open(
     let shown = Shown {
         meter: meter.clone(),
         picture: handle.watch(),
-        journal: folder.path().join(DATABASE),
+        history: Arc::new(SqliteHistory::of(dir)),
         now: Arc::new(move || clock.now()),
     };
     listen::open(drill.listen, shown).await.map_err(|why| Failure::Error(FAILED, anyhow!(why)))?;

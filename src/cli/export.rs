@@ -5,12 +5,11 @@ use std::time::Duration;
 use anyhow::anyhow;
 use clap::Args;
 
-use super::journal::{JournalFile, fleet_named};
+use super::journal::{Journal, fleet_named};
 use super::out::say;
-use super::{FAILED, Failure, check};
+use super::{FAILED, Failure, check, runtime};
 use crate::settings::Settings;
 use crate::sim::recorded::{Bin, bins_of};
-use tidegate_engine::model::history::History;
 use tidegate_engine::model::reading::Reading;
 use tidegate_engine::model::time;
 
@@ -31,7 +30,9 @@ pub(crate) fn run(args: &Export, settings: &Settings) -> Result<(), Failure> {
     let fleet = fleet_named(&args.fleet)?;
     let now = check::now();
     let span = (time::before(now, args.since), now);
-    let History { readings, .. } = JournalFile::of(settings).history(&fleet, span)?;
+    let journal = Journal::of(settings)?;
+    let readings = runtime()?.block_on(journal.history()?.readings(&fleet, span));
+    let readings = journal.answer(readings)?;
     if readings.is_empty() {
         let span = time::text(args.since);
         let why =

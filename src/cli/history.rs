@@ -1,12 +1,15 @@
 //! `tidegate history`: what happened, one line for each change, from the journal.
 
 use clap::Args;
-use serde_json::json;
+use jiff::tz::TimeZone;
+use serde_json::{Map, Value, json};
 
-use super::journal::{JournalFile, fleet_named};
+use super::journal::{Journal, fleet_named};
 use super::out::say;
-use super::{Failure, USAGE, check, moment};
+use super::{Failure, USAGE, check, moment, runtime};
 use crate::settings::Settings;
+use tidegate_engine::model::decision::Reason;
+use tidegate_engine::model::fleet::FleetName;
 use tidegate_engine::model::history::{Told, id};
 use tidegate_engine::model::ledger::EventKind;
 use tidegate_engine::model::time::{self, Timestamp};
@@ -37,10 +40,19 @@ impl History {
 }
 
 pub(crate) fn run(args: &History, settings: &Settings, json: bool) -> Result<(), Failure> {
-    let journal = JournalFile::of(settings);
     let fleet = args.fleet.as_deref().map(fleet_named).transpose()?;
+    runtime()?.block_on(tell(args, fleet, settings, json))
+}
+
+async fn tell(
+    args: &History,
+    fleet: Option<FleetName>,
+    settings: &Settings,
+    json: bool,
+) -> Result<(), Failure> {
+    let journal = Journal::of(settings)?;
     let now = check::now();
-    let zone = journal.zone(now)?;
+    let zone = journal.zone(now).await?;
     let since = match units::duration(&args.since) {
         Ok(span) => time::before(now, span),
         Err(_) => moment::parse(&args.since, &zone, now).map_err(|why| {
@@ -48,12 +60,13 @@ pub(crate) fn run(args: &History, settings: &Settings, json: bool) -> Result<(),
             Failure::Error(USAGE, why)
         })?,
     };
-    let told = journal.told(fleet.as_ref(), (since, Timestamp::MAX))?;
+    let lines = journal.history()?.lines(fleet.as_ref(), (since, Timestamp::MAX)).await;
+    let told = journal.answer(lines)?;
     let mut shown: usize = 0;
     for told in told.iter().filter(|told| args.shows(told)) {
         shown = shown.saturating_add(1);
         if json {
-            say!("{}", line(told))?;
+            say!("{}", line(told, &zone))?;
             continue;
         }
         let event = &told.event;
@@ -70,9 +83,10 @@ pub(crate) fn run(args: &History, settings: &Settings, json: bool) -> Result<(),
     Ok(())
 }
 
-fn line(told: &Told) -> serde_json::Value {
+fn line(told: &Told, zone: &TimeZone) -> Value {
     let event = &told.event;
     let decision = event.fleet.as_ref().filter(|_| event.kind == EventKind::Decision);
+    let because: Vec<_> = told.because.iter().map(|reason| as_json(reason, zone)).collect();
     json!({
         "format_version": 1,
         "at": event.at.to_string(),
@@ -83,5 +97,17 @@ fn line(told: &Told) -> serde_json::Value {
         "from": told.from_to.map(|(from, _)| from),
         "to": told.from_to.map(|(_, to)| to),
         "decision": decision.map(|fleet| id(fleet, event.at)),
+        "because": (!because.is_empty()).then_some(because),
     })
+}
+
+/// A reason with its numbers, in the form of `tidegate decide`.
+fn as_json(reason: &Reason, zone: &TimeZone) -> Value {
+    let mut told = Map::new();
+    told.insert("rule".to_owned(), reason.rule().into());
+    told.insert("text".to_owned(), reason.text(zone).into());
+    told.extend(
+        reason.numbers().into_iter().map(|(name, number)| (name.to_owned(), number.into())),
+    );
+    Value::Object(told)
 }

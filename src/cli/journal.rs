@@ -1,81 +1,75 @@
-//! The journal as commands read it that change nothing: the file as it is, whether or not a daemon
-//! writes to it meanwhile.
+//! The journal as commands read it that change nothing: the one place that opens its file without a
+//! daemon, and says so when there is none.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::anyhow;
 use jiff::tz::TimeZone;
 
 use super::{FAILED, Failure, USAGE};
-use crate::ports::StoreFault;
+use crate::ports::{History, StoreFault};
 use crate::settings::Settings;
-use crate::store::{self, DATABASE};
+use crate::store::{DATABASE, SqliteHistory};
 use crate::story::policy_at;
 use tidegate_engine::model::fault::printable;
 use tidegate_engine::model::fleet::FleetName;
-use tidegate_engine::model::history::{History, Told};
 use tidegate_engine::model::time::Timestamp;
-use tidegate_engine::policy::Policy;
 
-pub(super) struct JournalFile(PathBuf);
+/// The journal of a state directory, if there is one.
+pub(super) struct Journal {
+    /// For messages alone.
+    path: PathBuf,
+    history: Option<Arc<dyn History>>,
+}
 
-impl JournalFile {
-    pub(super) fn of(settings: &Settings) -> Self {
-        Self(settings.state_dir.join(DATABASE))
+impl Journal {
+    /// Looks for the journal of the state directory.
+    ///
+    /// # Errors
+    ///
+    /// Fails for one that cannot be read; that there is none is no error yet.
+    pub(super) fn of(settings: &Settings) -> Result<Self, Failure> {
+        let path = settings.state_dir.join(DATABASE);
+        let mut journal = Self { path, history: None };
+        let found = journal.answer(SqliteHistory::look(&settings.state_dir))?;
+        journal.history = found.map(|history| Arc::new(history) as Arc<dyn History>);
+        Ok(journal)
     }
 
-    pub(super) fn history(
-        &self,
-        fleet: &FleetName,
-        span: (Timestamp, Timestamp),
-    ) -> Result<History, Failure> {
-        self.there(store::history(&self.0, fleet, span))
+    /// What the journal tells, or that there is none.
+    pub(super) fn history(&self) -> Result<&dyn History, Failure> {
+        self.history.as_deref().ok_or_else(|| {
+            let shown = self.path.display();
+            let why = anyhow!("there is no journal at {shown}; name its folder with --state-dir");
+            Failure::Error(FAILED, why)
+        })
     }
 
-    /// Lines of one fleet, or of all.
-    pub(super) fn told(
-        &self,
-        fleet: Option<&FleetName>,
-        span: (Timestamp, Timestamp),
-    ) -> Result<Vec<Told>, Failure> {
-        self.there(store::told(&self.0, fleet, span))
+    /// What the journal tells, for commands that need none.
+    pub(super) fn history_if_any(&self) -> Option<&dyn History> {
+        self.history.as_deref()
     }
 
-    /// The policy that was in force, with its zone, if a daemon noted it.
-    pub(super) fn policy(&self, at: Timestamp) -> Result<Option<Policy>, Failure> {
-        self.at(|path| policy_at(path, at))
+    /// The zone of the policy that was in force at an instant; UTC where that is not known.
+    pub(super) async fn zone(&self, at: Timestamp) -> Result<TimeZone, Failure> {
+        let Some(history) = self.history_if_any() else { return Ok(TimeZone::UTC) };
+        let policy = self.answer(policy_at(history, at).await)?;
+        Ok(policy.map_or(TimeZone::UTC, |policy| policy.zone))
     }
 
-    /// The zone of the policy that was in force.
-    pub(super) fn zone(&self, at: Timestamp) -> Result<TimeZone, Failure> {
-        Ok(self.policy(at)?.map_or(TimeZone::UTC, |policy| policy.zone))
+    /// What was read, or why it could not be read from this file.
+    pub(super) fn answer<T>(&self, read: Result<T, StoreFault>) -> Result<T, Failure> {
+        read.map_err(|fault| self.failed(&fault.to_string()))
     }
 
     pub(super) fn failed(&self, why: &str) -> Failure {
-        Failure::Error(FAILED, anyhow!("{}: {why}", self.0.display()))
+        Failure::Error(FAILED, anyhow!("{}: {why}", self.path.display()))
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// A look at the file, with what it says when it cannot be read.
-    pub(super) fn at<T>(
-        &self,
-        look: impl FnOnce(&Path) -> Result<T, StoreFault>,
-    ) -> Result<T, Failure> {
-        look(&self.0).map_err(|fault| self.failed(&fault.to_string()))
-    }
-
-    pub(super) fn there<T>(&self, found: Result<Option<T>, StoreFault>) -> Result<T, Failure> {
-        let found = found.map_err(|fault| self.failed(&fault.to_string()))?;
-        found.ok_or_else(|| self.missing())
-    }
-
-    pub(super) fn missing(&self) -> Failure {
-        let shown = self.0.display();
-        let why = anyhow!("there is no journal at {shown}; name its folder with --state-dir");
-        Failure::Error(FAILED, why)
+    #[cfg(feature = "aws")]
+    pub(super) fn shown(&self) -> std::path::Display<'_> {
+        self.path.display()
     }
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::journal::JournalFile;
+use super::journal::Journal;
 use super::out::say;
-use super::{Failure, check};
+use super::{Failure, check, runtime};
 use crate::settings::Settings;
 use crate::sim::backtest::{Span, Waiting};
 use crate::sim::recorded::recorded;
@@ -16,7 +16,7 @@ use tidegate_engine::evaluate::{Difference, Replayed, replay};
 use tidegate_engine::model::boots::median;
 use tidegate_engine::model::fault::printable;
 use tidegate_engine::model::fleet::FleetName;
-use tidegate_engine::model::history::History;
+use tidegate_engine::model::history::FleetHistory;
 use tidegate_engine::model::server::ServerRecord;
 use tidegate_engine::model::time::{self, Timestamp};
 use tidegate_engine::policy::{self, Policy};
@@ -34,7 +34,7 @@ pub(super) struct Args {
 
 /// A fleet's past, and the policy that it ran under.
 pub(super) struct Past {
-    pub history: History,
+    pub history: FleetHistory,
     pub policy: Policy,
     /// How many other policies were in force before it.
     others: usize,
@@ -50,9 +50,11 @@ impl Args {
         let Some(last) = self.last else { return Ok(None) };
         let now = check::now();
         let until = self.until.unwrap_or(now);
-        let journal = JournalFile::of(settings);
+        let journal = Journal::of(settings)?;
         let failed = |why: String| journal.failed(&why);
-        let history = journal.history(fleet, (time::before(until, last), until))?;
+        let span = (time::before(until, last), until);
+        let history = runtime()?.block_on(journal.history()?.of_fleet(fleet, span));
+        let history = journal.answer(history)?;
         if history.readings.is_empty() {
             let span = time::text(last);
             return Err(failed(format!(
@@ -79,7 +81,7 @@ impl Args {
 impl Past {
     /// What really was, in the terms of a backtest.
     pub(super) fn span(&self) -> Span {
-        let History { readings, servers, .. } = &self.history;
+        let FleetHistory { readings, servers, .. } = &self.history;
         let ends = readings.first().zip(readings.last());
         let (from, to) = ends.map_or((self.history.from, self.history.to), |(f, l)| (f.at, l.at));
         let mut waiting = Waiting::default();
@@ -117,7 +119,7 @@ impl Past {
 
     /// How far what follows can be trusted: `imagined` is the backtest of the policy that ran.
     pub(super) fn print(&self, imagined: &Span) -> Result<(), Failure> {
-        let History { fleet, readings, .. } = &self.history;
+        let FleetHistory { fleet, readings, .. } = &self.history;
         let unread = readings.iter().filter(|reading| reading.depth.is_err()).count();
         let zone = &self.policy.zone;
         let ends = readings.first().zip(readings.last());

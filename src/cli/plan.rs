@@ -6,19 +6,19 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::check::{self, Finding};
-use super::journal::JournalFile;
+use super::journal::Journal;
 use super::out::{counted, say};
 use super::status::text;
 use super::{FINDING, Failure, runtime, world};
 use crate::admin::view::PlanView;
 use crate::aws::{self, Asked, Aws};
-use crate::record::Journal;
+use crate::record;
 use crate::settings::Settings;
 use crate::store::memory::MemoryStore;
-use crate::store::{DATABASE, SqliteStore};
 use crate::tick::survey;
 use tidegate_engine::model::fleet::Pool;
 use tidegate_engine::model::launch::Token;
+use tidegate_engine::model::ledger::Ledger;
 use tidegate_engine::model::sight::Blind;
 use tidegate_engine::model::time::Timestamp;
 use tidegate_engine::plan::frozen_request;
@@ -34,16 +34,20 @@ pub(crate) struct PlanArgs {
 pub(crate) fn run(args: &PlanArgs, settings: &Settings, json: bool) -> Result<(), Failure> {
     let policy = check::usable(&settings.config, settings)?;
     let now = check::now();
-    let database = settings.state_dir.join(DATABASE);
-    let known = JournalFile::of(settings).at(|path| SqliteStore::peek(path, now))?;
-    if known.is_none() {
-        eprintln!("no journal at {}: planned as by a daemon that starts now", database.display());
-    }
-    // The journal is looked at, and the plan made on a copy of it.
-    let store = Arc::new(MemoryStore::holding(known.unwrap_or_default()));
+    let journal = Journal::of(settings)?;
     let survey = runtime()?.block_on(async {
+        let known = match journal.history_if_any() {
+            Some(history) => journal.answer(history.ledger(now).await)?,
+            None => {
+                let shown = journal.shown();
+                eprintln!("no journal at {shown}: planned as by a daemon that starts now");
+                Ledger::default()
+            }
+        };
+        // The journal is looked at, and the plan made on a copy of it.
+        let store = Arc::new(MemoryStore::holding(known));
         let ports = world::world(settings, &policy, store.clone(), None, true).await?.ports;
-        let mut journal = Journal::open(store, now).await.map_err(anyhow::Error::new)?;
+        let mut journal = record::Journal::open(store, now).await.map_err(anyhow::Error::new)?;
         survey(&ports, &policy, &mut journal)
             .await
             .map_err(anyhow::Error::new)

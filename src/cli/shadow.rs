@@ -2,21 +2,19 @@
 
 use std::time::Duration;
 
-use anyhow::anyhow;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::journal::JournalFile;
+use super::journal::Journal;
 use super::money;
 use super::out::say;
-use super::{FAILED, Failure, check};
+use super::{Failure, check, runtime};
 use crate::prices::{Cost, PriceList};
 use crate::settings::Settings;
 use crate::sim::report::paid;
-use crate::store::{DATABASE, shadow_record};
 use tidegate_engine::model::fault::printable;
 use tidegate_engine::model::fleet::FleetName;
-use tidegate_engine::model::history::History;
+use tidegate_engine::model::history::FleetHistory;
 use tidegate_engine::model::shadow::{Differs, ShadowRecord};
 use tidegate_engine::model::time::{self, Timestamp};
 use tidegate_engine::policy::{self, Billing, Policy};
@@ -74,14 +72,14 @@ struct Compared<'a> {
 }
 
 pub(crate) fn run(args: &Shadow, settings: &Settings, json: bool) -> Result<(), Failure> {
-    let database = settings.state_dir.join(DATABASE);
-    let shown = database.display();
-    let failed = |why: String| Failure::Error(FAILED, anyhow!("{shown}: {why}"));
-    let record = shadow_record(&database).map_err(|fault| failed(fault.to_string()))?;
-    if record.is_none() && !database.exists() {
-        return Err(JournalFile::of(settings).missing());
-    }
-    let record = record.ok_or_else(|| {
+    runtime()?.block_on(told(args, settings, json))
+}
+
+async fn told(args: &Shadow, settings: &Settings, json: bool) -> Result<(), Failure> {
+    let journal = Journal::of(settings)?;
+    let failed = |why: String| journal.failed(&why);
+    let history = journal.history()?;
+    let record = journal.answer(history.shadow().await)?.ok_or_else(|| {
         failed("no second policy was ever decided beside the live one; start the daemon with `run --shadow FILE`".to_owned())
     })?;
     let second = policy::load(&record.path, &record.text, record.since).policy;
@@ -95,7 +93,7 @@ pub(crate) fn run(args: &Shadow, settings: &Settings, json: bool) -> Result<(), 
         if !named || !known {
             continue;
         }
-        let past = JournalFile::of(settings).history(name, (record.since, now))?;
+        let past = journal.answer(history.of_fleet(name, (record.since, now)).await)?;
         compared.push(compare(&record, &second, name, &past, money::prices(&second, settings)));
     }
     if compared.is_empty() {
@@ -138,7 +136,7 @@ fn compare<'a>(
     record: &'a ShadowRecord,
     second: &'a Policy,
     name: &'a FleetName,
-    past: &History,
+    past: &FleetHistory,
     prices: PriceList,
 ) -> Compared<'a> {
     let (from, to) = (past.from, past.to);

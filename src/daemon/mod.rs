@@ -75,7 +75,7 @@ pub trait Herald: Send + Sync {
 pub struct Daemon {
     pub ports: Ports,
     pub journal: Journal,
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     pub handle: Handle,
     pub reception: Reception,
     pub wake: Wake,
@@ -251,7 +251,7 @@ impl Daemon {
                 )
             })
             .collect();
-        self.handle.show(status);
+        self.handle.show(status, &self.policy);
         self.herald.alive(&line.join(", "));
         let edges = self.policy.fleets.values().filter_map(|fleet| {
             let schedule = fleet.schedule.as_ref()?;
@@ -332,7 +332,7 @@ impl Daemon {
                 Loaded::Refused(why) => self.refused(&why),
                 Loaded::New(policy) => {
                     let text = Loaded::text(&self.policy, &policy);
-                    self.policy = *policy;
+                    self.policy = Arc::from(policy);
                     telemetry::stamp_in(&self.policy.zone);
                     let noted = self.journal.in_force(&self.policy, self.ports.clock.now());
                     if let Err(fault) = noted.await {

@@ -142,3 +142,41 @@ impl std::fmt::Debug for Journal {
         f.debug_struct("Journal").field("ledger", &self.ledger).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::store::memory::MemoryStore;
+    use tidegate_engine::model::account::Account;
+
+    /// Writes a batch, and never says so.
+    #[derive(Default)]
+    struct Unheard(MemoryStore);
+
+    #[async_trait]
+    impl Store for Unheard {
+        async fn load(&self, now: Timestamp) -> Result<Ledger, StoreFault> {
+            self.0.load(now).await
+        }
+
+        async fn commit(&self, changes: &[Change]) -> Result<(), StoreFault> {
+            self.0.commit(changes).await?;
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test]
+    async fn dropped_commit_leaves_the_ledger_to_be_read_again() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut journal = Journal::open(Arc::new(Unheard::default()), now).await.unwrap();
+        let account = Account { id: "123456789012".into(), region: "us-east-1".into() };
+        let commit = [Change::Account(account.clone())];
+        assert_eq!(journal.commit(&commit).now_or_never(), None);
+        assert_eq!(journal.ledger().account, None);
+        journal.make_sure(now).await.unwrap();
+        assert_eq!(journal.ledger().account, Some(account));
+    }
+}

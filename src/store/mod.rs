@@ -10,6 +10,7 @@ mod ground;
 mod history;
 mod load;
 pub mod memory;
+mod reason_row;
 mod retirement_row;
 mod row;
 mod shadow;
@@ -23,13 +24,15 @@ use crate::ports::StoreFault;
 use tidegate_engine::model::time::Timestamp;
 
 pub use self::dir::StateDir;
-pub use self::history::{history, in_force, told};
-pub use self::shadow::shadow_record;
+pub use self::history::SqliteHistory;
 pub use self::sqlite::SqliteStore;
 use self::sqlite::{OpenFault, Place};
 
 /// The database's name in the state directory.
 pub const DATABASE: &str = "state.db";
+
+/// Why a history cannot be read whose file is gone.
+const NO_JOURNAL: &str = "there is no journal";
 
 /// What SQLite keeps beside the database.
 const COMPANIONS: [&str; 2] = ["-wal", "-shm"];

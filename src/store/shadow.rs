@@ -1,13 +1,11 @@
 //! The record of a second policy beside the live one. Apart from the journal: nothing that acts
 //! reads it.
 
-use std::path::Path;
-
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
 
 use super::load::parsed;
-use super::sqlite::{SqliteStore, fault, looked_at, stored};
+use super::sqlite::{SqliteStore, fault, stored};
 use crate::ports::{ShadowBook, StoreFault};
 use tidegate_engine::model::fleet::FleetName;
 use tidegate_engine::model::history::InForce;
@@ -89,9 +87,8 @@ fn write(connection: &Connection, change: &ShadowChange) -> rusqlite::Result<usi
     }
 }
 
-/// The record as it is in the file. `None`: there is no file, or no second policy ever ran.
-pub fn shadow_record(path: &Path) -> Result<Option<ShadowRecord>, StoreFault> {
-    let Some(connection) = looked_at(path)? else { return Ok(None) };
+/// Returns the record as it is in the file; `None`: no second policy ever ran.
+pub(super) fn shadow_record(connection: &Connection) -> Result<Option<ShadowRecord>, StoreFault> {
     let head = connection
         .query_row("SELECT since, digest, path, text FROM shadow", [], |row| {
             let since = parsed(&row.get::<_, String>(0)?);
@@ -110,7 +107,7 @@ pub fn shadow_record(path: &Path) -> Result<Option<ShadowRecord>, StoreFault> {
         .query_map([], differs)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|e| fault(&e))?;
-    let servers = servers(&connection, "")?;
+    let servers = servers(connection, "")?;
     let differs = differs.into_iter().flatten().collect();
     Ok(Some(ShadowRecord { since, digest, path, text, servers, differs }))
 }

@@ -8,16 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 use tokio::sync::Mutex;
 
 use super::blocking::blocking;
-use super::load::{LoadFault, event, load};
+use super::load::{LoadFault, load};
 use super::write::write;
 use crate::ports::{Store, StoreFault};
-use tidegate_engine::model::fleet::FleetName;
-use tidegate_engine::model::ledger::{Change, Event, Ledger};
+use tidegate_engine::model::ledger::{Change, Ledger};
 use tidegate_engine::model::time::{self, Timestamp};
 
 /// How long another reader, a backup say, may keep us from writing.
@@ -36,7 +35,7 @@ const LINES_KEPT_DAYS: u64 = 92;
 /// A file below this many bytes stays as it is.
 const WORTH_PACKING: i64 = 1 << 20;
 
-const MIGRATIONS: &[M<'static>] = &[
+pub(super) const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("migrations/0001_journal.sql")),
     M::up(include_str!("migrations/0002_work.sql")),
     M::up(include_str!("migrations/0003_decisions.sql")),
@@ -45,6 +44,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("migrations/0006_account.sql")),
     M::up(include_str!("migrations/0007_at_once.sql")),
     M::up(include_str!("migrations/0008_begun.sql")),
+    M::up(include_str!("migrations/0009_reasons.sql")),
 ];
 
 /// The store on disk.
@@ -137,33 +137,6 @@ impl SqliteStore {
     /// must be held.
     pub async fn settle(&self) {
         drop(self.connection.lock().await);
-    }
-
-    /// A look at the file as it is, for commands that change nothing. `None` when there is none.
-    pub fn peek(path: &Path, now: Timestamp) -> Result<Option<Ledger>, StoreFault> {
-        let Some(connection) = looked_at(path)? else { return Ok(None) };
-        Ok(Some(load(&connection, now)?))
-    }
-
-    /// Events from `since` on, oldest first, of one fleet or of all.
-    pub async fn events(
-        &self,
-        since: Timestamp,
-        fleet: Option<&FleetName>,
-    ) -> Result<Vec<Event>, StoreFault> {
-        let fleet = fleet.cloned();
-        let read = move |connection: &mut Connection| {
-            let mut query = connection
-                .prepare_cached(
-                    "SELECT at, kind, fleet, instance, text FROM events
-                     WHERE at >= ?1 AND (?2 IS NULL OR fleet = ?2) ORDER BY id",
-                )
-                .map_err(|e| fault(&e))?;
-            let of = fleet.as_ref().map(FleetName::as_str);
-            let rows = query.query_map(params![stored(since), of], event).map_err(|e| fault(&e))?;
-            rows.collect::<Result<_, _>>().map_err(|e| fault(&e))
-        };
-        self.with(read).await
     }
 }
 

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, params};
 
+use super::reason_row::reasons_row;
 use super::row::{FleetRow, ServerRow};
 use super::sqlite::{fault, stored};
 use super::work_row::busy_row;
@@ -121,10 +122,13 @@ fn key_parts(key: &OverrideKey) -> (&'static str, &str) {
 }
 
 fn write_decided(connection: &Connection, decided: &Decided) -> Result<(), StoreFault> {
+    let reasons =
+        reasons_row(&decided.because).map_err(|error| StoreFault::Failed(error.to_string()))?;
     run(
         connection,
-        "INSERT OR REPLACE INTO decisions (fleet, at, capacity, desired, target, rules)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT OR REPLACE INTO decisions
+         (fleet, at, capacity, desired, target, rules, reasons)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         params![
             decided.fleet.as_str(),
             stored(decided.at),
@@ -132,6 +136,7 @@ fn write_decided(connection: &Connection, decided: &Decided) -> Result<(), Store
             decided.desired,
             decided.target,
             decided.rules.join(" "),
+            reasons,
         ],
     )
 }

@@ -191,14 +191,17 @@ fn next_look(policy: &Policy, survey: &Survey, acted: bool) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{Arc, Mutex};
+
+    use async_trait::async_trait;
 
     use super::*;
-    use crate::ports::Clock;
+    use crate::ports::{Clock, Store};
     use crate::sim::front::Front;
     use crate::sim::world::{Settings, World};
     use crate::store::memory::MemoryStore;
+    use tidegate_engine::model::ledger::Ledger;
 
     const POLICY: &str = r#"
 version: 1
@@ -223,6 +226,53 @@ fleets:
             let at = if woken { "2026-03-05T23:59:00Z" } else { "2026-03-05T20:59:00Z" };
             at.parse().unwrap()
         }
+    }
+
+    /// Keeps each batch apart.
+    #[derive(Default)]
+    struct Batches(MemoryStore, Mutex<Vec<Vec<Change>>>);
+
+    #[async_trait]
+    impl Store for Batches {
+        async fn load(&self, now: Timestamp) -> Result<Ledger, StoreFault> {
+            self.0.load(now).await
+        }
+
+        async fn commit(&self, changes: &[Change]) -> Result<(), StoreFault> {
+            self.1.lock().unwrap().push(changes.to_vec());
+            self.0.commit(changes).await
+        }
+    }
+
+    #[tokio::test]
+    async fn tick_commits_once_before_and_once_after_acting() {
+        let start = "2026-03-05T08:00:00Z".parse().unwrap();
+        let policy = tidegate_engine::policy::load("policy.yaml", POLICY, start).policy.unwrap();
+        let front = Front::new(World::new(Settings::default(), start), BTreeMap::new());
+        let store = Arc::new(Batches::default());
+        let ports = Ports {
+            cloud: Arc::new(front.clone()),
+            balancers: Arc::new(front.clone()),
+            probe: Arc::new(front.clone()),
+            store: store.clone(),
+            clock: Arc::new(front.clone()),
+        };
+        let mut journal = Journal::open(store.clone(), start).await.unwrap();
+        let mut acted = 0;
+        for _ in 0..20 {
+            let record = tick(&ports, &policy, &mut journal, &[]).await.unwrap();
+            let batches = std::mem::take(&mut *store.1.lock().unwrap());
+            if record.calls.is_empty() {
+                assert!(batches.len() <= 1, "{batches:?}");
+            } else {
+                acted += 1;
+                assert_eq!(batches.len(), 2, "{batches:?}");
+                let intent = |change: &Change| matches!(change, Change::Server(_));
+                assert!(batches[0].iter().any(intent), "{batches:?}");
+            }
+            front.state().advance(record.next);
+        }
+        assert!(acted > 0, "two servers are launched at 8");
     }
 
     #[tokio::test]

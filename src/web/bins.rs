@@ -230,6 +230,7 @@ mod tests {
             desired,
             target: desired,
             rules: Vec::new(),
+            because: Vec::new(),
         };
         let decisions = [decided(11, 3), decided(14, 1), decided(30, 2)];
         assert_eq!(desired(&decisions, &bins()), [None, Some(3), Some(1), Some(2)]);

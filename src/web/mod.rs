@@ -10,7 +10,7 @@
 //! - `GET /-/ready`: a tick was finished lately
 //!
 //! Nothing here can hold the loop up: it reads what the last tick left behind and the journal's
-//! file, on its own tasks, a few at a time.
+//! history, on its own tasks, a few at a time.
 
 mod asked;
 mod bins;
@@ -23,7 +23,6 @@ mod past;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +41,7 @@ use self::pages::{Missing, Pages};
 use crate::admin::Picture;
 use crate::door::{self, Limits};
 use crate::metrics::Meter;
+use crate::ports::History;
 use tidegate_engine::model::time::Timestamp;
 
 /// More connections than the people of one shop have open at a time; a page that stays open comes
@@ -68,15 +68,14 @@ pub struct Shown {
     pub meter: Arc<Meter>,
     /// What the last tick saw.
     pub picture: watch::Receiver<Picture>,
-    /// The database's file.
-    pub journal: PathBuf,
+    pub history: Arc<dyn History>,
     pub now: Now,
 }
 
 impl Site {
     pub fn new(address: SocketAddr, shown: Shown) -> Self {
-        let Shown { meter, picture, journal, now } = shown;
-        let pages = Arc::new(Pages::new(picture, journal, meter.clone(), now.clone()));
+        let Shown { meter, picture, history, now } = shown;
+        let pages = Arc::new(Pages::new(picture, history, meter.clone(), now.clone()));
         Self { address, meter, now, pages, watchers: Arc::new(Semaphore::new(live::WATCHERS)) }
     }
 }
@@ -89,7 +88,7 @@ impl fmt::Debug for Site {
 
 impl fmt::Debug for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shown").field("journal", &self.journal).finish_non_exhaustive()
+        f.debug_struct("Shown").finish_non_exhaustive()
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +10,10 @@ use tokio::sync::{Mutex, watch};
 
 use super::asked::{Range, View};
 use super::page::{self, Facts};
-use super::past::{Known, Past};
-use crate::admin::Picture;
-use crate::metrics::Meter;
+use super::past::{Known, Past, Read};
+use crate::admin::{Picture, Present};
+use crate::metrics::{LastTick, Meter};
+use crate::ports::History;
 use tidegate_engine::model::fault::visible;
 use tidegate_engine::model::fleet::FleetName;
 use tidegate_engine::model::time::{self, Timestamp};
@@ -73,13 +73,15 @@ pub(super) enum Missing {
 struct Drawings {
     views: BTreeMap<View, Arc<Drawn>>,
     pasts: BTreeMap<Range, Past>,
+    /// What was read for a span and is not in `pasts` yet.
+    read: Option<(Range, Read)>,
     known: Known,
 }
 
 /// Where pages are drawn and kept.
 pub(super) struct Pages {
     pub picture: watch::Receiver<Picture>,
-    pub journal: PathBuf,
+    pub history: Arc<dyn History>,
     pub meter: Arc<Meter>,
     pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     drawings: Arc<Mutex<Drawings>>,
@@ -88,18 +90,18 @@ pub(super) struct Pages {
 impl Pages {
     pub(super) fn new(
         picture: watch::Receiver<Picture>,
-        journal: PathBuf,
+        history: Arc<dyn History>,
         meter: Arc<Meter>,
         now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     ) -> Self {
-        Self { picture, journal, meter, now, drawings: Arc::default() }
+        Self { picture, history, meter, now, drawings: Arc::default() }
     }
 
     /// The view as it is now.
     pub(super) async fn drawn(&self, view: &View) -> Result<Arc<Drawn>, Missing> {
         let picture = self.picture.borrow().clone();
-        if let (Some(fleet), Some(status)) = (&view.fleet, &picture)
-            && status.fleets.iter().all(|known| known.name != fleet.as_str())
+        if let (Some(fleet), Some(present)) = (&view.fleet, &picture)
+            && present.status.fleets.iter().all(|known| known.name != fleet.as_str())
         {
             return Err(Missing::Fleet(fleet.clone()));
         }
@@ -109,19 +111,15 @@ impl Pages {
         if let Some(drawn) = drawings.views.get(view).filter(|drawn| drawn.holds(&picture, now)) {
             return Ok(drawn.clone());
         }
-        let (journal, view) = (self.journal.clone(), view.clone());
+        let (history, view) = (self.history.clone(), view.clone());
         let last = self.meter.last_tick();
-        let drawing = tokio::task::spawn_blocking(move || {
-            let facts = drawings.facts(&journal, picture.as_deref(), view.range, now);
-            let parts = page::parts(&view, &facts, picture.as_deref(), (now, last));
-            let marks: String = parts.iter().map(|part| part.mark.as_str()).collect();
-            let version = digest(&marks);
-            let whole = page::whole(&view, &parts, &version);
-            let drawn = Arc::new(Drawn { version, parts, whole, picture, at: now });
-            drawings.keep(view, &drawn);
-            drawn
+        // A task of its own: a client that goes away must not let the next one begin beside it.
+        let drawing = tokio::spawn(async move {
+            let unread = drawings.refresh(&*history, picture.as_deref(), view.range, now).await;
+            tokio::task::spawn_blocking(move || drawings.draw(view, picture, unread, (now, last)))
+                .await
         });
-        drawing.await.map_err(|_| Missing::Broken)
+        drawing.await.map_err(|_| Missing::Broken)?.map_err(|_| Missing::Broken)
     }
 }
 
@@ -137,28 +135,54 @@ impl Drawn {
 }
 
 impl Drawings {
-    /// What the journal says of the view's span, read anew when it has grown old.
-    fn facts(
+    /// Reads the journal anew where what is known of the span has grown old. Returns why it cannot be
+    /// read.
+    async fn refresh(
         &mut self,
-        journal: &std::path::Path,
-        status: Option<&crate::admin::view::StatusView>,
+        history: &dyn History,
+        present: Option<&Present>,
         range: Range,
         now: Timestamp,
-    ) -> Facts<'_> {
-        let Some(status) = status else { return Facts::Unread("no tick is done yet".to_owned()) };
-        let policy = |past: &Past| past.policy().map(|policy| policy.digest.clone());
-        let bad = |past: &Past| {
-            past.is_stale(now) || policy(past).is_some_and(|digest| digest != status.policy)
+    ) -> Option<String> {
+        let Some(Present { status, policy }) = present else {
+            return Some("no tick is done yet".to_owned());
         };
-        if self.pasts.get(&range).is_none_or(bad) {
-            let names = status.fleets.iter().filter_map(|fleet| FleetName::new(&fleet.name));
-            let names: Vec<FleetName> = names.collect();
-            match Past::read(journal, &names, (range, now), &mut self.known) {
-                Ok(past) => self.pasts.insert(range, past),
-                Err(why) => return Facts::Unread(why),
-            };
+        let old = |past: &Past| past.is_stale(now) || past.is_before(policy);
+        if !self.pasts.get(&range).is_none_or(old) {
+            return None;
         }
-        self.pasts.get(&range).map_or_else(|| Facts::Unread("it is gone".to_owned()), Facts::Read)
+        let names = status.fleets.iter().filter_map(|fleet| FleetName::new(&fleet.name));
+        let names: Vec<FleetName> = names.collect();
+        match Read::journal(history, &names, (range, now)).await {
+            Ok(read) => self.read = Some((range, read)),
+            Err(fault) => return Some(fault.to_string()),
+        }
+        None
+    }
+
+    /// Draws a view with what is known.
+    fn draw(
+        &mut self,
+        view: View,
+        picture: Picture,
+        unread: Option<String>,
+        (now, last): (Timestamp, Option<LastTick>),
+    ) -> Arc<Drawn> {
+        if let (Some((range, read)), Some(present)) = (self.read.take(), &picture) {
+            self.pasts.insert(range, Past::of(read, &present.policy, &mut self.known));
+        }
+        let gone = || Facts::Unread("it is gone".to_owned());
+        let facts = match unread {
+            Some(why) => Facts::Unread(why),
+            None => self.pasts.get(&view.range).map_or_else(gone, Facts::Read),
+        };
+        let parts = page::parts(&view, &facts, picture.as_deref(), (now, last));
+        let marks: String = parts.iter().map(|part| part.mark.as_str()).collect();
+        let version = digest(&marks);
+        let whole = page::whole(&view, &parts, &version);
+        let drawn = Arc::new(Drawn { version, parts, whole, picture, at: now });
+        self.keep(view, &drawn);
+        drawn
     }
 
     fn keep(&mut self, view: View, drawn: &Arc<Drawn>) {

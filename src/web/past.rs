@@ -1,15 +1,14 @@
-//! What the journal knows of the time that the page shows, read as it is, and made ready to be drawn.
+//! What the journal knows of the time that the page shows, read by its port, and made ready to be drawn.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::asked::{Bins, Range};
 use super::bins::{self, Queue, Servers};
-use crate::store;
+use crate::ports::{History, StoreFault};
 use tidegate_engine::model::fleet::FleetName;
-use tidegate_engine::model::history::{Decided, InForce, Told};
+use tidegate_engine::model::history::{Decided, FleetHistory, InForce, Told};
 use tidegate_engine::model::time::{self, Timestamp};
 use tidegate_engine::policy::{self, FleetPolicy, Policy};
 
@@ -26,6 +25,8 @@ const LINES_AT_MOST: usize = 1000;
 #[derive(Debug)]
 pub(super) struct Past {
     pub taken: Timestamp,
+    /// The digest of the policy that was in force then.
+    live: String,
     pub bins: Bins,
     pub fleets: BTreeMap<FleetName, FleetPast>,
     /// What changed, newest first.
@@ -50,26 +51,40 @@ pub(super) struct FleetPast {
 /// Policies that were read once; each by its digest.
 pub(super) type Known = BTreeMap<String, Option<Arc<Policy>>>;
 
-impl Past {
-    /// Reads it, or says why it cannot be read.
-    pub(super) fn read(
-        journal: &Path,
+/// What the journal tells of a span, as it was read.
+#[derive(Debug)]
+pub(super) struct Read {
+    taken: Timestamp,
+    bins: Bins,
+    fleets: Vec<FleetHistory>,
+    lines: Vec<Told>,
+}
+
+impl Read {
+    pub(super) async fn journal(
+        history: &dyn History,
         fleets: &[FleetName],
         (range, now): (Range, Timestamp),
-        known: &mut Known,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, StoreFault> {
         let bins = range.bins(now);
         let span = (time::before(bins.from, READING_LASTS), now);
-        let mut out = BTreeMap::new();
-        let mut ran: Vec<InForce> = Vec::new();
         let mut histories = Vec::new();
         for name in fleets {
-            let history = store::history(journal, name, span).map_err(|fault| fault.to_string())?;
-            let mut history = history.ok_or("there is no journal")?;
-            ran = std::mem::take(&mut history.policies);
-            histories.push(history);
+            histories.push(history.of_fleet(name, span).await?);
         }
-        let policies = in_force(ran, known);
+        let lines = history.lines(None, (bins.from, now)).await?;
+        Ok(Self { taken: now, bins, fleets: histories, lines })
+    }
+}
+
+impl Past {
+    /// Divides what was read into bins. `live` is the policy in force, which is not parsed again.
+    pub(super) fn of(read: Read, live: &Arc<Policy>, known: &mut Known) -> Self {
+        let Read { taken: now, bins, fleets: mut histories, lines: mut told } = read;
+        let mut out = BTreeMap::new();
+        // Policies are of no fleet alone: each history has them all.
+        let ran = histories.last_mut().map(|history| std::mem::take(&mut history.policies));
+        let policies = in_force(ran.unwrap_or_default(), live, known);
         for history in histories {
             let every = policies.last().and_then(|(_, policy)| policy.fleets.get(&history.fleet));
             let every = every.and_then(|fleet| fleet.queue.as_ref()).map(|queue| queue.every);
@@ -85,12 +100,10 @@ impl Past {
             past.rule(&history.fleet, &policies, &bins);
             out.insert(history.fleet, past);
         }
-        let told = store::told(journal, None, (bins.from, now));
-        let mut told = told.map_err(|fault| fault.to_string())?.unwrap_or_default();
         told.retain(Told::is_news);
         told.reverse();
         told.truncate(LINES_AT_MOST);
-        Ok(Self { taken: now, bins, fleets: out, told, policies })
+        Self { taken: now, live: live.digest.clone(), bins, fleets: out, told, policies }
     }
 
     /// Whether it is too old to be shown: by a small part of what a bin spans.
@@ -98,24 +111,34 @@ impl Past {
         now < self.taken || time::since(now, self.taken) >= self.bins.width.div_f64(10.0)
     }
 
-    /// The policy in force, as the journal has it.
-    pub(super) fn policy(&self) -> Option<&Arc<Policy>> {
-        self.policies.last().map(|(_, policy)| policy)
+    /// Whether another policy was in force when this was read.
+    pub(super) fn is_before(&self, live: &Policy) -> bool {
+        self.live != live.digest
     }
 
-    pub(super) fn in_force_since(&self) -> Option<Timestamp> {
-        self.policies.last().map(|(since, _)| *since)
+    /// Since when the policy is in force, where the journal says so.
+    pub(super) fn in_force_since(&self, live: &Policy) -> Option<Timestamp> {
+        let last = self.policies.last().filter(|(_, policy)| policy.digest == live.digest);
+        last.map(|(since, _)| *since)
     }
 }
 
-fn in_force(ran: Vec<InForce>, known: &mut Known) -> Vec<(Timestamp, Arc<Policy>)> {
+fn in_force(
+    ran: Vec<InForce>,
+    live: &Arc<Policy>,
+    known: &mut Known,
+) -> Vec<(Timestamp, Arc<Policy>)> {
     let skipped = ran.len().saturating_sub(POLICIES_AT_MOST);
     let mut fresh = Known::new();
     let mut out = Vec::new();
     for ran in ran.into_iter().skip(skipped) {
-        let policy = known.remove(&ran.digest).unwrap_or_else(|| {
-            policy::load("the policy that ran", &ran.text, ran.since).policy.map(Arc::new)
-        });
+        let policy = if ran.digest == live.digest {
+            Some(live.clone())
+        } else {
+            known.remove(&ran.digest).unwrap_or_else(|| {
+                policy::load("the policy that ran", &ran.text, ran.since).policy.map(Arc::new)
+            })
+        };
         out.extend(policy.clone().map(|policy| (ran.since, policy)));
         fresh.insert(ran.digest, policy);
     }
@@ -194,5 +217,32 @@ fleets:
         past.rule(&name, &[(since, Arc::new(policy))], &bins);
         assert_eq!(past.schedule, [None, None, Some(3), Some(3)]);
         assert_eq!(past.bounds, [Some((1, 3)); 4]);
+    }
+
+    #[test]
+    fn policy_in_force_is_not_parsed_again() {
+        let now: Timestamp = "2026-03-02T12:00:00Z".parse().unwrap();
+        let live = Arc::new(policy::load("policy.yaml", POLICY, now).policy.unwrap());
+        let since = time::before(now, Duration::from_hours(1));
+        // What cannot be read shows that it was not asked for.
+        let ran = InForce { since, digest: live.digest.clone(), text: "no policy".to_owned() };
+        let before = InForce { digest: "other".to_owned(), text: POLICY.to_owned(), ..ran.clone() };
+        let history = FleetHistory {
+            fleet: FleetName::new("app").unwrap(),
+            from: since,
+            to: now,
+            readings: Vec::new(),
+            decisions: Vec::new(),
+            servers: Vec::new(),
+            overrides: Vec::new(),
+            policies: vec![before, ran],
+        };
+        let bins = Range::Hours6.bins(now);
+        let read = Read { taken: now, bins, fleets: vec![history], lines: Vec::new() };
+        let past = Past::of(read, &live, &mut Known::new());
+        assert_eq!(past.policies.len(), 2);
+        assert!(Arc::ptr_eq(&past.policies[1].1, &live));
+        assert_eq!(past.in_force_since(&live), Some(since));
+        assert!(!past.is_before(&live));
     }
 }

@@ -83,7 +83,7 @@ fn recorded() -> PathBuf {
 }
 
 /// A day of the daemon's spine over the imagined cloud, into a state directory.
-async fn record(dir: &Path) {
+async fn record(dir: &Path, end: Timestamp) {
     let lock = StateDir::lock(dir).unwrap();
     let store = Arc::new(store::open(&lock, start()).unwrap().store);
     let policy = load("policies.yaml", POLICY, start()).policy.expect("the policy is valid");
@@ -103,7 +103,7 @@ async fn record(dir: &Path) {
     let mut simulation =
         Simulation::new(policy.clone(), settings, loads.into(), store, start()).await.unwrap();
     simulation.journal.in_force(&policy, start()).await.unwrap();
-    while simulation.now() < end() {
+    while simulation.now() < end {
         let record = simulation.tick().await.unwrap();
         simulation.advance(record.next);
     }
@@ -114,7 +114,13 @@ fn dump(dir: &Path) -> String {
     let database = Connection::open(dir.join(DATABASE)).unwrap();
     let mut text = "-- A day as the daemon recorded it. See tests/it/recorded.rs.\n".to_owned();
     for table in ["policies", "readings", "decisions", "servers", "events"] {
-        let mut query = database.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2")).unwrap();
+        // The recorded day stays one of version 0.1.0, which stored no reasons.
+        let columns = match table {
+            "decisions" => "fleet, at, capacity, desired, target, rules",
+            _ => "*",
+        };
+        let sql = format!("SELECT {columns} FROM {table} ORDER BY 1, 2");
+        let mut query = database.prepare(&sql).unwrap();
         let columns = query.column_count();
         let mut rows = query.query([]).unwrap();
         while let Some(row) = rows.next().unwrap() {
@@ -135,11 +141,30 @@ fn dump(dir: &Path) -> String {
     text
 }
 
-/// A state directory with what was recorded.
+/// The schema of version 0.1.0.
+const OLD_SCHEMA: [&str; 8] = [
+    include_str!("../../src/store/migrations/0001_journal.sql"),
+    include_str!("../../src/store/migrations/0002_work.sql"),
+    include_str!("../../src/store/migrations/0003_decisions.sql"),
+    include_str!("../../src/store/migrations/0004_shadow.sql"),
+    include_str!("../../src/store/migrations/0005_events_by_id.sql"),
+    include_str!("../../src/store/migrations/0006_account.sql"),
+    include_str!("../../src/store/migrations/0007_at_once.sql"),
+    include_str!("../../src/store/migrations/0008_begun.sql"),
+];
+
+/// A state directory of version 0.1.0 with what was recorded, as the next start finds it.
 fn restore(dir: &Path, text: &str) {
     let lock = StateDir::lock(dir).unwrap();
-    drop(store::open(&lock, end()).unwrap());
-    Connection::open(dir.join(DATABASE)).unwrap().execute_batch(text).unwrap();
+    let fresh = !dir.join(DATABASE).exists();
+    let database = Connection::open(dir.join(DATABASE)).unwrap();
+    if fresh {
+        database.execute_batch(&OLD_SCHEMA.concat()).unwrap();
+        database.pragma_update(None, "user_version", 8).unwrap();
+    }
+    database.execute_batch(text).unwrap();
+    drop(database);
+    assert!(store::open(&lock, end()).unwrap().rebuilt.is_none());
 }
 
 fn backtest(dir: &Path, fleet: &str, more: &[&str]) -> String {
@@ -162,7 +187,7 @@ async fn a_recorded_day_replays_to_the_same_decisions() {
     let bless = std::env::var_os("TIDEGATE_BLESS").is_some();
     if bless {
         let folder = Folder::new("recording");
-        record(&folder.0).await;
+        record(&folder.0, end()).await;
         std::fs::create_dir_all(recorded()).unwrap();
         std::fs::write(&file, dump(&folder.0)).unwrap();
     }
@@ -230,6 +255,35 @@ fn the_recorded_day_is_told_and_explained() {
         std::fs::write(&file, &told).unwrap();
     }
     assert_eq!(told, std::fs::read_to_string(&file).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stored_reasons_are_explained_as_they_were() {
+    let folder = Folder::new("reasons");
+    record(&folder.0, time::after(start(), Duration::from_hours(3))).await;
+    let (_, out, _) = ask(&folder.0, &["history", "--since", "2026-03-02", "--why-not", "--json"]);
+    let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let decisions: Vec<&Value> = lines.iter().filter(|line| line["kind"] == "decision").collect();
+    assert!(decisions.len() > 10, "{}", decisions.len());
+    for decision in decisions.iter().step_by(5) {
+        let reasons = decision["because"].as_array().unwrap();
+        let texts: Vec<&str> = reasons.iter().map(|why| why["text"].as_str().unwrap()).collect();
+        let text = decision["text"].as_str().unwrap();
+        assert!(text.ends_with(&texts.join("; ")), "{decision}");
+        let id = decision["decision"].as_str().unwrap();
+        let (_, out, _) = ask(&folder.0, &["explain", "--decision", id, "--json"]);
+        let explained: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(explained["reckoned_again"], false, "{explained}");
+        let because = explained["because"].as_array().unwrap();
+        assert_eq!(because.len(), reasons.len(), "{explained}");
+        for (told, stored) in because.iter().zip(reasons) {
+            assert_eq!(told["text"], stored["text"], "{explained}");
+        }
+        let rules: Vec<&Value> = reasons.iter().map(|why| &why["rule"]).collect();
+        assert_eq!(explained["rules"].as_array().unwrap().iter().collect::<Vec<_>>(), rules);
+    }
+    let policy = lines.iter().find(|line| line["kind"] != "decision");
+    assert!(policy.is_none_or(|line| line["because"].is_null()), "{policy:?}");
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub(crate) const MAY_IMPORT: [(&str, &[&str]); 30] = [
     ("metrics", &["model", "policy", "ports", "tick"]),
     ("otlp", &["model", "metrics", "probe"]),
     ("chart", &["model"]),
-    ("story", &["model", "policy", "evaluate", "ports", "store"]),
+    ("story", &["model", "policy", "evaluate", "ports"]),
     ("custody", &["model"]),
     ("notices", &["model", "policy", "ports", "custody", "probe"]),
     (
@@ -56,7 +56,7 @@ pub(crate) const MAY_IMPORT: [(&str, &[&str]); 30] = [
         ],
     ),
     ("door", &[]),
-    ("web", &["model", "policy", "ports", "store", "metrics", "chart", "story", "admin", "door"]),
+    ("web", &["model", "policy", "ports", "metrics", "chart", "story", "admin", "door"]),
     ("admin", &["model", "policy", "ports", "record", "tick", "door"]),
     ("telemetry", &["model"]),
     ("settings", &["model"]),
@@ -279,6 +279,25 @@ fn nothing_in_model_is_serialisable() {
         &found,
         "each border has its own shapes: policy/file.rs, store/row.rs, admin/view.rs and order.rs",
     );
+}
+
+#[test]
+fn sql_stays_in_the_store() {
+    let mut found = Vec::new();
+    for source in sources("src") {
+        if source.module() == "store" {
+            continue;
+        }
+        let opens = source.path == "src/cli/journal.rs";
+        for (at, line) in source.shipped_code() {
+            let by_name =
+                ["DATABASE", "SqliteHistory::look"].iter().any(|word| line.contains(word));
+            if line.contains("rusqlite") || (by_name && !opens) {
+                found.push(format!("{}:{at}: {}", source.path, line.trim()));
+            }
+        }
+    }
+    none(&found, "take a `History` or a `Store`; commands open the journal in src/cli/journal.rs");
 }
 
 #[test]

@@ -14,17 +14,18 @@ use crate::admin::Handle;
 use crate::admin::view::StatusView;
 use crate::metrics::{Done, Meter};
 use crate::sim::Simulation;
-use crate::store::{self, DATABASE, SqliteStore, StateDir};
+use crate::store::{self, SqliteHistory, SqliteStore, StateDir};
 use crate::tick::TickRecord;
 use crate::web::Shown;
 use tidegate_engine::model::time::Timestamp;
+use tidegate_engine::policy::Policy;
 
 /// Where the day is written down, since the page reads it from there.
 pub(super) struct Desk {
     pub store: Arc<SqliteStore>,
     listen: Listen,
-    _lock: StateDir,
-    folder: TempDir,
+    lock: StateDir,
+    _folder: TempDir,
 }
 
 /// The page, open.
@@ -32,6 +33,7 @@ pub(super) struct Page {
     address: SocketAddr,
     handle: Handle,
     meter: Arc<Meter>,
+    policy: Arc<Policy>,
     _desk: Desk,
 }
 
@@ -44,7 +46,7 @@ impl Desk {
         let folder = folder::private("demo")?;
         let lock = StateDir::lock(folder.path()).map_err(anyhow::Error::new)?;
         let opened = store::open(&lock, start).map_err(anyhow::Error::new)?;
-        Ok(Some(Self { store: Arc::new(opened.store), listen, _lock: lock, folder }))
+        Ok(Some(Self { store: Arc::new(opened.store), listen, lock, _folder: folder }))
     }
 
     pub(super) async fn open(self, simulation: &mut Simulation) -> Result<Page, Failure> {
@@ -57,14 +59,15 @@ impl Desk {
         let shown = Shown {
             meter: meter.clone(),
             picture: handle.watch(),
-            journal: self.folder.path().join(DATABASE),
+            history: Arc::new(SqliteHistory::of(&self.lock)),
             now: Arc::new(move || front.state().world.now()),
         };
         let opened = listen::open(self.listen, shown).await;
         let address = opened.map_err(|why| Failure::Error(FAILED, anyhow!(why)))?;
         let address = address.ok_or_else(|| anyhow!("there is no address to listen on"))?;
         eprintln!("The page is at http://{address}/");
-        Ok(Page { address, handle, meter, _desk: self })
+        let policy = Arc::new(simulation.policy.clone());
+        Ok(Page { address, handle, meter, policy, _desk: self })
     }
 }
 
@@ -73,7 +76,7 @@ impl Page {
         let (policy, ledger) = (&simulation.policy, simulation.journal.ledger());
         let at = simulation.now();
         self.meter.ticked(&Done { policy, ledger, record, at, took: Duration::ZERO });
-        self.handle.show(StatusView::of(policy, ledger, &record.survey));
+        self.handle.show(StatusView::of(policy, ledger, &record.survey), &self.policy);
     }
 
     /// Until somebody interrupts it.

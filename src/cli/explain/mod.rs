@@ -8,7 +8,7 @@ mod then;
 use clap::Args;
 
 use super::journal::fleet_named;
-use super::{Failure, USAGE};
+use super::{Failure, USAGE, runtime};
 use crate::settings::Settings;
 use tidegate_engine::model::history::of_id;
 
@@ -34,11 +34,13 @@ pub(crate) fn run(args: &Explain, settings: &Settings, json: bool) -> Result<(),
             anyhow::anyhow!("`{id}` is no decision's id; one reads job-20260302T080000Z")
         };
         let (fleet, at) = of_id(id).ok_or_else(|| Failure::Error(USAGE, wrong()))?;
-        return then::decision(&fleet, at, settings, json);
+        return runtime()?.block_on(then::decision(&fleet, at, settings, json));
     }
     let fleet = args.fleet.as_deref().map(fleet_named).transpose()?;
     match (&args.at, fleet) {
-        (Some(moment), Some(fleet)) => then::at(&fleet, moment, settings, json),
+        (Some(moment), Some(fleet)) => {
+            runtime()?.block_on(then::at(&fleet, moment, settings, json))
+        }
         #[cfg(feature = "aws")]
         (_, fleet) => now::run(fleet.as_ref(), settings, json),
         #[cfg(not(feature = "aws"))]

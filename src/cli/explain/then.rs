@@ -5,11 +5,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::row;
-use crate::cli::journal::JournalFile;
+use crate::cli::journal::Journal;
 use crate::cli::out::say;
 use crate::cli::{Failure, USAGE, check, moment};
 use crate::settings::Settings;
-use crate::story::{self, Story, made};
+use crate::story::{self, DecisionRecord, Story};
 use tidegate_engine::model::fleet::FleetName;
 use tidegate_engine::model::history::Decided;
 use tidegate_engine::model::reading::jobs;
@@ -19,18 +19,19 @@ use tidegate_engine::model::time::{self, Timestamp};
 const LOOKED_BACK: Duration = Duration::from_hours(24);
 
 /// What stood at a moment.
-pub(super) fn at(
+pub(super) async fn at(
     fleet: &FleetName,
     text: &str,
     settings: &Settings,
     json: bool,
 ) -> Result<(), Failure> {
-    let journal = JournalFile::of(settings);
+    let journal = Journal::of(settings)?;
     let now = check::now();
-    let zone = journal.zone(now)?;
+    let zone = journal.zone(now).await?;
     let at = moment::parse(text, &zone, now)
         .map_err(|why| Failure::Error(USAGE, anyhow::anyhow!("--at: {why}")))?;
-    let mut decisions = journal.history(fleet, (time::before(at, LOOKED_BACK), at))?.decisions;
+    let span = (time::before(at, LOOKED_BACK), at);
+    let mut decisions = journal.answer(journal.history()?.decisions(fleet, span).await)?;
     // A tick that finds its reading answered stands by the decision that answered it.
     let answered = |decided: &Decided| decided.rules.iter().any(|rule| rule == "queue_answered");
     let decision = decisions.iter().rposition(|decided| !answered(decided));
@@ -39,24 +40,26 @@ pub(super) fn at(
         let at = time::local(at, &zone);
         return Err(journal.failed(&format!("nothing was decided for fleet {fleet} before {at}")));
     };
-    tell(&journal, decided, json)
+    tell(&journal, decided, json).await
 }
 
 /// One decision, by the second it was made in.
-pub(super) fn decision(
+pub(super) async fn decision(
     fleet: &FleetName,
     second: Timestamp,
     settings: &Settings,
     json: bool,
 ) -> Result<(), Failure> {
-    let journal = JournalFile::of(settings);
-    let decided = made(journal.history(fleet, story::second(second))?);
+    let journal = Journal::of(settings)?;
+    let decided = story::decision(journal.history()?, fleet, second).await;
+    let decided = journal.answer(decided)?;
     let none = || journal.failed(&format!("no decision was made for fleet {fleet} at {second}"));
-    tell(&journal, decided.ok_or_else(none)?, json)
+    tell(&journal, decided.ok_or_else(none)?, json).await
 }
 
-fn tell(journal: &JournalFile, decided: Decided, json: bool) -> Result<(), Failure> {
-    let story = journal.there(Story::read(journal.path(), decided))?;
+async fn tell(journal: &Journal, decided: Decided, json: bool) -> Result<(), Failure> {
+    let record = DecisionRecord::read(journal.history()?, decided).await;
+    let story = Story::of(journal.answer(record)?);
     if json { say!("{}", as_json(&story)) } else { print(&story) }
 }
 
@@ -103,7 +106,7 @@ fn print(story: &Story) -> Result<(), Failure> {
 }
 
 fn as_json(story: &Story) -> Value {
-    let Decided { fleet, at, capacity, desired, target, rules } = &story.decided;
+    let Decided { fleet, at, capacity, desired, target, rules, because: _ } = &story.decided;
     let depth = story.reading.as_ref().and_then(|reading| reading.depth.as_ref().ok());
     let because = story.because.iter().map(|(text, line)| json!({ "text": text, "line": line }));
     json!({

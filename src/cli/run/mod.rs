@@ -30,11 +30,11 @@ use crate::metrics::Meter;
 use crate::notices::{self, Clerk, Desk, Post};
 #[cfg(feature = "otlp")]
 use crate::otlp::Exports;
-use crate::ports::{Ports, ShadowBook, Topics};
+use crate::ports::{History as _, Ports, ShadowBook, Topics};
 use crate::record::Journal;
 use crate::settings::Settings;
 use crate::shadow::Shadow;
-use crate::store::{self, DATABASE, SqliteStore, StateDir};
+use crate::store::{self, SqliteHistory, SqliteStore, StateDir};
 use crate::telemetry::{self, LogFormat};
 use crate::tick::tick;
 use crate::web::Shown;
@@ -107,8 +107,9 @@ async fn start(
         world::world(settings, &policy, database.clone(), Some(meter.clone()), args.once).await?;
     let mut journal = Journal::open(database.clone(), now).await.map_err(anyhow::Error::new)?;
     journal.in_force(&policy, now).await.map_err(anyhow::Error::new)?;
+    let history = Arc::new(SqliteHistory::of(&dir));
     // For the answer to `reload` alone: a damaged record of policies keeps no daemon from starting.
-    let known = store::in_force(&dir.path().join(DATABASE), now).ok().flatten();
+    let known = history.policy_at(now).await.ok().flatten();
     let since = known.map_or(now, |known| known.since);
     info!(
         kind = "policy",
@@ -127,12 +128,8 @@ async fn start(
     };
     let (handle, orders) = Handle::new();
     let listener = AdminSocket::bind(&settings.socket).await?;
-    let shown = Shown {
-        meter: meter.clone(),
-        picture: handle.watch(),
-        journal: dir.path().join(DATABASE),
-        now: Arc::new(check::now),
-    };
+    let shown =
+        Shown { meter: meter.clone(), picture: handle.watch(), history, now: Arc::new(check::now) };
     if let Err(why) = listen::open(args.listen, shown).await {
         warn!("{why}");
         standing.push(Problem::new(ProblemKind::Listen, None, why));
@@ -145,7 +142,7 @@ async fn start(
     let daemon = Daemon {
         ports,
         journal,
-        policy,
+        policy: Arc::new(policy),
         handle: handle.clone(),
         reception: Reception::new(
             orders,

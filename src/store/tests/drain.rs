@@ -1,15 +1,23 @@
 //! The rows of drains.
 
-use super::*;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::contract::{Subject, at as minutes, subjects};
+use super::made::{changes, memory, now, record};
+use super::{DATABASE, Folder, Opened};
+use crate::ports::Store as _;
 use tidegate_engine::model::drain::{
     BusyDrains, Carrier, Delivery, Drain, DrainEnd, DrainRecord, DrainTerms, Receiver, Resume,
     Undelivered,
 };
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::instance::InstanceId;
+use tidegate_engine::model::launch::LaunchRequest;
+use tidegate_engine::model::ledger::{Change, FleetMemory, Ledger, Override, OverrideKey};
 use tidegate_engine::model::reading::SecretHeader;
-
-fn minutes(minutes: u64) -> Timestamp {
-    tidegate_engine::model::time::after(now(), Duration::from_mins(minutes))
-}
+use tidegate_engine::model::retirement::{RetireReason, Retirement, Stage, Termination};
+use tidegate_engine::model::server::LaunchState;
 
 fn terms() -> [Option<Arc<DrainTerms>>; 3] {
     let header = |name: &str| SecretHeader { name: name.to_owned(), secret: "drain".to_owned() };
@@ -71,28 +79,27 @@ fn stages() -> Vec<Stage> {
 
 #[tokio::test]
 async fn every_stage_of_a_drain_is_loaded_as_committed() {
-    let folder = Folder::new("drains");
-    let (_dir, Opened { store, .. }) = folder.open();
-    let mut expected = Ledger::default();
-    let terms = terms().into_iter().chain([None]).cycle();
-    for (n, (stage, drain)) in stages().into_iter().zip(terms).enumerate() {
-        let mut leaving = record(&format!("t-drain-{n}"));
-        let request = LaunchRequest { drains: n % 2 == 0, ..(*leaving.request.unwrap()).clone() };
-        leaving.request = Some(Arc::new(request));
-        leaving.launch = LaunchState::Launched(InstanceId::new(&format!("i-{n}")));
-        let (why, begun_at_ec2) = (RetireReason::ScaleIn, Some(now()));
-        leaving.retirement = Some(Retirement { why, begun_at: now(), begun_at_ec2, drain, stage });
-        let change = Change::Server(Arc::new(leaving));
-        store.commit(std::slice::from_ref(&change)).await.unwrap();
-        expected.apply(&change);
+    for Subject { name, store, .. } in subjects("drains") {
+        let mut expected = Ledger::default();
+        let terms = terms().into_iter().chain([None]).cycle();
+        for (n, (stage, drain)) in stages().into_iter().zip(terms).enumerate() {
+            let mut leaving = record(&format!("t-drain-{n}"));
+            let request = (*leaving.request.unwrap()).clone();
+            leaving.request = Some(Arc::new(LaunchRequest { drains: n % 2 == 0, ..request }));
+            leaving.launch = LaunchState::Launched(InstanceId::new(&format!("i-{n}")));
+            let (why, begun_at_ec2) = (RetireReason::ScaleIn, Some(now()));
+            leaving.retirement =
+                Some(Retirement { why, begun_at: now(), begun_at_ec2, drain, stage });
+            let change = Change::Server(Arc::new(leaving));
+            store.commit(std::slice::from_ref(&change)).await.unwrap();
+            expected.apply(&change);
+        }
+        assert_eq!(store.load(now()).await.unwrap(), expected, "{name}");
     }
-    assert_eq!(store.load(now()).await.unwrap(), expected);
 }
 
 #[tokio::test]
 async fn drain_record_and_urgent_orders_are_loaded_as_committed() {
-    let folder = Folder::new("drain-record");
-    let (_dir, Opened { store, .. }) = folder.open();
     let mut expected = Ledger::default();
     let [tag, _, http] = terms();
     let undelivered = Undelivered {
@@ -129,11 +136,13 @@ async fn drain_record_and_urgent_orders_are_loaded_as_committed() {
             at_once,
         }));
     }
-    store.commit(&changes).await.unwrap();
     for change in &changes {
         expected.apply(change);
     }
-    assert_eq!(store.load(now()).await.unwrap(), expected);
+    for Subject { name, store, .. } in subjects("drain-record") {
+        store.commit(&changes).await.unwrap();
+        assert_eq!(store.load(now()).await.unwrap(), expected, "{name}");
+    }
 }
 
 #[tokio::test]
@@ -173,7 +182,8 @@ async fn overrides_of_version_6_are_migrated() {
         store.commit(&[Change::Override(terminate.clone())]).await.unwrap();
     }
     let connection = rusqlite::Connection::open(folder.0.join(DATABASE)).unwrap();
-    let before = "ALTER TABLE overrides DROP COLUMN at_once; DROP TABLE begun";
+    let before = "ALTER TABLE overrides DROP COLUMN at_once; DROP TABLE begun;
+         ALTER TABLE decisions DROP COLUMN reasons";
     connection.execute_batch(before).unwrap();
     connection.pragma_update(None, "user_version", 6).unwrap();
     drop(connection);

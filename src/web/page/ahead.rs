@@ -11,7 +11,7 @@ use crate::admin::words::{Teller, mark};
 use crate::chart::axis::Scale;
 use crate::chart::{Chart, Frame, Layer, Rule};
 use crate::web::asked::Bins;
-use crate::web::past::{Level, Past};
+use crate::web::past::Level;
 use tidegate_engine::model::fault::printable;
 use tidegate_engine::model::time::{self, Timestamp};
 use tidegate_engine::policy::coming::{Coming, coming, stands};
@@ -27,7 +27,7 @@ const STRIP: f64 = 48.0;
 const ROWS_AT_MOST: usize = 60;
 
 pub(super) fn ahead(sheet: &Sheet<'_>) -> Markup {
-    let Some(policy) = sheet.past().and_then(Past::policy) else { return html! {} };
+    let policy = sheet.policy;
     let asked = sheet.view.fleet.as_ref();
     let fleets = policy.fleets.values().filter(|f| asked.is_none_or(|asked| f.name == *asked));
     let scheduled: Vec<&FleetPolicy> = fleets.filter(|fleet| fleet.schedule.is_some()).collect();

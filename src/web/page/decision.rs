@@ -1,9 +1,8 @@
 //! The story of one decision, as `tidegate explain --decision` tells it.
 
-use std::path::Path;
-
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
 use axum::response::{Html, IntoResponse as _, Response};
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
@@ -11,9 +10,8 @@ use serde::Deserialize;
 
 use super::clock::Clock;
 use super::{document, top};
-use crate::ports::StoreFault;
-use crate::store;
-use crate::story::{Story, made, second};
+use crate::ports::{History, StoreFault};
+use crate::story::{self, DecisionRecord, Story};
 use crate::web::Site;
 use crate::web::asked::View;
 use tidegate_engine::model::fault::{printable, visible};
@@ -34,24 +32,40 @@ pub(in crate::web) async fn decision(
     let Some((fleet, at)) = of_id(&which.id) else {
         return (StatusCode::BAD_REQUEST, "no decision has such an id\n").into_response();
     };
-    let (journal, now) = (site.pages.journal.clone(), (site.now)());
-    let read = tokio::task::spawn_blocking(move || {
-        let story = read(&journal, &fleet, at)?;
-        Ok::<_, StoreFault>(story.map(|story| page(&story, now)))
-    });
-    match read.await {
-        Ok(Ok(Some(page))) => Html(visible(&page).into_owned()).into_response(),
-        Ok(Ok(None)) => (StatusCode::NOT_FOUND, "no such decision is recorded\n").into_response(),
-        Ok(Err(fault)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{fault}\n")).into_response(),
+    let record = match read(&*site.pages.history, &fleet, at).await {
+        Ok(Some(record)) => record,
+        Ok(None) => {
+            return (StatusCode::NOT_FOUND, "no such decision is recorded\n").into_response();
+        }
+        Err(fault) => return unread(&fault),
+    };
+    let now = (site.now)();
+    let drawn = tokio::task::spawn_blocking(move || page(&Story::of(record), now));
+    match drawn.await {
+        Ok(page) => Html(visible(&page).into_owned()).into_response(),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "it could not be drawn\n").into_response(),
     }
 }
 
-fn read(journal: &Path, fleet: &FleetName, at: Timestamp) -> Result<Option<Story>, StoreFault> {
-    let Some(decided) = store::history(journal, fleet, second(at))?.and_then(made) else {
-        return Ok(None);
-    };
-    Story::read(journal, decided)
+async fn read(
+    history: &dyn History,
+    fleet: &FleetName,
+    at: Timestamp,
+) -> Result<Option<DecisionRecord>, StoreFault> {
+    match story::decision(history, fleet, at).await? {
+        Some(decided) => DecisionRecord::read(history, decided).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// A client that asks again in a moment is answered where the fault passes by itself.
+fn unread(fault: &StoreFault) -> Response {
+    let answer = (StatusCode::SERVICE_UNAVAILABLE, format!("{fault}\n"));
+    if fault.is_transient() {
+        ([(RETRY_AFTER, "5")], answer).into_response()
+    } else {
+        answer.into_response()
+    }
 }
 
 fn page(story: &Story, now: Timestamp) -> String {

@@ -153,7 +153,7 @@ fn drawings<'a>(
     let past = sheet.past()?;
     let name = FleetName::new(&fleet.name)?;
     let of = past.fleets.get(&name)?;
-    let policy = past.policy().and_then(|policy| policy.fleets.get(&name));
+    let policy = sheet.policy.fleets.get(&name);
     Some((past, Drawings::new(fleet, policy, (past, of), &sheet.clock)))
 }
 

@@ -69,8 +69,7 @@ pub(super) fn instances(sheet: &Sheet<'_>) -> Markup {
         .fleets()
         .flat_map(|fleet| fleet.instances.iter().map(|instance| (fleet.name.as_str(), instance)))
         .collect();
-    let policy = sheet.past().and_then(super::Past::policy);
-    let region = policy.and_then(|policy| policy.region.as_deref());
+    let region = sheet.policy.region.as_deref();
     let one = sheet.view.fleet.is_some();
     html! {
         details id="instances-all" {

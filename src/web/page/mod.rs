@@ -18,10 +18,12 @@ use super::asked::{Range, View};
 use super::health::overdue;
 use super::pages::Part;
 use super::past::Past;
+use crate::admin::Present;
 use crate::admin::view::{FleetStatus, StatusView};
 use crate::chart::patterns;
 use crate::metrics::LastTick;
 use tidegate_engine::model::time::{self, Timestamp};
+use tidegate_engine::policy::Policy;
 
 /// The style sheet.
 pub(super) const STYLE: &str =
@@ -47,6 +49,8 @@ pub(super) enum Facts<'a> {
 struct Sheet<'a> {
     view: &'a View,
     status: &'a StatusView,
+    /// The policy in force.
+    policy: &'a Policy,
     facts: &'a Facts<'a>,
     clock: Clock,
     /// How long ago the last tick ended, if that is too long.
@@ -80,15 +84,15 @@ impl Sheet<'_> {
 pub(super) fn parts(
     view: &View,
     facts: &Facts<'_>,
-    status: Option<&StatusView>,
+    present: Option<&Present>,
     (now, last): (Timestamp, Option<LastTick>),
 ) -> Vec<Part> {
     let part = |id: &str, html: Markup| Part::new(id.to_owned(), &html.into_string());
-    let Some(status) = status else { return vec![part("strip", not_yet())] };
+    let Some(Present { status, policy }) = present else { return vec![part("strip", not_yet())] };
     let zone = status.timezone.as_deref().and_then(|name| TimeZone::get(name).ok());
     let clock = Clock { zone: zone.unwrap_or(TimeZone::UTC), now };
     let overdue = last.and_then(|last| overdue(last, now));
-    let sheet = Sheet { view, status, facts, clock, overdue };
+    let sheet = Sheet { view, status, policy, facts, clock, overdue };
     let mut parts = vec![part("strip", strip(&sheet)), part("problems", lists::problems(&sheet))];
     if sheet.at_length() {
         for fleet in sheet.fleets() {
@@ -198,8 +202,8 @@ fn strip(sheet: &Sheet<'_>) -> Markup {
     let status = sheet.status;
     let observing = status.fleets.iter().filter(|fleet| fleet.mode == "observe").count();
     let servers: usize = status.fleets.iter().map(|fleet| fleet.instances.len()).sum();
-    let limit = sheet.past().and_then(Past::policy).and_then(|policy| policy.limits.instances);
-    let since = sheet.past().and_then(Past::in_force_since);
+    let limit = sheet.policy.limits.instances;
+    let since = sheet.past().and_then(|past| past.in_force_since(sheet.policy));
     html! {
         @if status.fleets.is_empty() {
             p.loud { "There are no fleets yet." }

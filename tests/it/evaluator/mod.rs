@@ -114,7 +114,7 @@ fn still(world: &World) -> Still {
 /// Ticks the world. Returns what the journal then says of each fleet, and what the tick knew.
 async fn ticked(world: &World) -> (BTreeMap<FleetName, Named>, Roster) {
     let store = Arc::new(MemoryStore::default());
-    let mut journal = Journal::open(store.clone(), world.now).unwrap();
+    let mut journal = Journal::open(store.clone(), world.now).await.unwrap();
     // A journal that has seen a whole list takes a later one in parts.
     let nothing = load("none.yaml", "version: 1\nfleets: {}\n", world.now).policy.unwrap();
     let empty = Still::empty(world.now).ports(store.clone());
@@ -128,7 +128,7 @@ async fn ticked(world: &World) -> (BTreeMap<FleetName, Named>, Roster) {
         let readings = memory.readings.iter().cloned();
         changes.extend(readings.map(|reading| Change::Reading(name.clone(), reading)));
     }
-    journal.commit(&changes).unwrap();
+    journal.commit(&changes).await.unwrap();
     let before = journal.ledger().servers.clone();
     let tick = tick(&still(world).ports(store), &world.policy, &mut journal, &[]).await.unwrap();
     let mut named: BTreeMap<FleetName, Named> = BTreeMap::new();

@@ -44,7 +44,7 @@ pub(super) fn held(fleet: &FleetPolicy, view: &FleetView, now: Timestamp) -> Opt
             let jobs = work.running.filter(|jobs| *jobs > 0)?;
             Some(Held::back(JobsReason::Run { jobs }, None))
         }
-        (_, Some(risk)) => Some(Held::back(JobsReason::AtRisk { why: risk.as_str() }, None)),
+        (_, Some(risk)) => Some(Held::back(JobsReason::AtRisk { why: risk.as_str().into() }, None)),
         (_, None) => may_run(fleet, queue, view, now),
     }
 }

@@ -165,8 +165,8 @@ fn answer(decision: Decision, plan: &Plan, now: Timestamp, every: Duration) -> A
     for step in steps.filter(|step| step.fleet == decision.fleet) {
         match &step.act {
             Act::Launch(_) => launch = launch.saturating_add(1),
-            Act::Retire { label, .. } => terminate.push(InstanceId::new(label)),
-            Act::Reclaim { label, .. } => cancel_drains.push(InstanceId::new(label)),
+            Act::Retire { instance, .. } => terminate.push(instance.clone()),
+            Act::Reclaim { instance, .. } => cancel_drains.push(instance.clone()),
             // The calls that these lead to are the caller's.
             Act::Replay { .. }
             | Act::Register { .. }

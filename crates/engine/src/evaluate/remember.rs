@@ -119,6 +119,7 @@ impl News<'_> {
             desired: decision.desired,
             target: decision.target,
             rules: decision.because.iter().map(|reason| reason.rule().to_owned()).collect(),
+            because: decision.because.clone(),
         }
     }
 

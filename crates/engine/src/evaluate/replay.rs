@@ -9,7 +9,7 @@ use crate::model::boots::Boots;
 use crate::model::capacity::Capacity;
 use crate::model::decision::{Decision, Reason, TERMINATIONS_LIMITED};
 use crate::model::drain::{Delivery, Drain, DrainTerms};
-use crate::model::history::{Decided, History};
+use crate::model::history::{Decided, FleetHistory};
 use crate::model::reading::Reading;
 use crate::model::retirement::{Retirement, Stage};
 use crate::model::server::{Asked, LaunchState, ServerRecord};
@@ -42,7 +42,7 @@ pub struct Difference {
 ///
 /// The journal drops an order once it has ended, and names busy servers for some weeks only: decisions
 /// that came from them differ. `limits.terminate` is replayed where no other fleet shares it.
-pub fn replay(policy: &Policy, past: &History) -> Replayed {
+pub fn replay(policy: &Policy, past: &FleetHistory) -> Replayed {
     let mut replayed = Replayed::default();
     let shared = policy.fleets.len() > 1;
     let unseen = |rule: &String| {
@@ -70,7 +70,7 @@ pub fn replay(policy: &Policy, past: &History) -> Replayed {
 }
 
 /// Evaluates the reading of one decision again; `None`: there is none, or the rules say otherwise now.
-pub fn reckoned_again(policy: &Policy, past: &History, then: &Decided) -> Option<Decision> {
+pub fn reckoned_again(policy: &Policy, past: &FleetHistory, then: &Decided) -> Option<Decision> {
     let (_, decision) = answers(policy, past).find(|(reading, _)| reading.at == then.at)?;
     let rules = decision.because.iter().map(Reason::rule);
     let same = decision.desired == then.desired && rules.eq(then.rules.iter().map(String::as_str));
@@ -80,7 +80,7 @@ pub fn reckoned_again(policy: &Policy, past: &History, then: &Decided) -> Option
 /// The decision at each reading, from what was known and decided before it.
 fn answers<'a>(
     policy: &Policy,
-    past: &'a History,
+    past: &'a FleetHistory,
 ) -> impl Iterator<Item = (&'a Reading, Decision)> + use<'a> {
     let name = &past.fleet;
     let grace = policy.fleets.get(name).map(|fleet| fleet.grace).unwrap_or_default();
@@ -105,7 +105,7 @@ fn last(decisions: &[Decided], by: impl Fn(Timestamp) -> bool) -> Option<&Decide
 }
 
 /// The boot times that were known, measured as the daemon measures them.
-fn boots(grace: Duration, past: &History, now: Timestamp) -> Boots {
+fn boots(grace: Duration, past: &FleetHistory, now: Timestamp) -> Boots {
     let mut measured: Vec<(Timestamp, Duration)> = past
         .servers
         .iter()
@@ -123,7 +123,7 @@ fn boots(grace: Duration, past: &History, now: Timestamp) -> Boots {
 }
 
 /// The facts just before the reading was answered. `before`: when the reading before was.
-fn snapshot(past: &History, reading: &Reading, before: Timestamp) -> Snapshot {
+fn snapshot(past: &FleetHistory, reading: &Reading, before: Timestamp) -> Snapshot {
     let now = reading.at;
     let mut fleet = FleetSnapshot { reading: Some(reading.clone()), ..FleetSnapshot::default() };
     for record in past.servers.iter().filter(|record| record.planned_at < now) {
@@ -257,7 +257,12 @@ mod tests {
     }
 
     /// One reading in minute 60, and the decision on it.
-    fn history(waiting: u64, desired: Capacity, rule: &str, servers: Vec<ServerRecord>) -> History {
+    fn history(
+        waiting: u64,
+        desired: Capacity,
+        rule: &str,
+        servers: Vec<ServerRecord>,
+    ) -> FleetHistory {
         let decided = |at, desired, rule: &str| Decided {
             at,
             fleet: job(),
@@ -266,7 +271,7 @@ mod tests {
             target: desired,
             rules: vec![rule.to_owned()],
         };
-        History {
+        FleetHistory {
             fleet: job(),
             from: at(0),
             to: at(60),
@@ -279,7 +284,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(policy: &Policy, past: &History, looks: usize, same: usize) {
+    fn check(policy: &Policy, past: &FleetHistory, looks: usize, same: usize) {
         let replayed = replay(policy, past);
         assert_eq!((replayed.looks, replayed.same), (looks, same), "{replayed:?}");
     }
@@ -346,7 +351,7 @@ mod tests {
         let one = POLICY.replace("version: 1\n", limits);
         let drains = "    drain: { via: tag, deadline: 30m }";
         let one = one.replace(drains, "    drain: none");
-        let readings = |past: &mut History| {
+        let readings = |past: &mut FleetHistory| {
             past.readings.insert(0, Reading::known(at(20), 0));
             past.readings.insert(1, Reading::known(at(25), 0));
         };

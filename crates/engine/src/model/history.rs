@@ -4,6 +4,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use super::capacity::Capacity;
+use super::decision::Reason;
 use super::fleet::FleetName;
 use super::ledger::{Event, EventKind, Override};
 use super::reading::Reading;
@@ -12,7 +13,7 @@ use super::time::Timestamp;
 
 /// A fleet's past over a span of time, oldest first.
 #[derive(Debug, Clone, PartialEq)]
-pub struct History {
+pub struct FleetHistory {
     pub fleet: FleetName,
     pub from: Timestamp,
     pub to: Timestamp,
@@ -27,7 +28,7 @@ pub struct History {
     pub policies: Vec<InForce>,
 }
 
-/// A decision in numbers, for whoever reckons with it later; its story is an event.
+/// A decision as data: its numbers and its reasons. Its text is an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decided {
     pub at: Timestamp,
@@ -38,6 +39,9 @@ pub struct Decided {
     pub target: Capacity,
     /// The rules that led to it, the first first.
     pub rules: Vec<String>,
+    /// The reasons with their numbers, one for each rule. Empty where version 0.1.0 decided, which did
+    /// not store them.
+    pub because: Vec<Reason>,
 }
 
 /// A policy that came into force, word for word.
@@ -54,6 +58,8 @@ pub struct Told {
     pub event: Event,
     /// Of a decision: how many servers there were, and how many were aimed at.
     pub from_to: Option<(Capacity, Capacity)>,
+    /// Of a decision: its reasons, where they are stored.
+    pub because: Vec<Reason>,
 }
 
 impl Told {

@@ -1,5 +1,6 @@
 //! Where a server is in its life, and why scale-in may not take it.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -77,7 +78,7 @@ pub enum Block {
     /// Whether it runs jobs is asked with the next reading of the queue.
     Unasked,
     /// It cannot be told to finish its jobs; with the cause.
-    Undrainable(&'static str),
+    Undrainable(Cow<'static, str>),
     /// It was launched for jobs that wait, and is on its way.
     Coming,
     /// It is not capacity: on its way out, sick or stopped.

@@ -246,7 +246,7 @@ impl Standing<'_> {
         }
         if fleet.drain_terms().is_some() {
             // A busy server finishes its jobs first.
-            return server.undrainable.map_or(Ok(()), |why| Err(Block::Undrainable(why)));
+            return server.undrainable.map_or(Ok(()), |why| Err(Block::Undrainable(why.into())));
         }
         match server.busy {
             Some(jobs) if jobs > 0 => Err(Block::Busy { jobs }),

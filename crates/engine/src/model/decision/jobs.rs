@@ -1,5 +1,6 @@
 //! Why the jobs on servers hold up scale-in.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -12,7 +13,7 @@ use crate::model::time::{self, Timestamp};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobsReason {
     /// Nothing tells whether a server runs jobs; with what is missing.
-    AtRisk { why: &'static str },
+    AtRisk { why: Cow<'static, str> },
     /// Jobs run, and the queue does not say where.
     Run { jobs: u64 },
     /// Jobs run on a server that is not known. `key`: the name that the queue told; `None`: more jobs
