@@ -13,6 +13,7 @@ mod socket;
 #[cfg(test)]
 mod tests;
 pub mod view;
+pub mod wire;
 pub mod words;
 
 use std::sync::Arc;
@@ -91,8 +92,7 @@ impl Handle {
             let Some(present) = picture else { return false };
             let known = present.status.problems.iter().any(|problem| problem.text == text);
             if !known {
-                let (since, text) = (since.to_string(), text.to_owned());
-                let problem = ProblemView { fleet: None, since, text };
+                let problem = ProblemView { fleet: None, since, text: text.to_owned() };
                 Arc::make_mut(present).status.problems.push(problem);
             }
             !known

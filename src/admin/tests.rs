@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::view::{PlanView, StatusView};
+use super::words::{Teller, servers};
 use crate::sim::Simulation;
 use crate::sim::load::{Interruption, Job, Queue};
 use crate::sim::world::Settings;
@@ -176,4 +177,24 @@ fn recorded_status_is_written_back_as_it_was_read() {
         read += 1;
     }
     assert!(read >= 7, "{read}");
+}
+
+#[test]
+fn words_of_a_newer_daemon_are_shown() {
+    let text = std::fs::read_to_string(recorded()).unwrap();
+    let known = ["\"phase\":\"draining\"", "\"mode\":\"observe\"", "\"kind\":\"hold\""];
+    let newer = ["\"phase\":\"warming\"", "\"mode\":\"rehearse\"", "\"kind\":\"freeze\""];
+    let mut documents = text.lines().filter(|line| line.contains("\"last_tick\""));
+    let line = documents.find(|line| known.iter().all(|word| line.contains(word)));
+    let mut line = line.unwrap().to_owned();
+    for (known, newer) in known.iter().zip(newer) {
+        line = line.replace(known, newer);
+    }
+    let view: StatusView = serde_json::from_str(&line).unwrap();
+    assert_eq!(serde_json::to_string(&view).unwrap(), line);
+    let teller = Teller { zone: view.zone(), now: Some(view.last_tick) };
+    let mut orders = view.fleets.iter().flat_map(|fleet| teller.orders(fleet));
+    assert!(orders.any(|order| order.starts_with("freeze by ann until 2026-03-03")));
+    assert!(view.fleets.iter().any(|fleet| servers(fleet).contains("warming")));
+    assert!(view.fleets.iter().any(|fleet| fleet.mode.as_str() == "rehearse"));
 }

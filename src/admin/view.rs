@@ -1,19 +1,25 @@
 //! The shapes on the socket and in `--json`, and how they come from the model. Fields are only ever
 //! added.
 
+use std::time::Duration;
+
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
+use super::wire::{self, Known, Word};
 use crate::tick::Survey;
 use tidegate_engine::model::capacity::Capacity;
 use tidegate_engine::model::decision::Reason;
 use tidegate_engine::model::drain::Delivery;
 use tidegate_engine::model::fault::printable;
-use tidegate_engine::model::ledger::{Ledger, Override};
+use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::model::ledger::{Ledger, Override, OverrideKind};
+use tidegate_engine::model::phase::PhaseKind;
 use tidegate_engine::model::plan::{Plan, Step};
 use tidegate_engine::model::reading::{Reading, jobs};
 use tidegate_engine::model::roster::{FleetView, Server};
-use tidegate_engine::model::time;
+use tidegate_engine::model::server::ServerName;
+use tidegate_engine::model::time::{self, Timestamp};
 use tidegate_engine::policy::{FleetPolicy, Mode, Policy};
 
 /// `tidegate status --json`.
@@ -25,16 +31,16 @@ pub struct StatusView {
     pub policy: String,
     /// The zone that times for people are told in.
     pub timezone: Option<String>,
-    pub last_tick: String,
+    pub last_tick: Timestamp,
     pub fleets: Vec<FleetStatus>,
     pub problems: Vec<ProblemView>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FleetStatus {
-    pub name: String,
-    /// `act`, `observe` or `unmanaged`.
-    pub mode: String,
+    #[serde(with = "wire::fleet")]
+    pub name: FleetName,
+    pub mode: Known<FleetMode>,
     pub min: Option<Capacity>,
     pub max: Option<Capacity>,
     pub capacity: Capacity,
@@ -49,14 +55,14 @@ pub struct FleetStatus {
     pub others: Vec<String>,
     /// Since when the last told decision stands.
     #[serde(default)]
-    pub since: Option<String>,
+    pub since: Option<Timestamp>,
     /// When its queue is read next.
     #[serde(default)]
-    pub next_reading: Option<String>,
+    pub next_reading: Option<Timestamp>,
     /// The earliest instant, besides readings and what nobody foresees, at which the answer may
     /// differ.
     #[serde(default)]
-    pub next_look: Option<String>,
+    pub next_look: Option<Timestamp>,
     /// What the last tick began for it.
     #[serde(default)]
     pub steps: Vec<StepView>,
@@ -68,16 +74,37 @@ pub struct FleetStatus {
     pub orders: Vec<OrderInForce>,
 }
 
+/// Whether the decisions of a fleet are carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FleetMode {
+    Act,
+    Observe,
+    /// The fleet is not in the policy.
+    Unmanaged,
+}
+
+impl Word for FleetMode {
+    const ALL: &'static [Self] = &[Self::Act, Self::Observe, Self::Unmanaged];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Act => "act",
+            Self::Observe => "observe",
+            Self::Unmanaged => "unmanaged",
+        }
+    }
+}
+
 /// An order by hand that is in force.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OrderInForce {
     /// `hold`, `pause`, `launch` or `retire`.
-    pub kind: String,
+    pub kind: Known<OverrideKind>,
     /// The capacity of a hold, the servers added by a launch; 0 for the others.
     pub capacity: Capacity,
     pub owner: String,
     pub reason: String,
-    pub until: String,
+    pub until: Timestamp,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -91,22 +118,24 @@ pub struct ReasonView {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ReadingView {
-    pub at: String,
+    pub at: Timestamp,
     pub waiting: Option<u64>,
-    pub oldest_seconds: Option<u64>,
+    #[serde(rename = "oldest_seconds", default, with = "wire::seconds_or_null")]
+    pub oldest: Option<Duration>,
     pub unreadable: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct InstanceView {
-    /// The instance id, or the client token of a launch without an answer.
-    pub id: String,
-    pub phase: String,
+    #[serde(with = "wire::server")]
+    pub id: ServerName,
+    pub phase: Known<PhaseKind>,
     pub instance_type: Option<String>,
     pub subnet: Option<String>,
     pub private_ip: Option<String>,
-    pub uptime_seconds: Option<u64>,
-    pub paid_until: Option<String>,
+    #[serde(rename = "uptime_seconds", default, with = "wire::seconds_or_null")]
+    pub uptime: Option<Duration>,
+    pub paid_until: Option<Timestamp>,
     pub balancer: Option<String>,
     pub ailing: Option<String>,
     /// Why scale-in may not take it now; absent: it may.
@@ -118,16 +147,17 @@ pub struct InstanceView {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ProblemView {
-    pub fleet: Option<String>,
-    pub since: String,
+    #[serde(default, with = "wire::fleet_or_null")]
+    pub fleet: Option<FleetName>,
+    pub since: Timestamp,
     pub text: String,
 }
 
 impl StatusView {
     pub fn of(policy: &Policy, ledger: &Ledger, survey: &Survey) -> Self {
         let problems = ledger.problems.values().map(|problem| ProblemView {
-            fleet: problem.fleet.as_ref().map(ToString::to_string),
-            since: problem.since.to_string(),
+            fleet: problem.fleet.clone(),
+            since: problem.since,
             text: problem.text.clone(),
         });
         Self {
@@ -135,10 +165,16 @@ impl StatusView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             policy: policy.digest.clone(),
             timezone: policy.zone.iana_name().map(str::to_owned),
-            last_tick: survey.roster.now.to_string(),
+            last_tick: survey.roster.now,
             fleets: fleets(policy, survey),
             problems: problems.collect(),
         }
+    }
+
+    /// Returns the zone that times for people are told in.
+    pub fn zone(&self) -> TimeZone {
+        let known = self.timezone.as_deref().and_then(|name| TimeZone::get(name).ok());
+        known.unwrap_or(TimeZone::UTC)
     }
 }
 
@@ -152,9 +188,9 @@ impl FleetStatus {
         let fleet = policy.fleets.get(&view.name);
         let decision = survey.decisions.get(&view.name);
         let mode = match fleet.map(|fleet| fleet.mode) {
-            Some(Mode::Act) => "act",
-            Some(Mode::Observe) => "observe",
-            None => "unmanaged",
+            Some(Mode::Act) => FleetMode::Act,
+            Some(Mode::Observe) => FleetMode::Observe,
+            None => FleetMode::Unmanaged,
         };
         let because = decision.map(|decision| decision.because.as_slice()).unwrap_or_default();
         let reason = |reason: &Reason| ReasonView {
@@ -169,10 +205,10 @@ impl FleetStatus {
         let ends = left_out.clone().filter_map(|left| left.why.until());
         let next_look = ends.chain(decision.and_then(|decision| decision.next_look)).min();
         let mut steps = steps(&survey.plan, &policy.zone);
-        steps.retain(|step| step.fleet == view.name.as_str());
+        steps.retain(|step| step.fleet == view.name);
         Self {
-            name: view.name.to_string(),
-            mode: mode.to_owned(),
+            name: view.name.clone(),
+            mode: mode.into(),
             min: fleet.map(|fleet| fleet.bounds.min()),
             max: fleet.map(|fleet| fleet.bounds.max()),
             capacity: view.capacity(),
@@ -183,9 +219,9 @@ impl FleetStatus {
             reading: view.memory.last_reading().map(ReadingView::of),
             instances: view.servers.iter().map(|s| InstanceView::of(s, &policy.zone)).collect(),
             others: view.others.iter().map(ToString::to_string).collect(),
-            since: view.memory.last_decision.as_ref().map(|last| last.at.to_string()),
-            next_reading: next_reading.map(|at| at.to_string()),
-            next_look: next_look.map(|at| at.to_string()),
+            since: view.memory.last_decision.as_ref().map(|last| last.at),
+            next_reading,
+            next_look,
             steps,
             left_out: left_out.map(|left| left.why.text(&policy.zone)).collect(),
             orders: orders(view),
@@ -194,21 +230,16 @@ impl FleetStatus {
 }
 
 fn orders(view: &FleetView) -> Vec<OrderInForce> {
-    let orders = [
-        ("pause", &view.pause),
-        ("hold", &view.hold),
-        ("launch", &view.extra),
-        ("retire", &view.retire),
-    ];
-    let in_force = orders.into_iter().filter_map(|(kind, order)| {
-        let Override { capacity, owner, reason, until, .. } = order.as_ref()?;
-        Some(OrderInForce {
-            kind: kind.to_owned(),
+    let orders = [&view.pause, &view.hold, &view.extra, &view.retire];
+    let in_force = orders.into_iter().flatten().map(|order| {
+        let Override { key, capacity, owner, reason, until, .. } = order;
+        OrderInForce {
+            kind: key.kind().into(),
             capacity: *capacity,
             owner: owner.clone(),
             reason: reason.clone(),
-            until: until.to_string(),
-        })
+            until: *until,
+        }
     });
     in_force.collect()
 }
@@ -224,9 +255,9 @@ impl ReadingView {
     fn of(reading: &Reading) -> Self {
         let depth = reading.depth.as_ref().ok();
         Self {
-            at: reading.at.to_string(),
+            at: reading.at,
             waiting: depth.map(|depth| depth.waiting),
-            oldest_seconds: depth.and_then(|depth| depth.oldest).map(|oldest| oldest.as_secs()),
+            oldest: depth.and_then(|depth| depth.oldest).map(whole_seconds),
             unreadable: reading.depth.clone().err(),
         }
     }
@@ -237,8 +268,8 @@ impl InstanceView {
         let instance = server.instance.as_ref();
         let asked = server.record.request.as_ref().map(|request| &request.pool);
         Self {
-            id: server.name().to_string(),
-            phase: server.phase.as_str().to_owned(),
+            id: server.name(),
+            phase: server.phase.kind().into(),
             instance_type: instance
                 .and_then(|i| i.instance_type.as_deref())
                 .or_else(|| asked.and_then(|pool| pool.instance_type.as_deref()))
@@ -248,14 +279,19 @@ impl InstanceView {
                 .or_else(|| asked.and_then(|pool| pool.subnet.as_deref()))
                 .map(str::to_owned),
             private_ip: instance.and_then(|i| i.private_ip.as_deref()).map(str::to_owned),
-            uptime_seconds: server.uptime.map(|uptime| uptime.as_secs()),
-            paid_until: server.paid_until.map(|at| at.to_string()),
+            uptime: server.uptime.map(whole_seconds),
+            paid_until: server.paid_until,
             balancer: server.membership.as_ref().map(|m| printable(&m.to_string(), 200)),
             ailing: server.ailing.clone(),
             blocked: server.release.as_ref().err().map(|block| block.text(zone)),
             drain: drain(server, zone),
         }
     }
+}
+
+/// Cuts a span to what documents show of it.
+fn whole_seconds(span: Duration) -> Duration {
+    Duration::from_secs(span.as_secs())
 }
 
 /// How far the drain of a server has come, in words.
@@ -280,7 +316,7 @@ fn drain(server: &Server, zone: &TimeZone) -> Option<String> {
 #[derive(Debug, Clone, Serialize)]
 pub struct PlanView {
     pub format_version: u32,
-    pub at: String,
+    pub at: Timestamp,
     pub fleets: Vec<FleetStatus>,
     pub steps: Vec<StepView>,
     pub left_out: Vec<LeftOutView>,
@@ -288,15 +324,17 @@ pub struct PlanView {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StepView {
-    pub fleet: String,
+    #[serde(with = "wire::fleet")]
+    pub fleet: FleetName,
     /// `observe`: the step is told, not done.
-    pub mode: String,
+    pub mode: Known<Mode>,
     pub text: String,
 }
 
 #[derive(Debug, Clone, Serialize)]
 pub struct LeftOutView {
-    pub fleet: String,
+    #[serde(with = "wire::fleet")]
+    pub fleet: FleetName,
     pub count: Capacity,
     pub text: String,
 }
@@ -304,13 +342,13 @@ pub struct LeftOutView {
 impl PlanView {
     pub fn of(policy: &Policy, survey: &Survey) -> Self {
         let left_out = survey.plan.left_out.iter().map(|left| LeftOutView {
-            fleet: left.fleet.to_string(),
+            fleet: left.fleet.clone(),
             count: left.count,
             text: left.why.text(&policy.zone),
         });
         Self {
             format_version: 1,
-            at: survey.roster.now.to_string(),
+            at: survey.roster.now,
             fleets: fleets(policy, survey),
             steps: steps(&survey.plan, &policy.zone),
             left_out: left_out.collect(),
@@ -319,13 +357,13 @@ impl PlanView {
 }
 
 fn steps(plan: &Plan, zone: &TimeZone) -> Vec<StepView> {
-    let view = |mode| {
+    let view = |mode: Mode| {
         move |step: &Step| StepView {
-            fleet: step.fleet.to_string(),
-            mode: String::from(mode),
+            fleet: step.fleet.clone(),
+            mode: mode.into(),
             text: step.text(zone),
         }
     };
-    let acted = plan.steps.iter().map(view("act"));
-    acted.chain(plan.withheld.iter().map(view("observe"))).collect()
+    let acted = plan.steps.iter().map(view(Mode::Act));
+    acted.chain(plan.withheld.iter().map(view(Mode::Observe))).collect()
 }

@@ -4,14 +4,11 @@ use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
 
-use super::view::{FleetStatus, OrderInForce, ReadingView};
+use super::view::{FleetMode, FleetStatus, OrderInForce, ReadingView};
+use super::wire::Known;
+use tidegate_engine::model::ledger::OverrideKind;
 use tidegate_engine::model::reading::jobs;
 use tidegate_engine::model::time::{self, Timestamp};
-
-/// An instant of a view.
-pub fn at(text: &str) -> Option<Timestamp> {
-    text.parse().ok()
-}
 
 /// Tells in the policy's zone, as of the daemon's last look.
 #[derive(Debug, Clone)]
@@ -25,7 +22,7 @@ impl Teller {
     /// What is aimed at, and whether that is what is wanted.
     pub fn headline(&self, fleet: &FleetStatus) -> String {
         let name = &fleet.name;
-        let since = fleet.since.as_deref().and_then(at);
+        let since = fleet.since;
         let since = since.map_or_else(String::new, |since| {
             let ago = self.now.map(|now| time::text(time::since(now, since)));
             let ago = ago.map_or_else(String::new, |ago| format!(" ({ago})"));
@@ -37,8 +34,11 @@ impl Teller {
                 "{name} is not in the policy: its {capacity} servers are left as they are"
             );
         };
-        let observe =
-            if fleet.mode == "observe" { ", in observe mode: nothing is done" } else { "" };
+        let observe = if fleet.mode.is(FleetMode::Observe) {
+            ", in observe mode: nothing is done"
+        } else {
+            ""
+        };
         let by_hand = mark(fleet).map_or_else(String::new, |mark| format!(" ({mark})"));
         let name = format!("{name}{by_hand}");
         if desired == fleet.capacity && wanted == desired {
@@ -57,13 +57,16 @@ impl Teller {
     pub fn orders(&self, fleet: &FleetStatus) -> Vec<String> {
         let phrase = |order: &OrderInForce| {
             let OrderInForce { kind, capacity, owner, reason, until } = order;
-            let until = at(until).map_or_else(|| until.clone(), |at| time::local(at, &self.zone));
-            let what = match kind.as_str() {
-                "hold" => format!("held at {capacity}"),
-                "pause" => "paused".to_owned(),
-                "launch" => format!("{capacity} more"),
-                "retire" => "to be retired".to_owned(),
-                other => other.to_owned(),
+            let until = time::local(*until, &self.zone);
+            let what = match kind {
+                Known::Word(OverrideKind::Hold) => format!("held at {capacity}"),
+                Known::Word(OverrideKind::Pause) => "paused".to_owned(),
+                Known::Word(OverrideKind::Launch) => format!("{capacity} more"),
+                Known::Word(OverrideKind::Retire) => "to be retired".to_owned(),
+                Known::Word(
+                    OverrideKind::Keep | OverrideKind::Terminate | OverrideKind::Approve,
+                )
+                | Known::Other(_) => kind.to_string(),
             };
             format!("{what} by {owner} until {until}: {reason}")
         };
@@ -72,12 +75,11 @@ impl Teller {
 
     /// What the queue said, and how long ago.
     pub fn reading(&self, reading: &ReadingView) -> String {
-        let read = at(&reading.at);
-        let ago = read.zip(self.now).map(|(read, now)| time::text(time::since(now, read)));
+        let ago = self.now.map(|now| time::text(time::since(now, reading.at)));
         let when = ago.map_or_else(String::new, |ago| format!(", read {ago} ago"));
         match (reading.waiting, &reading.unreadable) {
             (Some(waiting), _) => {
-                let oldest = reading.oldest_seconds.map(std::time::Duration::from_secs);
+                let oldest = reading.oldest;
                 let oldest =
                     oldest.map(|oldest| format!(", the oldest for {}", time::text(oldest)));
                 format!("{} waiting{}{when}", jobs(waiting), oldest.unwrap_or_default())
@@ -90,9 +92,9 @@ impl Teller {
 
     /// When its answer may change.
     pub fn next(&self, fleet: &FleetStatus) -> String {
-        let local = |text: &str| at(text).map(|at| time::local(at, &self.zone));
-        let reading = fleet.next_reading.as_deref().and_then(local);
-        let look = fleet.next_look.as_deref().and_then(local);
+        let local = |at| time::local(at, &self.zone);
+        let reading = fleet.next_reading.map(local);
+        let look = fleet.next_look.map(local);
         match (reading, look) {
             (Some(reading), Some(look)) => {
                 format!("the queue is read at {reading}; otherwise, by itself, not before {look}")
@@ -108,10 +110,10 @@ impl Teller {
 
 /// Returns the order by hand that stands above a fleet's rules, in one word: `held` or `paused`.
 pub fn mark(fleet: &FleetStatus) -> Option<&'static str> {
-    let has = |kind: &str| fleet.orders.iter().any(|order| order.kind == kind);
-    if has("pause") {
+    let has = |kind| fleet.orders.iter().any(|order| order.kind.is(kind));
+    if has(OverrideKind::Pause) {
         Some("paused")
-    } else if has("hold") {
+    } else if has(OverrideKind::Hold) {
         Some("held")
     } else {
         None
@@ -126,7 +128,7 @@ pub fn others(fleet: &FleetStatus) -> Option<String> {
     let told =
         format!("{n} more in its load balancer {are} of its own: not counted, never touched");
     // Nothing is handed over to a fleet that is not in the policy.
-    let name = Some(&fleet.name).filter(|_| fleet.mode != "unmanaged");
+    let name = Some(&fleet.name).filter(|_| !fleet.mode.is(FleetMode::Unmanaged));
     let over =
         name.map(|name| format!("; `tidegate adopt {name} {first}{more}` hands {them} over"));
     Some(format!("{told}{}", over.unwrap_or_default()))
@@ -136,7 +138,7 @@ pub fn others(fleet: &FleetStatus) -> Option<String> {
 pub fn servers(fleet: &FleetStatus) -> String {
     let mut phases: BTreeMap<&str, usize> = BTreeMap::new();
     for instance in &fleet.instances {
-        let n = phases.entry(&instance.phase).or_default();
+        let n = phases.entry(instance.phase.as_str()).or_default();
         *n = n.saturating_add(1);
     }
     let counts: Vec<String> = phases.iter().map(|(phase, n)| format!("{n} {phase}")).collect();

@@ -22,7 +22,7 @@ use tidegate_engine::model::ledger::Ledger;
 use tidegate_engine::model::sight::Blind;
 use tidegate_engine::model::time::Timestamp;
 use tidegate_engine::plan::frozen_request;
-use tidegate_engine::policy::Policy;
+use tidegate_engine::policy::{Mode, Policy};
 
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
@@ -79,7 +79,7 @@ fn print(view: &PlanView, policy: &Policy, blind: Option<&Blind>) -> Result<(), 
             say!("{line}")?;
         }
         for step in view.steps.iter().filter(|step| step.fleet == fleet.name) {
-            let told = if step.mode == "observe" { " (observe mode: only told)" } else { "" };
+            let told = if step.mode.is(Mode::Observe) { " (observe mode: only told)" } else { "" };
             say!("  would    {}{told}", step.text)?;
         }
         for left in view.left_out.iter().filter(|left| left.fleet == fleet.name) {

@@ -9,6 +9,7 @@ use super::{Done, Labels, word};
 use tidegate_engine::model::capacity::Capacity;
 use tidegate_engine::model::decision::{Decision, Reason};
 use tidegate_engine::model::ledger::{Ledger, OverrideKey};
+use tidegate_engine::model::phase::PhaseKind;
 use tidegate_engine::model::plan::Limit;
 use tidegate_engine::model::problem::ProblemKind;
 use tidegate_engine::model::roster::{BalancerView, Breaker, FleetView};
@@ -17,7 +18,13 @@ use tidegate_engine::policy::{FleetPolicy, Mode, Policy};
 type Gauges = Family<Labels, Gauge>;
 
 /// The phases that every fleet has a number for, be it zero.
-const USUAL: [&str; 5] = ["launching", "booting", "registering", "in_service", "draining"];
+const USUAL: [PhaseKind; 5] = [
+    PhaseKind::Launching,
+    PhaseKind::Booting,
+    PhaseKind::Registering,
+    PhaseKind::InService,
+    PhaseKind::Draining,
+];
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -126,10 +133,11 @@ impl State {
     fn show_fleet(&self, done: &Done<'_>, fleet: &FleetPolicy, view: &FleetView) {
         let name = fleet.name.as_str();
         for phase in USUAL {
-            self.instances.get_or_create(&labels(name, &[("state", phase)])).set(0);
+            let phase = word(phase.as_str());
+            self.instances.get_or_create(&labels(name, &[("state", &phase)])).set(0);
         }
         for server in &view.servers {
-            let phase = word(server.phase.as_str());
+            let phase = word(server.phase.kind().as_str());
             self.instances.get_or_create(&labels(name, &[("state", &phase)])).inc();
         }
         let set = |gauges: &Gauges, n: i64| {
@@ -171,20 +179,19 @@ impl State {
             self.problems.get_or_create(&labels(fleet, &[("kind", problem.key.word())])).inc();
         }
         for key in ledger.overrides.keys() {
-            let (kind, fleet) = match key {
-                OverrideKey::Hold(fleet) => ("hold", Some(fleet)),
-                OverrideKey::Pause(fleet) => ("pause", Some(fleet)),
-                OverrideKey::Retire(fleet) => ("retire", Some(fleet)),
-                OverrideKey::Launch(fleet) => ("launch", Some(fleet)),
-                OverrideKey::Approve(fleet) => ("approve", Some(fleet)),
-                OverrideKey::Keep(id) => ("keep", ledger.servers.of_instance(id).map(|r| &r.fleet)),
-                OverrideKey::Terminate(id) => {
-                    ("terminate", ledger.servers.of_instance(id).map(|r| &r.fleet))
+            let fleet = match key {
+                OverrideKey::Hold(fleet)
+                | OverrideKey::Pause(fleet)
+                | OverrideKey::Retire(fleet)
+                | OverrideKey::Launch(fleet)
+                | OverrideKey::Approve(fleet) => Some(fleet),
+                OverrideKey::Keep(id) | OverrideKey::Terminate(id) => {
+                    ledger.servers.of_instance(id).map(|record| &record.fleet)
                 }
             };
             let fleet = fleet.filter(|fleet| policy.fleets.contains_key(*fleet));
             let fleet = fleet.map_or("", |fleet| fleet.as_str());
-            self.overrides.get_or_create(&labels(fleet, &[("kind", kind)])).inc();
+            self.overrides.get_or_create(&labels(fleet, &[("kind", key.kind().as_str())])).inc();
         }
     }
 }

@@ -101,7 +101,7 @@ impl Pages {
     pub(super) async fn drawn(&self, view: &View) -> Result<Arc<Drawn>, Missing> {
         let picture = self.picture.borrow().clone();
         if let (Some(fleet), Some(present)) = (&view.fleet, &picture)
-            && present.status.fleets.iter().all(|known| known.name != fleet.as_str())
+            && present.status.fleets.iter().all(|known| known.name != *fleet)
         {
             return Err(Missing::Fleet(fleet.clone()));
         }
@@ -151,8 +151,7 @@ impl Drawings {
         if !self.pasts.get(&range).is_none_or(old) {
             return None;
         }
-        let names = status.fleets.iter().filter_map(|fleet| FleetName::new(&fleet.name));
-        let names: Vec<FleetName> = names.collect();
+        let names: Vec<FleetName> = status.fleets.iter().map(|fleet| fleet.name.clone()).collect();
         match Read::journal(history, &names, (range, now)).await {
             Ok(read) => self.read = Some((range, read)),
             Err(fault) => return Some(fault.to_string()),

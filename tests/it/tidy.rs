@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tidegate_engine::model::phase::PhaseKind;
 use tidegate_engine::model::problem::ProblemKind;
 
 /// Which modules a module may import. Arrows point inward only. Only `cli` joins everything, and
@@ -355,15 +356,15 @@ fn every_rule_phase_and_problem_is_in_the_runbook() {
     let runbook = read("docs/operations.md");
     let mut rules = words_of("crates/engine/src/model/decision/mod.rs", "rule");
     rules.extend(words_of("crates/engine/src/model/decision/goal.rs", "rule"));
-    let phases = words_of("crates/engine/src/model/phase.rs", "as_str");
     assert!(rules.len() >= 23, "rules are not found any more: {rules:?}");
-    assert!(phases.len() >= 11, "phases are not found any more: {phases:?}");
     let mut found = Vec::new();
     for rule in rules.iter().filter(|rule| !runbook.contains(&format!("`{rule}`"))) {
         found.push(format!("crates/engine/crates/engine/src/model/decision: rule `{rule}` is not in docs/operations.md"));
     }
-    for phase in phases.iter().filter(|phase| !runbook.contains(&format!("`{phase}`"))) {
-        found.push(format!("crates/engine/crates/engine/src/model/phase.rs: phase `{phase}` is not in docs/operations.md"));
+    for phase in PhaseKind::ALL.map(PhaseKind::as_str) {
+        if !runbook.contains(&format!("`{phase}`")) {
+            found.push(format!("model/phase.rs: phase `{phase}` is not in docs/operations.md"));
+        }
     }
     for kind in ProblemKind::ALL.iter().copied() {
         let row = format!("\n| <a id=\"{}\"></a>`{}` |", kind.runbook_anchor(), kind.as_str());

@@ -1,15 +1,15 @@
 //! What stands now, as the daemon's last tick saw it.
 
-use jiff::tz::TimeZone;
 use serde_json::json;
 
 use super::row;
 use crate::admin::view::{FleetStatus, StatusView};
-use crate::admin::words::{Teller, at, others, servers};
+use crate::admin::words::{Teller, others, servers};
 use crate::cli::out::say;
 use crate::cli::{FAILED, Failure, client, runtime};
 use crate::settings::Settings;
 use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::policy::Mode;
 
 pub(super) fn run(
     fleet: Option<&FleetName>,
@@ -19,7 +19,7 @@ pub(super) fn run(
     let body = runtime()?.block_on(client::get(&settings.socket, "/status"))?;
     let mut view: StatusView = serde_json::from_str(&body).map_err(anyhow::Error::new)?;
     if let Some(name) = fleet {
-        view.fleets.retain(|fleet| fleet.name == name.as_str());
+        view.fleets.retain(|fleet| fleet.name == *name);
         if view.fleets.is_empty() {
             let why = anyhow::anyhow!("the daemon knows no fleet `{name}`");
             return Err(Failure::Error(FAILED, why));
@@ -34,8 +34,7 @@ pub(super) fn run(
         });
         return say!("{told}");
     }
-    let zone = view.timezone.as_deref().and_then(|name| TimeZone::get(name).ok());
-    let teller = Teller { zone: zone.unwrap_or(TimeZone::UTC), now: at(&view.last_tick) };
+    let teller = Teller { zone: view.zone(), now: Some(view.last_tick) };
     for (n, fleet) in view.fleets.iter().enumerate() {
         if n > 0 {
             say!("")?;
@@ -73,7 +72,7 @@ fn tell(teller: &Teller, fleet: &FleetStatus) -> Result<(), Failure> {
         row("left out", left_out, None)?;
     }
     for step in &fleet.steps {
-        let name = if step.mode == "observe" { "would" } else { "did" };
+        let name = if step.mode.is(Mode::Observe) { "would" } else { "did" };
         row(name, &step.text, None)?;
     }
     row("next", &teller.next(fleet), None)

@@ -12,6 +12,7 @@ use super::{FINDING, Failure, USAGE, client, runtime};
 use crate::admin::view::StatusView;
 use crate::settings::Settings;
 use tidegate_engine::model::fault::printable;
+use tidegate_engine::model::time;
 
 #[derive(Debug, Args)]
 pub(crate) struct Status {
@@ -48,8 +49,9 @@ async fn ask(fleet: Option<&str>, settings: &Settings) -> Result<StatusView, Fai
     let body = client::get(&settings.socket, "/status").await?;
     let mut view: StatusView = serde_json::from_str(&body).map_err(anyhow::Error::new)?;
     if let Some(name) = fleet {
-        view.fleets.retain(|fleet| fleet.name == name);
-        view.problems.retain(|problem| problem.fleet.as_deref().is_none_or(|fleet| fleet == name));
+        view.fleets.retain(|fleet| fleet.name.as_str() == name);
+        view.problems
+            .retain(|problem| problem.fleet.as_ref().is_none_or(|fleet| fleet.as_str() == name));
         if view.fleets.is_empty() {
             return Err(
                 anyhow::anyhow!("the daemon knows no fleet `{}`", printable(name, 64)).into()
@@ -60,12 +62,12 @@ async fn ask(fleet: Option<&str>, settings: &Settings) -> Result<StatusView, Fai
 }
 
 fn print(view: &StatusView) -> Result<(), Failure> {
-    let zone = text::zone(view);
+    let zone = view.zone();
     say!(
         "tidegate {}   policy {}   last tick {}",
         view.version,
         view.policy,
-        text::local(&view.last_tick, &zone)
+        time::local(view.last_tick, &zone)
     )?;
     for fleet in &view.fleets {
         say!("")?;

@@ -2,19 +2,13 @@
 
 use jiff::tz::TimeZone;
 
-use crate::admin::view::{FleetStatus, InstanceView, ProblemView, ReadingView, StatusView};
+use crate::admin::view::{FleetStatus, InstanceView, ProblemView, ReadingView};
 use crate::admin::words::{Teller, mark, others};
-use tidegate_engine::model::time::{self, Timestamp};
-
-/// The zone that its times are told in.
-pub(super) fn zone(view: &StatusView) -> TimeZone {
-    let known = view.timezone.as_deref().and_then(|name| TimeZone::get(name).ok());
-    known.unwrap_or(TimeZone::UTC)
-}
+use tidegate_engine::model::time;
 
 pub(super) fn problem(problem: &ProblemView, zone: &TimeZone) -> String {
-    let fleet = problem.fleet.as_deref().map(|fleet| format!("{fleet}: ")).unwrap_or_default();
-    format!("PROBLEM since {}  {fleet}{}", local(&problem.since, zone), problem.text)
+    let fleet = problem.fleet.as_ref().map(|fleet| format!("{fleet}: ")).unwrap_or_default();
+    format!("PROBLEM since {}  {fleet}{}", time::local(problem.since, zone), problem.text)
 }
 
 /// One fleet's part of the screen.
@@ -42,11 +36,11 @@ pub(in crate::cli) fn fleet(fleet: &FleetStatus, zone: &TimeZone) -> Vec<String>
 }
 
 fn reading(reading: &ReadingView, zone: &TimeZone) -> String {
-    let at = local(&reading.at, zone);
+    let at = time::local(reading.at, zone);
     match (reading.waiting, &reading.unreadable) {
         (Some(waiting), _) => {
             let oldest =
-                reading.oldest_seconds.map(|secs| format!(", the oldest for {}", span(secs)));
+                reading.oldest.map(|oldest| format!(", the oldest for {}", time::text(oldest)));
             format!("{waiting} waiting{} at {at}", oldest.unwrap_or_default())
         }
         (None, why) => {
@@ -59,19 +53,11 @@ fn instance(instance: &InstanceView, zone: &TimeZone) -> String {
     let mut parts = vec![format!("{:<20} {:<12}", instance.id, instance.phase)];
     parts.extend(instance.instance_type.clone());
     parts.extend(instance.subnet.clone());
-    parts.extend(instance.uptime_seconds.map(|secs| format!("up {}", span(secs))));
-    parts.extend(instance.paid_until.as_ref().map(|at| format!("paid until {}", local(at, zone))));
+    parts.extend(instance.uptime.map(|up| format!("up {}", time::text(up))));
+    parts.extend(instance.paid_until.map(|at| format!("paid until {}", time::local(at, zone))));
     parts.extend(instance.balancer.as_ref().map(|said| format!("balancer: {said}")));
     parts.extend(instance.ailing.as_ref().map(|why| format!("check: {why}")));
     parts.extend(instance.drain.as_ref().map(|said| format!("drain: {said}")));
     parts.extend(instance.blocked.as_ref().map(|why| format!("stays: {why}")));
     parts.join("  ")
-}
-
-fn span(secs: u64) -> String {
-    time::text(std::time::Duration::from_secs(secs))
-}
-
-pub(super) fn local(at: &str, zone: &TimeZone) -> String {
-    at.parse::<Timestamp>().map_or_else(|_| at.to_owned(), |at| time::local(at, zone))
 }

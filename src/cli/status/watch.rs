@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::text;
 use crate::admin::view::StatusView;
-use crate::admin::words::{Teller, at};
+use crate::admin::words::Teller;
 use crate::cli::canvas::{Canvas, bold, dim, fold};
 use crate::cli::out::{counted, say};
 use crate::cli::{Failure, check};
@@ -35,9 +35,9 @@ pub(super) async fn run(
     let mut told = None;
     loop {
         if json {
-            if told.as_ref() != Some(&view.last_tick) {
+            if told != Some(view.last_tick) {
                 say!("{}", serde_json::to_string(&view).map_err(anyhow::Error::new)?)?;
-                told = Some(view.last_tick.clone());
+                told = Some(view.last_tick);
             }
         } else {
             let (width, height) = Canvas::size();
@@ -82,7 +82,7 @@ impl Picture<'_> {
     /// As many lines as there is room for: what is wrong first, then every fleet in full, its reasons
     /// too, or where there are too many, each in a line or two.
     fn within(&self, width: usize, room: usize) -> Vec<String> {
-        let zone = text::zone(self.view);
+        let zone = self.view.zone();
         let mut lines = self.head(&zone);
         lines.extend(self.problems(&zone, width, room.div_euclid(3)));
         let left = room.saturating_sub(lines.len());
@@ -94,8 +94,7 @@ impl Picture<'_> {
 
     fn head(&self, zone: &TimeZone) -> Vec<String> {
         let StatusView { version, policy, .. } = self.view;
-        let ticked = at(&self.view.last_tick);
-        let age = ticked.map_or(Duration::ZERO, |ticked| time::since(self.now, ticked));
+        let age = time::since(self.now, self.view.last_tick);
         let clock = self.now.to_zoned(zone.clone()).strftime("%H:%M:%S").to_string();
         let ago = time::text(Duration::from_secs(age.as_secs()));
         let mut lines = vec![format!(
@@ -149,7 +148,7 @@ impl Picture<'_> {
     /// Two lines for each fleet, one where that is too much, and then those that there is room for.
     fn brief(&self, zone: &TimeZone, room: usize) -> Vec<String> {
         let fleets = &self.view.fleets;
-        let teller = Teller { zone: zone.clone(), now: at(&self.view.last_tick) };
+        let teller = Teller { zone: zone.clone(), now: Some(self.view.last_tick) };
         let why = fleets.len().saturating_mul(2).saturating_add(1) <= room;
         let each = if why { 2 } else { 1 };
         let shown = if fleets.len().saturating_mul(each) < room {

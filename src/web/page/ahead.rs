@@ -54,9 +54,9 @@ pub(super) fn ahead(sheet: &Sheet<'_>) -> Markup {
 /// The orders by hand that come before a schedule, with their fleets.
 fn by_hand<'a>(sheet: &'a Sheet<'_>, scheduled: &[&FleetPolicy]) -> Vec<(&'a str, String)> {
     let teller = Teller { zone: sheet.clock.zone.clone(), now: None };
-    let marked = sheet.fleets().filter(|fleet| {
-        mark(fleet).is_some() && scheduled.iter().any(|of| of.name.as_str() == fleet.name)
-    });
+    let marked = sheet
+        .fleets()
+        .filter(|fleet| mark(fleet).is_some() && scheduled.iter().any(|of| of.name == fleet.name));
     let first = |fleet: &'a FleetStatus| {
         Some((fleet.name.as_str(), teller.orders(fleet).into_iter().next()?))
     };

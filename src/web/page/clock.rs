@@ -40,13 +40,4 @@ impl Clock {
             time datetime=(seconds) title=(time::local(at, &self.zone)) { (self.short(at)) }
         }
     }
-
-    /// An instant as a view has it.
-    pub(super) fn told(&self, text: &str) -> Markup {
-        if let Ok(at) = text.parse() {
-            self.at(at)
-        } else {
-            html! { (text) }
-        }
-    }
 }

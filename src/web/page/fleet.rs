@@ -4,17 +4,17 @@ use maud::{Markup, html};
 
 use super::charts::{self, Drawings};
 use super::{Facts, Sheet};
-use crate::admin::view::FleetStatus;
+use crate::admin::view::{FleetMode, FleetStatus};
 use crate::admin::words::{Teller, mark, others, servers};
 use tidegate_engine::model::fault::printable;
-use tidegate_engine::model::fleet::FleetName;
+use tidegate_engine::policy::Mode;
 
 /// What a person looks for first, in a word and a shape: never by colour alone.
 fn state(sheet: &Sheet<'_>, fleet: &FleetStatus) -> (&'static str, &'static str, &'static str) {
-    let (capacity, observed) = (fleet.capacity, fleet.mode == "observe");
+    let (capacity, observed) = (fleet.capacity, fleet.mode.is(FleetMode::Observe));
     if sheet.has_problem(fleet) {
         ("bad", "■", "problem")
-    } else if fleet.mode == "unmanaged" {
+    } else if fleet.mode.is(FleetMode::Unmanaged) {
         ("odd", "◇", "not in the policy")
     } else if fleet.desired.is_some_and(|desired| desired > capacity) {
         ("busy-state", "▲", if observed { "would grow" } else { "growing" })
@@ -31,7 +31,7 @@ fn state(sheet: &Sheet<'_>, fleet: &FleetStatus) -> (&'static str, &'static str,
 
 fn heading(sheet: &Sheet<'_>, fleet: &FleetStatus) -> Markup {
     let (class, shape, word) = state(sheet, fleet);
-    let name = FleetName::new(&fleet.name);
+    let name = Some(fleet.name.clone());
     let alone = sheet.view.fleet.is_some();
     html! {
         header.fleet-head {
@@ -40,7 +40,7 @@ fn heading(sheet: &Sheet<'_>, fleet: &FleetStatus) -> Markup {
                 @else { a href={ "./" (sheet.view.only(name).query()) } { (fleet.name) } }
             }
             span class={ "state " (class) } { span aria-hidden="true" { (shape) } " " (word) }
-            @if fleet.mode == "observe" { span.state.odd { "observe mode" } }
+            @if fleet.mode.is(FleetMode::Observe) { span.state.odd { "observe mode" } }
             @if let Some(mark) = mark(fleet) { span.state.odd { (mark) } }
         }
     }
@@ -64,10 +64,10 @@ fn figures(sheet: &Sheet<'_>, fleet: &FleetStatus) -> Markup {
             @if let Some(reading) = &fleet.reading {
                 @match reading.waiting {
                     Some(waiting) => (figure("jobs waiting", &html! {
-                        (waiting) small { " at " (sheet.clock.told(&reading.at)) }
+                        (waiting) small { " at " (sheet.clock.at(reading.at)) }
                     })),
                     None => (figure("jobs waiting", &html! {
-                        "?" small { " not readable at " (sheet.clock.told(&reading.at)) }
+                        "?" small { " not readable at " (sheet.clock.at(reading.at)) }
                     })),
                 }
             }
@@ -98,7 +98,7 @@ pub(super) fn now(sheet: &Sheet<'_>, fleet: &FleetStatus) -> Markup {
         }
         @for left_out in &fleet.left_out { p.left-out { span aria-hidden="true" { "◆ " } (left_out) } }
         @for step in &fleet.steps {
-            p.quiet { (if step.mode == "observe" { "would: " } else { "did: " }) (step.text) }
+            p.quiet { (if step.mode.is(Mode::Observe) { "would: " } else { "did: " }) (step.text) }
         }
         (figures(sheet, fleet))
         @if let Some(others) = others(fleet) { p.quiet { (others) "." } }
@@ -151,9 +151,8 @@ fn drawings<'a>(
     fleet: &'a FleetStatus,
 ) -> Option<(&'a super::Past, Drawings<'a>)> {
     let past = sheet.past()?;
-    let name = FleetName::new(&fleet.name)?;
-    let of = past.fleets.get(&name)?;
-    let policy = sheet.policy.fleets.get(&name);
+    let of = past.fleets.get(&fleet.name)?;
+    let policy = sheet.policy.fleets.get(&fleet.name);
     Some((past, Drawings::new(fleet, policy, (past, of), &sheet.clock)))
 }
 

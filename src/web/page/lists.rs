@@ -5,8 +5,10 @@ use maud::{Markup, html};
 use super::Sheet;
 use crate::admin::view::InstanceView;
 use tidegate_engine::model::fault::printable;
+use tidegate_engine::model::fleet::FleetName;
 use tidegate_engine::model::history::{Told, id};
 use tidegate_engine::model::ledger::EventKind;
+use tidegate_engine::model::server::ServerName;
 use tidegate_engine::model::time;
 
 /// More lines are a file to be searched, which `tidegate history` does.
@@ -16,8 +18,8 @@ const LINES_AT_MOST: usize = 40;
 const TEXT_AT_MOST: usize = 600;
 
 pub(super) fn problems(sheet: &Sheet<'_>) -> Markup {
-    let ours = |fleet: &Option<String>| match (&sheet.view.fleet, fleet) {
-        (Some(asked), Some(fleet)) => asked.as_str() == fleet,
+    let ours = |fleet: &Option<FleetName>| match (&sheet.view.fleet, fleet) {
+        (Some(asked), Some(fleet)) => asked == fleet,
         (Some(_), None) | (None, _) => true,
     };
     let problems: Vec<_> = sheet.status.problems.iter().filter(|p| ours(&p.fleet)).collect();
@@ -40,7 +42,7 @@ pub(super) fn problems(sheet: &Sheet<'_>) -> Markup {
                             (printable(&problem.text, TEXT_AT_MOST))
                         }
                         p.quiet {
-                            "since " (sheet.clock.told(&problem.since)) "; more: "
+                            "since " (sheet.clock.at(problem.since)) "; more: "
                             @match &problem.fleet {
                                 Some(fleet) => code { "tidegate explain " (fleet) },
                                 None => code { "tidegate status" },
@@ -54,14 +56,15 @@ pub(super) fn problems(sheet: &Sheet<'_>) -> Markup {
 }
 
 /// Where EC2's own page of an instance is; unknown for partitions with a console of their own.
-fn console(region: Option<&str>, id: &str) -> Option<String> {
+fn console(region: Option<&str>, server: &ServerName) -> Option<String> {
+    let ServerName::Instance(id) = server else { return None };
     let region = region.filter(|region| {
         let known = region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         known && !["cn-", "us-gov-", "us-iso"].iter().any(|other| region.starts_with(other))
     })?;
-    id.starts_with("i-").then(|| {
-        format!("https://{region}.console.aws.amazon.com/ec2/home?region={region}#InstanceDetails:instanceId={id}")
-    })
+    Some(format!(
+        "https://{region}.console.aws.amazon.com/ec2/home?region={region}#InstanceDetails:instanceId={id}"
+    ))
 }
 
 pub(super) fn instances(sheet: &Sheet<'_>) -> Markup {
@@ -100,11 +103,8 @@ fn instance(
     region: Option<&str>,
 ) -> Markup {
     // When it was launched, rather than its age, which would be another at every tick.
-    let looked = sheet.status.last_tick.parse().ok();
-    let launched = row.uptime_seconds.zip(looked).map(|(up, looked)| {
-        let at = time::before(looked, std::time::Duration::from_secs(up));
-        sheet.clock.short(at)
-    });
+    let looked = sheet.status.last_tick;
+    let launched = row.uptime.map(|up| sheet.clock.short(time::before(looked, up)));
     let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
     let says = |name: &str, text: &Option<String>| {
         text.as_ref().map(|text| format!("{name}: {}", printable(text, 200)))
@@ -130,7 +130,7 @@ fn instance(
             td { (or_none(&row.subnet)) }
             td { (or_none(&row.private_ip)) }
             td { (launched.unwrap_or_else(|| "-".to_owned())) }
-            td { @if let Some(paid) = &row.paid_until { (sheet.clock.told(paid)) } @else { "-" } }
+            td { @if let Some(paid) = row.paid_until { (sheet.clock.at(paid)) } @else { "-" } }
             td.remarks { (remarks.join("; ")) }
         }
     }

@@ -10,7 +10,6 @@ mod lists;
 
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use self::clock::Clock;
@@ -19,7 +18,7 @@ use super::health::overdue;
 use super::pages::Part;
 use super::past::Past;
 use crate::admin::Present;
-use crate::admin::view::{FleetStatus, StatusView};
+use crate::admin::view::{FleetMode, FleetStatus, StatusView};
 use crate::chart::patterns;
 use crate::metrics::LastTick;
 use tidegate_engine::model::time::{self, Timestamp};
@@ -60,7 +59,7 @@ struct Sheet<'a> {
 impl Sheet<'_> {
     fn fleets(&self) -> impl Iterator<Item = &FleetStatus> {
         let asked = self.view.fleet.as_ref();
-        let shown = move |fleet: &&FleetStatus| asked.is_none_or(|f| f.as_str() == fleet.name);
+        let shown = move |fleet: &&FleetStatus| asked.is_none_or(|asked| *asked == fleet.name);
         self.status.fleets.iter().filter(shown)
     }
 
@@ -89,8 +88,7 @@ pub(super) fn parts(
 ) -> Vec<Part> {
     let part = |id: &str, html: Markup| Part::new(id.to_owned(), &html.into_string());
     let Some(Present { status, policy }) = present else { return vec![part("strip", not_yet())] };
-    let zone = status.timezone.as_deref().and_then(|name| TimeZone::get(name).ok());
-    let clock = Clock { zone: zone.unwrap_or(TimeZone::UTC), now };
+    let clock = Clock { zone: status.zone(), now };
     let overdue = last.and_then(|last| overdue(last, now));
     let sheet = Sheet { view, status, policy, facts, clock, overdue };
     let mut parts = vec![part("strip", strip(&sheet)), part("problems", lists::problems(&sheet))];
@@ -200,7 +198,7 @@ fn not_yet() -> Markup {
 
 fn strip(sheet: &Sheet<'_>) -> Markup {
     let status = sheet.status;
-    let observing = status.fleets.iter().filter(|fleet| fleet.mode == "observe").count();
+    let observing = status.fleets.iter().filter(|fleet| fleet.mode.is(FleetMode::Observe)).count();
     let servers: usize = status.fleets.iter().map(|fleet| fleet.instances.len()).sum();
     let limit = sheet.policy.limits.instances;
     let since = sheet.past().and_then(|past| past.in_force_since(sheet.policy));
@@ -221,7 +219,7 @@ fn strip(sheet: &Sheet<'_>) -> Markup {
             }
         }
         dl.strip {
-            div { dt { "Last look" } dd { (sheet.clock.told(&status.last_tick)) } }
+            div { dt { "Last look" } dd { (sheet.clock.at(status.last_tick)) } }
             div { dt { "Fleets" } dd { (status.fleets.len()) } }
             div { dt { "Servers" } dd { (servers) @if let Some(limit) = limit { " of at most " (limit) } } }
             div {

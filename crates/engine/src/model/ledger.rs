@@ -124,6 +124,56 @@ pub enum OverrideKey {
     Approve(FleetName),
 }
 
+/// What an override is, without its subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OverrideKind {
+    Hold,
+    Pause,
+    Retire,
+    Keep,
+    Terminate,
+    Launch,
+    Approve,
+}
+
+impl OverrideKind {
+    pub const ALL: [Self; 7] = [
+        Self::Hold,
+        Self::Pause,
+        Self::Retire,
+        Self::Keep,
+        Self::Terminate,
+        Self::Launch,
+        Self::Approve,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hold => "hold",
+            Self::Pause => "pause",
+            Self::Retire => "retire",
+            Self::Keep => "keep",
+            Self::Terminate => "terminate",
+            Self::Launch => "launch",
+            Self::Approve => "approve",
+        }
+    }
+}
+
+impl OverrideKey {
+    pub fn kind(&self) -> OverrideKind {
+        match self {
+            Self::Hold(_) => OverrideKind::Hold,
+            Self::Pause(_) => OverrideKind::Pause,
+            Self::Retire(_) => OverrideKind::Retire,
+            Self::Keep(_) => OverrideKind::Keep,
+            Self::Terminate(_) => OverrideKind::Terminate,
+            Self::Launch(_) => OverrideKind::Launch,
+            Self::Approve(_) => OverrideKind::Approve,
+        }
+    }
+}
+
 /// What a person asked for: by whom, why, and until when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Override {

@@ -9,7 +9,7 @@ use super::instance::Attachment;
 use super::reading::jobs;
 use super::time::{self, Timestamp};
 
-/// Where a server is in its life.
+/// Where a server is in its life, with what is known there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Phase {
     /// Asked of EC2, no certain answer yet.
@@ -39,8 +39,40 @@ pub enum Phase {
     Stopped,
 }
 
-impl Phase {
-    pub fn as_str(&self) -> &'static str {
+/// The phases by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PhaseKind {
+    Launching,
+    Booting,
+    Registering,
+    InService,
+    Disputed,
+    Unclear,
+    Overdue,
+    Sick,
+    Draining,
+    Resuming,
+    Terminating,
+    Stopped,
+}
+
+impl PhaseKind {
+    pub const ALL: [Self; 12] = [
+        Self::Launching,
+        Self::Booting,
+        Self::Registering,
+        Self::InService,
+        Self::Disputed,
+        Self::Unclear,
+        Self::Overdue,
+        Self::Sick,
+        Self::Draining,
+        Self::Resuming,
+        Self::Terminating,
+        Self::Stopped,
+    ];
+
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Launching => "launching",
             Self::Booting => "booting",
@@ -49,11 +81,30 @@ impl Phase {
             Self::Disputed => "disputed",
             Self::Unclear => "unclear",
             Self::Overdue => "overdue",
-            Self::Sick { .. } => "sick",
+            Self::Sick => "sick",
             Self::Draining => "draining",
             Self::Resuming => "resuming",
             Self::Terminating => "terminating",
             Self::Stopped => "stopped",
+        }
+    }
+}
+
+impl Phase {
+    pub fn kind(&self) -> PhaseKind {
+        match self {
+            Self::Launching => PhaseKind::Launching,
+            Self::Booting => PhaseKind::Booting,
+            Self::Registering => PhaseKind::Registering,
+            Self::InService => PhaseKind::InService,
+            Self::Disputed => PhaseKind::Disputed,
+            Self::Unclear => PhaseKind::Unclear,
+            Self::Overdue => PhaseKind::Overdue,
+            Self::Sick { .. } => PhaseKind::Sick,
+            Self::Draining => PhaseKind::Draining,
+            Self::Resuming => PhaseKind::Resuming,
+            Self::Terminating => PhaseKind::Terminating,
+            Self::Stopped => PhaseKind::Stopped,
         }
     }
 }
