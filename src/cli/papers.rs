@@ -10,7 +10,8 @@ use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 use super::out::raw;
 use super::{Cli, Failure};
-use tidegate_engine::policy::reference::{Key, plain, sections};
+use tidegate_engine::policy::keys::Key;
+use tidegate_engine::policy::reference::{plain, sections};
 use tidegate_engine::policy::schema::schema;
 
 #[derive(Debug, Args)]
@@ -81,7 +82,7 @@ fn policy_page() -> String {
         let title = if section == "file" { "THE FILE".to_owned() } else { section.to_uppercase() };
         roff.control("SH", [title.as_str()]);
         for key in keys {
-            entry(&mut roff, &key);
+            entry(&mut roff, key);
         }
     }
     roff.control("SH", ["EXAMPLES"]);
@@ -93,7 +94,7 @@ fn policy_page() -> String {
 
 fn entry(roff: &mut Roff, key: &Key) {
     roff.control("TP", []);
-    let head: [Inline; 3] = [bold(key.name), roman(": "), italic(plain(key.kind))];
+    let head: [Inline; 3] = [bold(key.name), roman(": "), italic(plain(&key.kind()))];
     roff.text(head);
     roff.text([roman(key.described())]);
 }

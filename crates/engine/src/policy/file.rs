@@ -1,5 +1,4 @@
-//! The YAML's shape: which keys there are, and a tree in which every value knows its place in the
-//! file. Deriving the shape with serde would stop at the first problem, and a file is judged whole.
+//! The YAML as a tree in which every value knows its place in the file. Deriving the shape with serde would stop at the first problem, and a file is judged whole.
 
 use std::fmt;
 
@@ -9,99 +8,6 @@ use serde_yaml::{DuplicateKeyPolicy, Location, NonFiniteFloatPolicy, Spanned};
 
 use super::problem::{Place, Problem, Problems};
 use crate::model::fault::printable;
-
-pub const FILE_KEYS: &[&str] = &[
-    "version", "install", "region", "timezone", "mode", "tick", "limits", "defaults", "fleets",
-    "notify", "prices",
-];
-pub const LIMITS_KEYS: &[&str] = &["instances", "launch", "terminate"];
-pub const FLEET_KEYS: &[&str] = &[
-    "mode",
-    "launch",
-    "load_balancer",
-    "health",
-    "min",
-    "max",
-    "schedule",
-    "queue",
-    "drain",
-    "minimum_uptime",
-    "billing",
-    "keep_attached",
-];
-pub const LAUNCH_KEYS: &[&str] = &[
-    "image",
-    "template",
-    "types",
-    "subnets",
-    "security_groups",
-    "key_pair",
-    "instance_profile",
-    "user_data",
-    "tags",
-    "role",
-];
-/// `drain` is the old spelling of `deregistration_delay`.
-pub const BALANCER_KEYS: &[&str] = &["classic", "target_group", "deregistration_delay", "drain"];
-pub const HEALTH_KEYS: &[&str] = &["http", "expect", "timeout", "every", "grace"];
-pub const SCHEDULE_KEYS: &[&str] = &["cron", "during", "dates", "capacity", "ready"];
-pub const QUEUE_KEYS: &[&str] = &[
-    "read",
-    "every",
-    "scale_out",
-    "scale_in",
-    "start_within",
-    "job_takes",
-    "jobs_at_once",
-    "boot_takes",
-    "if_unreadable",
-];
-/// Keys of a queue that belong to its goal, and to no thresholds.
-pub const GOAL_KEYS: &[&str] = &["start_within", "jobs_at_once", "boot_takes"];
-pub const READ_KEYS: &[&str] = &["http", "json", "header"];
-pub const READ_JSON_KEYS: &[&str] =
-    &["waiting", "running", "oldest_seconds", "busy", "arrived", "completed"];
-pub const HEADER_KEYS: &[&str] = &["name", "secret"];
-pub const SCALE_OUT_KEYS: &[&str] = &["above", "add"];
-pub const SCALE_IN_KEYS: &[&str] = &["below", "remove", "after"];
-pub const DRAIN_KEYS: &[&str] = &["via", "deadline", "cancel"];
-pub const DRAIN_VIA_KEYS: &[&str] = &["http", "header"];
-pub const NOTIFY_KEYS: &[&str] = &[
-    "slack",
-    "webhook",
-    "pagerduty",
-    "email",
-    "sns",
-    "ping",
-    "send",
-    "url",
-    "from",
-    "via",
-    "tls",
-    "user",
-    "password",
-    "every",
-];
-
-/// Every section and its keys, in the order of `docs/policies.md`.
-pub const SECTIONS: &[(&str, &[&str])] = &[
-    ("file", FILE_KEYS),
-    ("limits", LIMITS_KEYS),
-    ("fleet", FLEET_KEYS),
-    ("launch", LAUNCH_KEYS),
-    ("load_balancer", BALANCER_KEYS),
-    ("health", HEALTH_KEYS),
-    ("schedule", SCHEDULE_KEYS),
-    ("queue", QUEUE_KEYS),
-    ("queue.read", READ_KEYS),
-    ("queue.read.json", READ_JSON_KEYS),
-    ("queue.read.header", HEADER_KEYS),
-    ("queue.scale_out", SCALE_OUT_KEYS),
-    ("queue.scale_in", SCALE_IN_KEYS),
-    ("drain", DRAIN_KEYS),
-    ("drain.via", DRAIN_VIA_KEYS),
-    ("notify", NOTIFY_KEYS),
-];
 
 /// A value and where it stands. What came through an alias stands where it was written.
 #[derive(Debug, Clone)]

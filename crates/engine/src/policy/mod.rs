@@ -7,6 +7,7 @@ pub mod coming;
 pub mod cron;
 pub mod file;
 mod firing;
+pub mod keys;
 mod lines;
 mod lower;
 pub mod notify;

@@ -1,21 +1,9 @@
-//! The reference as data: what `docs/policies.md` says of each key. It is written once, there, and
-//! editors and the manual page are given the same words.
+//! The words of the reference for editors and the manual page. `docs/policies.md` has the same rows.
 
-use super::file::SECTIONS;
-
-const REFERENCE: &str = include_str!("../../../../docs/policies.md");
-
-/// A key of a section, in the words of the reference, with their markup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Key {
-    pub name: &'static str,
-    pub kind: &'static str,
-    pub default: &'static str,
-    pub meaning: &'static str,
-}
+use super::keys::{Key, SECTIONS};
 
 impl Key {
-    /// Its meaning and its default, in plain words.
+    /// Returns its meaning and its default, in plain words.
     pub fn described(&self) -> String {
         let default = match self.default {
             "required" => "Required.".to_owned(),
@@ -26,29 +14,8 @@ impl Key {
 }
 
 /// Every section with its keys, in the order of the reference.
-pub fn sections() -> impl Iterator<Item = (&'static str, Vec<Key>)> {
-    SECTIONS.iter().map(|(section, keys)| {
-        (*section, rows(section).filter(|key| keys.contains(&key.name)).collect())
-    })
-}
-
-/// The rows of a section's first table.
-fn rows(section: &str) -> impl Iterator<Item = Key> {
-    let title = if section == "file" { "The file" } else { section };
-    let parts = REFERENCE.split("\n#");
-    let titled = move |part: &&str| {
-        let heading = part.trim_start_matches('#').lines().next();
-        heading.map(str::trim) == Some(title)
-    };
-    let lines = parts.filter(titled).take(1).flat_map(str::lines);
-    lines.filter_map(row)
-}
-
-fn row(line: &'static str) -> Option<Key> {
-    let mut cells = line.strip_prefix("| `")?.strip_suffix('|')?.split(" | ");
-    let mut next = || cells.next().map(str::trim);
-    let name = next()?.trim_end_matches('`');
-    Some(Key { name, kind: next()?, default: next()?, meaning: next().unwrap_or_default() })
+pub fn sections() -> impl Iterator<Item = (&'static str, &'static [Key])> {
+    SECTIONS.iter().copied()
 }
 
 /// Words without the markup of the reference: what stands in a tooltip or a manual page.
@@ -76,15 +43,57 @@ pub fn plain(text: &str) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_key_has_a_kind_a_default_and_a_meaning() {
-        for ((section, keys), (_, known)) in sections().zip(SECTIONS) {
-            let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
-            assert_eq!(names, *known, "{section}");
-            for key in keys {
-                assert!(!key.kind.is_empty() && !key.default.is_empty(), "{section}: {key:?}");
+    const PAGE: &str = "docs/policies.md";
+
+    /// The row of a key in the reference.
+    fn row(key: &Key) -> String {
+        let meaning = if key.meaning.is_empty() { "" } else { &format!(" {}", key.meaning) };
+        format!("| `{}` | {} | {} |{meaning} |", key.name, key.kind(), key.default)
+    }
+
+    /// The first table under the heading of each section, with the rows of the table of keys.
+    fn with_rows(page: &str) -> String {
+        let mut out: Vec<String> = Vec::new();
+        let mut pending: Option<&[Key]> = None;
+        let mut inside = false;
+        for line in page.lines() {
+            if let Some(title) = line.strip_prefix('#') {
+                let title = title.trim_start_matches('#').trim();
+                let name = if title == "The file" { "file" } else { title };
+                pending = sections().find(|(section, _)| *section == name).map(|(_, keys)| keys);
+            }
+            if inside && line.starts_with('|') {
+                continue;
+            }
+            inside = false;
+            out.push(line.to_owned());
+            if line.starts_with("| --- |")
+                && let Some(keys) = pending.take()
+            {
+                out.extend(keys.iter().map(row));
+                inside = true;
             }
         }
+        out.join("\n") + "\n"
+    }
+
+    #[test]
+    fn reference_has_the_rows_of_the_table() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE);
+        let page = std::fs::read_to_string(&path).unwrap();
+        let expected = with_rows(&page);
+        if std::env::var_os("TIDEGATE_BLESS").is_some() {
+            std::fs::write(&path, &expected).unwrap();
+        }
+        let rows = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+        let (page, expected) = (rows(&page), rows(&expected));
+        for (line, expected) in page.iter().zip(&expected) {
+            assert_eq!(line, expected, "{PAGE}: TIDEGATE_BLESS=1 writes it anew");
+        }
+        assert_eq!(page.len(), expected.len());
+        let keys = sections().flat_map(|(_, keys)| keys).map(row);
+        let missing: Vec<String> = keys.filter(|row| !page.contains(row)).collect();
+        assert_eq!(missing, [] as [String; 0], "a section has no heading or no table");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The graceful drain of a fleet, and what it asks of the fleet's launches.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Context;
 use super::health::url;
@@ -8,7 +9,8 @@ use super::queue::header;
 use super::section::{Section, YES_NO, items, map, nearest, text, word};
 use crate::model::drain::{Carrier, DrainTerms, Receiver};
 use crate::policy::DrainPolicy;
-use crate::policy::file::{self, Entry, Kind};
+use crate::policy::file::{Entry, Kind};
+use crate::policy::keys;
 use crate::policy::problem::{Problem, Problems, quote};
 
 /// Filled in for each server. None is required: the body of the POST names the instance.
@@ -27,6 +29,9 @@ const NOT_NITRO: &[&str] = &[
 /// Types of these families that do.
 const NITRO_AFTER_ALL: &[&str] = &["i3.metal"];
 
+/// What an unreadable deadline is taken for.
+const DEADLINE_USUAL: Duration = Duration::from_mins(30);
+
 /// Reads `drain`.
 pub(super) fn read(fleet: &Section<'_>, context: &Context, out: &mut Problems) -> DrainPolicy {
     let Some(entry) = fleet.get("drain") else { return DrainPolicy::Unsaid };
@@ -34,7 +39,7 @@ pub(super) fn read(fleet: &Section<'_>, context: &Context, out: &mut Problems) -
         Kind::Nothing => DrainPolicy::Unsaid,
         Kind::Text(word) if word == "none" => DrainPolicy::Off,
         Kind::Map(_) => {
-            let section = Section::open(entry, file::DRAIN_KEYS, out);
+            let section = Section::open(entry, keys::DRAIN, out);
             terms(&section, context, out)
                 .map_or(DrainPolicy::Unsaid, |terms| DrainPolicy::Terms(Arc::new(terms)))
         }
@@ -51,7 +56,7 @@ fn terms(section: &Section<'_>, context: &Context, out: &mut Problems) -> Option
         section.need("deadline", "say how long jobs may take to finish: `deadline: 30m`", out);
     }
     let carrier = section.get("via").and_then(|via| carrier(via, context, out));
-    let deadline = section.span("deadline", "30m", "1m"..="48h", out);
+    let deadline = section.span("deadline", out).unwrap_or(DEADLINE_USUAL);
     let cancel = section.get("cancel").and_then(|entry| word(entry, YES_NO, out));
     Some(DrainTerms { carrier: carrier?, deadline, cancel: cancel.unwrap_or(true) })
 }
@@ -60,12 +65,11 @@ fn carrier(entry: &Entry, context: &Context, out: &mut Problems) -> Option<Carri
     match &entry.value.kind {
         Kind::Text(word) if word == "tag" => Some(Carrier::Tag),
         Kind::Map(_) => {
-            let section = Section::open(entry, file::DRAIN_VIA_KEYS, out);
+            let section = Section::open(entry, keys::DRAIN_VIA, out);
             if !context.partial {
                 section.need("http", VIA_FORMS, out);
             }
-            let header =
-                section.section("header", file::HEADER_KEYS, out).and_then(|h| header(&h, out));
+            let header = section.section("header", keys::HEADER, out).and_then(|h| header(&h, out));
             let url = section.get("http").and_then(|entry| url(entry, PLACEHOLDERS, out))?;
             Some(Carrier::Http(Receiver { url, header }))
         }
@@ -103,7 +107,7 @@ fn no_such(entry: &Entry, word: &str, forms: &str, out: &mut Problems) {
 pub(super) fn launches(fleet: &Section<'_>, terms: &DrainTerms, out: &mut Problems) {
     // What is wrong in the section itself has been reported by its own reader.
     let mut reported = Problems::default();
-    let launch = fleet.section("launch", file::LAUNCH_KEYS, &mut reported);
+    let launch = fleet.section("launch", keys::LAUNCH, &mut reported);
     let Some(launch) = launch else { return };
     if let Some(entry) = launch.get("tags") {
         for tag in map("tags", &entry.value, &mut reported) {

@@ -3,18 +3,16 @@
 use std::time::Duration;
 
 use super::queue::READINGS_LOOKED_BACK;
-use super::section::{Section, YES_NO, formed, whole, word};
+use super::section::{Section, YES_NO, default_span, formed, word};
 use super::{Context, MODES, Read, drain, health, launch, queue, schedule};
 use crate::model::balancer::Balancer;
 use crate::model::capacity::{Bounds, Capacity};
 use crate::model::fleet::FleetName;
 use crate::model::time;
-use crate::policy::file::{self, Entry, Kind, Node};
+use crate::policy::file::{Entry, Kind, Node};
+use crate::policy::keys;
 use crate::policy::problem::{Place, Problem, Problems, quote};
 use crate::policy::{BalancerPolicy, Billing, DrainPolicy, FleetPolicy, Lines, QueueRule};
-
-/// The most servers a fleet may be asked to have.
-pub(super) const CAPACITY_MAX: Capacity = 10_000;
 
 const BILLINGS: &[(&str, Billing)] = &[("hour", Billing::Hour), ("second", Billing::Second)];
 
@@ -37,7 +35,7 @@ pub(super) fn read(entry: &Entry, context: &Context, out: &mut Problems) -> Opti
         let problem = Problem::error(entry.at, message, "not a name");
         out.push(problem.remedy("1 to 32 of a-z, 0-9 and `-`, beginning with a letter"));
     }
-    let section = Section::of("fleet", entry.at, &entry.value, file::FLEET_KEYS, out);
+    let section = Section::of("fleet", entry.at, &entry.value, keys::FLEET, out);
     let limits = limits(&section, context, out);
     let mode = section.get("mode").and_then(|entry| word(entry, MODES, out));
     let launch = launch::read(&section, &entry.key, context, out);
@@ -46,7 +44,7 @@ pub(super) fn read(entry: &Entry, context: &Context, out: &mut Problems) -> Opti
     let schedule = schedule::read(&section, &limits, context, out);
     let queue = queue::read(&section, &limits, context, out);
     let drain = drain::read(&section, context, out);
-    let minimum_uptime = section.span("minimum_uptime", "0s", "0s"..="30d", out);
+    let minimum_uptime = section.span_or_default("minimum_uptime", out);
     let billing = billing(&section, balancer.as_ref(), out);
     let keep_attached = section.get("keep_attached").and_then(|entry| word(entry, YES_NO, out));
     let (health, grace) = health;
@@ -159,13 +157,13 @@ fn value_below(node: &Node, path: &[&str]) -> Option<Place> {
 
 fn limits(section: &Section<'_>, context: &Context, out: &mut Problems) -> Limits {
     let min_entry = section.get("min");
-    let min = min_entry.and_then(|entry| whole(entry, 0..=CAPACITY_MAX, out));
+    let min = section.whole("min", out);
     let max_entry = if context.partial {
         section.get("max")
     } else {
         section.need("max", "say how many servers it may have at most: `max: 3`", out)
     };
-    let max = max_entry.and_then(|entry| whole(entry, 0..=CAPACITY_MAX, out));
+    let max = section.whole("max", out);
     // What else the file says is not held against a `min` that cannot be meant.
     let likely = min.filter(|min| max.is_none_or(|max| *min <= max));
     let limits = Limits {
@@ -186,9 +184,10 @@ fn limits(section: &Section<'_>, context: &Context, out: &mut Problems) -> Limit
 }
 
 fn balancer(fleet: &Section<'_>, context: &Context, out: &mut Problems) -> Option<BalancerPolicy> {
-    let section = fleet.section("load_balancer", file::BALANCER_KEYS, out)?;
+    let section = fleet.section("load_balancer", keys::LOAD_BALANCER, out)?;
     let delay = section.either("deregistration_delay", "drain", out);
-    let delay = section.span(delay.map_or("drain", |entry| &entry.key), "30s", "0s"..="1h", out);
+    let delay = delay.and_then(|entry| section.span(&entry.key, out));
+    let delay = delay.unwrap_or_else(|| default_span(keys::LOAD_BALANCER, "deregistration_delay"));
     let Some(entry) = section.either("classic", "target_group", out) else {
         if !context.partial && !section.means("classic") && !section.means("target_group") {
             let problem = Problem::error(section.at, "a load balancer without a name", "which?");

@@ -2,14 +2,20 @@
 
 use std::time::Duration;
 
-use super::section::{Section, bad_unit, text, whole};
+use super::section::{Section, bad_unit, text};
 use crate::model::time;
-use crate::policy::file::{self, Entry, Kind};
+use crate::policy::file::{Entry, Kind};
 use crate::policy::problem::{Problem, Problems, quote};
 use crate::policy::{Goal, units};
 
 /// How long a boot is taken to last where neither the policy nor a measurement says.
 const BOOT_USUAL: Duration = Duration::from_mins(5);
+
+/// What an unreadable goal is taken for.
+const GOAL_USUAL: Duration = Duration::from_mins(15);
+
+/// Keys of a queue that belong to its goal, and to no thresholds.
+const GOAL_KEYS: [&str; 3] = ["start_within", "jobs_at_once", "boot_takes"];
 
 /// Reads the keys of a goal. `every`: how often the queue is read.
 pub(super) fn read(section: &Section<'_>, every: Duration, out: &mut Problems) -> Option<Goal> {
@@ -22,13 +28,14 @@ pub(super) fn read(section: &Section<'_>, every: Duration, out: &mut Problems) -
             out.push(problem);
         }
     }
-    let start_within = section.span("start_within", "15m", "1m"..="1d", out);
+    let start_within = section.span("start_within", out);
     let job_takes = auto(section, "job_takes", out);
     let boot_takes = auto(section, "boot_takes", out);
-    let at_once =
-        section.need("jobs_at_once", "say how many jobs one server runs: `jobs_at_once: 2`", out);
-    let jobs_at_once = at_once.and_then(|entry| whole(entry, 1..=1_000, out));
+    section.need("jobs_at_once", "say how many jobs one server runs: `jobs_at_once: 2`", out);
+    let jobs_at_once = section.whole("jobs_at_once", out);
     let entry = section.get("start_within")?;
+    // A span that cannot be read is reported; the others are judged by a usual one.
+    let start_within = start_within.unwrap_or(GOAL_USUAL);
     let boot = boot_takes.unwrap_or(BOOT_USUAL);
     if every.saturating_add(boot) >= start_within {
         let label = format!("{} is too short", time::text(start_within));
@@ -46,7 +53,7 @@ pub(super) fn read(section: &Section<'_>, every: Duration, out: &mut Problems) -
 
 /// Keys of a goal where there is none.
 pub(super) fn stray(section: &Section<'_>, out: &mut Problems) {
-    let found = file::GOAL_KEYS.iter().find_map(|key| section.get(key));
+    let found = GOAL_KEYS.iter().find_map(|key| section.get(key));
     if let Some(entry) = found {
         let message = format!("{} without a goal", quote(&entry.key));
         let problem = Problem::error(entry.at, message, "belongs to `start_within`");

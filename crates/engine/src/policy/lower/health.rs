@@ -5,10 +5,11 @@ use std::time::Duration;
 use url::Url;
 
 use super::Context;
-use super::section::{Section, nearest, text};
+use super::section::{Section, default_span, nearest, text};
 use crate::model::address;
 use crate::policy::HealthPolicy;
-use crate::policy::file::{self, Entry};
+use crate::policy::file::Entry;
+use crate::policy::keys;
 use crate::policy::problem::{Problem, Problems, quote};
 
 /// What a health check's URL may leave open, to be filled in for each server.
@@ -44,12 +45,12 @@ pub(super) fn read(
     context: &Context,
     out: &mut Problems,
 ) -> (Option<HealthPolicy>, Duration) {
-    let Some(section) = fleet.section("health", file::HEALTH_KEYS, out) else {
-        return (None, Duration::from_mins(10));
+    let Some(section) = fleet.section("health", keys::HEALTH, out) else {
+        return (None, default_span(keys::HEALTH, "grace"));
     };
-    let grace = section.span("grace", "10m", "10s"..="1d", out);
-    let timeout = section.span("timeout", "5s", "1s"..="1m", out);
-    let every = section.span("every", "5s", "1s"..="1h", out);
+    let grace = section.span_or_default("grace", out);
+    let timeout = section.span_or_default("timeout", out);
+    let every = section.span_or_default("every", out);
     let expect = section.get("expect").and_then(|entry| expect(entry, out));
     let entry = if context.partial {
         section.get("http")

@@ -6,7 +6,8 @@ use super::Context;
 use super::section::{Section, formed, list, map, text};
 use crate::model::launch::Image;
 use crate::policy::LaunchPolicy;
-use crate::policy::file::{self, Entry, Kind};
+use crate::policy::file::{Entry, Kind};
+use crate::policy::keys;
 use crate::policy::problem::{Problem, Problems, quote};
 
 /// EC2's limit for user data before encoding.
@@ -21,7 +22,7 @@ pub(super) fn read(
     context: &Context,
     out: &mut Problems,
 ) -> Option<LaunchPolicy> {
-    let Some(section) = fleet.section("launch", file::LAUNCH_KEYS, out) else {
+    let Some(section) = fleet.section("launch", keys::LAUNCH, out) else {
         if !context.partial && !fleet.means("launch") {
             let message = format!("fleet {} does not say what to launch", quote(name));
             let problem = Problem::error(fleet.at, message, "needs `launch`");

@@ -22,8 +22,9 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
-use self::section::{Section, bad_unit, formed, map, text, whole, word};
+use self::section::{Section, bad_unit, formed, map, text, word};
 use super::file::{self, Entry, Kind, Node};
+use super::keys::{self, Key};
 use super::problem::{Place, Problem, Problems, Severity};
 use super::{FleetPolicy, Limits, Mode, Policy, units};
 use crate::model::capacity::Capacity;
@@ -43,8 +44,6 @@ const LAUNCHES_AT_LEAST: Capacity = 30;
 
 /// The journal's picture of what has ended reaches back little more.
 const WINDOW_AT_MOST: Duration = Duration::from_hours(24);
-
-const TERMINATE_DEFAULT: Rate = Rate { count: 5, per: Duration::from_mins(10) };
 
 const MODES: &[(&str, Mode)] = &[("observe", Mode::Observe), ("act", Mode::Act)];
 
@@ -97,7 +96,7 @@ fn read(text: &str, now: Timestamp, out: &mut Problems) -> Option<Policy> {
         out.push(problem.remedy("begin with `version: 1`; `policies.yaml` has an example"));
         return None;
     }
-    let top = Section::of("file", Place::TOP, &root, file::FILE_KEYS, out);
+    let top = Section::of("file", Place::TOP, &root, keys::FILE, out);
     if !matches!(root.kind, Kind::Map(_)) {
         return None;
     }
@@ -112,7 +111,7 @@ fn read(text: &str, now: Timestamp, out: &mut Problems) -> Option<Policy> {
     };
     let install = top.get("install").and_then(|entry| formed(entry, INSTALL, is_install, out));
     let region = top.get("region").and_then(|entry| formed(entry, REGION, is_region, out));
-    let tick = top.span("tick", "15s", "1s"..="1m", out);
+    let tick = top.span_or_default("tick", out);
     let fleets = fleets(&top, &mut context, out);
     let limits = limits(&top, &fleets, out);
     compare::fleets(&top, &fleets, out);
@@ -166,16 +165,16 @@ fn is_region(text: &str) -> bool {
 fn limits(top: &Section<'_>, fleets: &[Read], out: &mut Problems) -> Limits {
     let most = fleets.iter().map(|read| read.policy.bounds.max()).fold(0, Capacity::saturating_add);
     let launch = Rate { count: most.saturating_mul(LAUNCHES).max(LAUNCHES_AT_LEAST), per: HOUR };
-    let mut limits =
-        Limits { instances: None, launch: Some(launch), terminate: Some(TERMINATE_DEFAULT) };
-    let Some(section) = top.section("limits", file::LIMITS_KEYS, out) else { return limits };
+    let terminate = keys::find(keys::LIMITS, "terminate").and_then(Key::default_rate);
+    let mut limits = Limits { instances: None, launch: Some(launch), terminate };
+    let Some(section) = top.section("limits", keys::LIMITS, out) else { return limits };
     for (key, limit) in [("launch", &mut limits.launch), ("terminate", &mut limits.terminate)] {
         if let Some(entry) = section.get(key) {
             *limit = rate(entry, out).or(*limit);
         }
     }
     if let Some(entry) = section.get("instances") {
-        limits.instances = whole(entry, 1..=100_000, out);
+        limits.instances = section.whole("instances", out);
         if let Some(limit) = limits.instances {
             compare::with_limit(entry, limit, fleets, out);
         }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::health::url;
 use super::section::{Section, formed, items, map, nearest, text, word};
 use crate::model::address;
-use crate::policy::file::{self, Entry, Kind, Node};
+use crate::policy::file::{Entry, Kind, Node};
+use crate::policy::keys;
 use crate::policy::notify::{Address, Email, Notify, Route, SecretName, Target, Tls, Topic};
 use crate::policy::problem::{Place, Problem, Problems, quote};
 
@@ -47,7 +48,7 @@ pub(super) fn read(top: &Section<'_>, out: &mut Problems) -> Notify {
 }
 
 fn route(entry: &Entry, out: &mut Problems) -> Option<Route> {
-    let section = Section::of("notify", entry.at, &entry.value, file::NOTIFY_KEYS, out);
+    let section = Section::of("notify", entry.at, &entry.value, keys::NOTIFY, out);
     if !matches!(entry.value.kind, Kind::Map(_)) {
         return None;
     }
@@ -67,7 +68,8 @@ fn route(entry: &Entry, out: &mut Problems) -> Option<Route> {
         out.push(problem.remedy("give each a route of its own"));
         return None;
     }
-    for key in file::NOTIFY_KEYS.iter().filter(|key| !beside.contains(key) && **key != target.key) {
+    let names = keys::NOTIFY.iter().map(|key| key.name);
+    for key in names.filter(|key| !beside.contains(key) && *key != target.key) {
         if let Some(stray) = section.get(key) {
             let message = format!("{} does not go with {}", quote(key), quote(&target.key));
             let problem = Problem::error(stray.at, message, "means nothing here");
@@ -87,7 +89,7 @@ fn route(entry: &Entry, out: &mut Problems) -> Option<Route> {
         "email" => Target::Email(email(&section, target, out)?),
         "sns" => Target::Sns { topic: formed(target, TOPIC, is_topic, out)? },
         _ => {
-            let every = section.span("every", "1m", "10s"..="1h", out);
+            let every = section.span_or_default("every", out);
             Target::Ping { url: address(target, out)?, every }
         }
     };

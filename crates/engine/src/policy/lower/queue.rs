@@ -7,16 +7,18 @@ use super::Context;
 use super::fleet::Limits;
 use super::goal;
 use super::health::url;
-use super::section::{Section, formed, text, whole};
+use super::section::{Section, formed, text};
 use crate::model::capacity::Capacity;
 use crate::model::reading::{FieldMap, JsonFields, QueueSource, SecretHeader};
 use crate::model::time;
-use crate::policy::file::{self, Entry, Kind};
+use crate::policy::file::{Entry, Kind};
+use crate::policy::keys;
 use crate::policy::problem::{Problem, Problems, quote};
 use crate::policy::{IfUnreadable, QueuePolicy, QueueRule, ScaleIn, ScaleOut};
 
 /// A queue longer than this is a misreading.
-const JOBS_MAX: u64 = 1_000_000_000;
+/// How often a queue with a goal is read by default.
+const GOAL_EVERY: Duration = Duration::from_mins(1);
 
 /// How many readings back a fleet can look; a few fewer than are kept.
 pub(super) const READINGS_LOOKED_BACK: u32 = 280;
@@ -28,16 +30,18 @@ pub(super) fn read(
     context: &Context,
     out: &mut Problems,
 ) -> Option<QueuePolicy> {
-    let section = fleet.section("queue", file::QUEUE_KEYS, out)?;
+    let section = fleet.section("queue", keys::QUEUE, out)?;
     // In `defaults` a queue may be half said, and a fleet says the rest.
     let need = |section: &Section<'_>, key, remedy, out: &mut Problems| {
         if context.partial { None } else { section.need(key, remedy, out).map(|_| ()) }
     };
     need(&section, "read", "add `read: { http: \"http://HOST/queue/length\" }`", out);
     // A goal is kept at the least cost where the queue is read often.
-    let every = if section.get("start_within").is_some() { "1m" } else { "5m" };
-    let every = section.span("every", every, "5s"..="1d", out);
-    let source = section.section("read", file::READ_KEYS, out).and_then(|read| {
+    let every = match section.get("start_within") {
+        Some(_) => section.span("every", out).unwrap_or(GOAL_EVERY),
+        None => section.span_or_default("every", out),
+    };
+    let source = section.section("read", keys::READ, out).and_then(|read| {
         need(&read, "http", "add `http: \"http://HOST/queue/length\"`", out);
         source(&read, context, out)
     });
@@ -77,18 +81,18 @@ fn thresholds(
     let need = |section: &Section<'_>, key, remedy, out: &mut Problems| {
         if context.partial { None } else { section.need(key, remedy, out).map(|_| ()) }
     };
-    let grow = section.section("scale_out", file::SCALE_OUT_KEYS, out);
-    let shrink = section.section("scale_in", file::SCALE_IN_KEYS, out);
+    let grow = section.section("scale_out", keys::SCALE_OUT, out);
+    let shrink = section.section("scale_in", keys::SCALE_IN, out);
     let scale_out = grow.as_ref().and_then(|grow| {
         need(grow, "above", "say from how many waiting jobs on: `above: 20`", out);
-        let add = grow.get("add").and_then(|entry| whole(entry, 1..=1_000, out)).unwrap_or(1);
-        let above = grow.get("above").and_then(|entry| whole(entry, 0..=JOBS_MAX, out))?;
+        let add = grow.whole("add", out).unwrap_or(1);
+        let above = grow.whole("above", out)?;
         Some(ScaleOut { above, add })
     });
     let scale_in = shrink.as_ref().and_then(|shrink| {
         need(shrink, "below", "say under how many waiting jobs: `below: 5`", out);
-        let remove = shrink.get("remove").and_then(|entry| whole(entry, 1..=1_000, out));
-        let after = shrink.span("after", "0s", "0s"..="1d", out);
+        let remove = shrink.whole("remove", out);
+        let after = shrink.span_or_default("after", out);
         let longest = every.saturating_mul(READINGS_LOOKED_BACK);
         if let Some(entry) = shrink.get("after").filter(|_| after > longest) {
             let message = "`after` looks back further than readings are kept at hand";
@@ -96,7 +100,7 @@ fn thresholds(
             let remedy = format!("write at most {}, or raise `every`", time::text(longest));
             out.push(Problem::error(entry.value.at, message, label).remedy(remedy));
         }
-        let below = shrink.get("below").and_then(|entry| whole(entry, 0..=JOBS_MAX, out))?;
+        let below = shrink.whole("below", out)?;
         Some(ScaleIn { below, remove: remove.unwrap_or(1), after })
     });
     if let (Some(scale_out), Some(scale_in), Some(grow), Some(shrink)) =
@@ -152,7 +156,7 @@ fn stability(scale_in: ScaleIn, shrink: &Section<'_>, every: Duration, out: &mut
 
 fn source(read: &Section<'_>, context: &Context, out: &mut Problems) -> Option<QueueSource> {
     let json = read.get("json").and_then(|entry| json(entry, context, out));
-    let header = read.section("header", file::HEADER_KEYS, out).and_then(|h| header(&h, out));
+    let header = read.section("header", keys::HEADER, out).and_then(|h| header(&h, out));
     let url = read.get("http").and_then(|entry| url(entry, &[], out))?;
     Some(QueueSource { url, json, header })
 }
@@ -161,7 +165,7 @@ fn source(read: &Section<'_>, context: &Context, out: &mut Problems) -> Option<Q
 fn json(entry: &Entry, context: &Context, out: &mut Problems) -> Option<JsonFields> {
     match &entry.value.kind {
         Kind::Map(_) => {
-            let section = Section::open(entry, file::READ_JSON_KEYS, out);
+            let section = Section::open(entry, keys::READ_JSON, out);
             if !context.partial {
                 let remedy = "say where the number of waiting jobs is: `waiting: /messages_ready`";
                 section.need("waiting", remedy, out);

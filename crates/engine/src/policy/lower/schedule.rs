@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use super::Context;
 use super::effect::{self, Placed};
-use super::fleet::{CAPACITY_MAX, Limits};
-use super::section::{Section, YES_NO, items, text, whole, word};
+use super::fleet::Limits;
+use super::section::{Section, YES_NO, items, text, word};
 use crate::model::capacity::Capacity;
 use crate::policy::calendar::{Line, Schedule, When};
 use crate::policy::cron::{self, CronError};
-use crate::policy::file::{self, Entry, Node};
+use crate::policy::file::{Entry, Node};
+use crate::policy::keys;
 use crate::policy::problem::{Place, Problem, Problems, quote};
 use crate::policy::span::{Dates, Window};
 
@@ -66,11 +67,12 @@ fn line(
     context: &Context,
     out: &mut Problems,
 ) -> Option<(Line, Place)> {
-    let section = Section::of("schedule", node.at, node, file::SCHEDULE_KEYS, out);
+    let section = Section::of("schedule", node.at, node, keys::SCHEDULE, out);
     let when = when(&section, out);
     let capacity = section.need("capacity", "say how many servers: `capacity: 3`", out);
     let ready = section.get("ready").and_then(|entry| word(entry, YES_NO, out));
-    let capacity = capacity.and_then(|entry| within(entry, limits, out));
+    let capacity =
+        capacity.and_then(|entry| within(entry, section.whole("capacity", out)?, limits, out));
     let when = when?;
     let line = match when.key.as_str() {
         "during" => span(when, |text| Window::parse(text).map(When::During), out),
@@ -133,8 +135,12 @@ fn dates(entry: &Entry, context: &Context, out: &mut Problems) -> Option<Line> {
 }
 
 /// A capacity within the fleet's bounds.
-fn within(entry: &Entry, limits: &Limits, out: &mut Problems) -> Option<Capacity> {
-    let capacity = whole(entry, 0..=CAPACITY_MAX, out)?;
+fn within(
+    entry: &Entry,
+    capacity: Capacity,
+    limits: &Limits,
+    out: &mut Problems,
+) -> Option<Capacity> {
     let at = entry.value.at;
     if let Some(max) = limits.max.filter(|max| capacity > *max) {
         let label = format!("but this line asks for {capacity}");

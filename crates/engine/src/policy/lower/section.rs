@@ -2,14 +2,13 @@
 //! Every reader reports what is wrong and answers `None`, so that reading goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
 use std::ops::RangeInclusive;
-use std::str::FromStr;
 use std::time::Duration;
 
 use super::synonym::synonym;
 use crate::model::time;
 use crate::policy::file::{Entry, Kind, Node};
+use crate::policy::keys::{self, Key};
 use crate::policy::problem::{Place, Problem, Problems, quote};
 use crate::policy::units::{self, UnitError};
 
@@ -18,33 +17,29 @@ pub(super) struct Section<'a> {
     /// Where to point when a key is missing.
     pub(super) at: Place,
     name: &'a str,
-    known: &'static [&'static str],
+    keys: &'static [Key],
     entries: &'a [Entry],
 }
 
 impl<'a> Section<'a> {
     /// Opens the value of `entry`, and reports what is not a map, and every unknown or repeated
     /// key. An empty value is an empty section.
-    pub(super) fn open(
-        entry: &'a Entry,
-        known: &'static [&'static str],
-        out: &mut Problems,
-    ) -> Self {
-        Self::of(&entry.key, entry.at, &entry.value, known, out)
+    pub(super) fn open(entry: &'a Entry, keys: &'static [Key], out: &mut Problems) -> Self {
+        Self::of(&entry.key, entry.at, &entry.value, keys, out)
     }
 
     pub(super) fn of(
         name: &'a str,
         at: Place,
         value: &'a Node,
-        known: &'static [&'static str],
+        keys: &'static [Key],
         out: &mut Problems,
     ) -> Self {
         let entries = map(name, value, out);
-        for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
-            out.push(unknown_key(name, entry, known));
+        for entry in entries.iter().filter(|entry| keys::find(keys, &entry.key).is_none()) {
+            out.push(unknown_key(name, entry, keys));
         }
-        Self { at, name, known, entries }
+        Self { at, name, keys, entries }
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&'a Entry> {
@@ -67,8 +62,8 @@ impl<'a> Section<'a> {
             meant.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
         let mut unknown =
-            self.entries.iter().filter(|entry| !self.known.contains(&entry.key.as_str()));
-        unknown.any(|entry| meant(self.name, &entry.key, self.known).is_some_and(is_it))
+            self.entries.iter().filter(|entry| keys::find(self.keys, &entry.key).is_none());
+        unknown.any(|entry| meant(self.name, &entry.key, self.keys).is_some_and(is_it))
     }
 
     /// The one of two keys that is there; both is an error.
@@ -87,24 +82,35 @@ impl<'a> Section<'a> {
     pub(super) fn section(
         &self,
         key: &str,
-        known: &'static [&'static str],
+        keys: &'static [Key],
         out: &mut Problems,
     ) -> Option<Self> {
         let entry = self.get(key).filter(|entry| !matches!(entry.value.kind, Kind::Nothing))?;
-        Some(Self::open(entry, known, out))
+        Some(Self::open(entry, keys, out))
     }
 
-    pub(super) fn span(
-        &self,
-        key: &str,
-        default: &str,
-        allowed: RangeInclusive<&str>,
-        out: &mut Problems,
-    ) -> Duration {
-        let read = |text: &str| units::duration(text).unwrap_or_default();
-        let allowed = read(allowed.start())..=read(allowed.end());
-        self.get(key).and_then(|entry| span(entry, &allowed, out)).unwrap_or_else(|| read(default))
+    /// The span of time that the file gives, within the range of the key.
+    pub(super) fn span(&self, key: &str, out: &mut Problems) -> Option<Duration> {
+        let allowed = keys::find(self.keys, key)?.spans()?;
+        self.get(key).and_then(|entry| span(entry, &allowed, out))
     }
+
+    /// As [`Self::span`]; the default of the key where there is none.
+    pub(super) fn span_or_default(&self, key: &str, out: &mut Problems) -> Duration {
+        self.span(key, out).unwrap_or_else(|| default_span(self.keys, key))
+    }
+
+    /// The whole number that the file gives, within the range of the key.
+    pub(super) fn whole<N: TryFrom<u64>>(&self, key: &str, out: &mut Problems) -> Option<N> {
+        let allowed = keys::find(self.keys, key)?.numbers()?;
+        let read = self.get(key).and_then(|entry| whole(entry, &allowed, out))?;
+        N::try_from(read).ok()
+    }
+}
+
+/// The span of time that a key has where the file gives none.
+pub(super) fn default_span(keys: &'static [Key], key: &str) -> Duration {
+    keys::find(keys, key).and_then(Key::default_span).unwrap_or_default()
 }
 
 /// The entries of a map, repeated keys reported.
@@ -144,11 +150,12 @@ fn called(section: &str) -> String {
 }
 
 /// Returns the key that an unknown one was probably meant to be; one of another section with its path.
-fn meant(section: &str, key: &str, known: &[&'static str]) -> Option<&'static str> {
-    synonym(section, key).or_else(|| nearest(key, known.iter().copied()))
+fn meant(section: &str, key: &str, keys: &'static [Key]) -> Option<&'static str> {
+    synonym(section, key).or_else(|| nearest(key, keys.iter().map(|key| key.name)))
 }
 
-fn unknown_key(section: &str, entry: &Entry, known: &[&'static str]) -> Problem {
+fn unknown_key(section: &str, entry: &Entry, keys: &'static [Key]) -> Problem {
+    let known: Vec<&str> = keys.iter().map(|key| key.name).collect();
     if entry.key.is_empty() {
         let problem = Problem::error(entry.at, "a key that is not text", "should be a word");
         return problem.remedy(format!("{} knows: {}", called(section), known.join(", ")));
@@ -215,10 +222,7 @@ pub(super) fn text<'a>(entry: &'a Entry, out: &mut Problems) -> Option<&'a str> 
 }
 
 /// A whole number within `allowed`.
-pub(super) fn whole<N>(entry: &Entry, allowed: RangeInclusive<N>, out: &mut Problems) -> Option<N>
-where
-    N: FromStr + PartialOrd + Display + Copy,
-{
+fn whole(entry: &Entry, allowed: &RangeInclusive<u64>, out: &mut Problems) -> Option<u64> {
     let text = text(entry, out)?;
     let read = text.trim().parse().ok().filter(|n| allowed.contains(n));
     if read.is_none() {
