@@ -14,8 +14,6 @@ use super::instance::{Instance, InstanceId};
 use super::launch::{LaunchRequest, Token};
 use super::rate::Exhausted;
 use super::retirement::RetireReason;
-use super::roster::Block;
-use super::server::ServerName;
 use super::time::{self, Timestamp};
 
 /// Everything one tick will do, and what it leaves undone, with reasons.
@@ -50,7 +48,6 @@ pub enum Act {
         why: RetireReason,
         /// The terms on which it finishes its jobs first.
         drain: Option<Arc<DrainTerms>>,
-        ranking: Vec<Ranked>,
     },
     /// Take a draining server back.
     Reclaim { instance: InstanceId, token: Token, undelivered: Option<String> },
@@ -77,15 +74,6 @@ pub enum OutOfService {
     BalancerGone,
     /// It was told to finish its jobs, and that has come to an end.
     Drained(DrainEnd),
-}
-
-/// One line of the ranking by which a server was chosen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ranked {
-    pub server: ServerName,
-    pub launched_at: Option<Timestamp>,
-    /// `None`: eligible.
-    pub block: Option<Block>,
 }
 
 /// Something wanted and not planned.

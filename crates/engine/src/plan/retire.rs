@@ -8,7 +8,7 @@ use super::{Draft, drain};
 use crate::model::balancer::Membership;
 use crate::model::capacity::Capacity;
 use crate::model::decision::Decision;
-use crate::model::plan::{Act, LeftOut, Limit, OutOfService, Ranked};
+use crate::model::plan::{Act, LeftOut, Limit, OutOfService};
 use crate::model::retirement::{RetireReason, Retirement};
 use crate::model::roster::{BalancerView, FleetView, Phase, Server};
 use crate::model::time::{self, Clocks, Timestamp};
@@ -119,7 +119,7 @@ pub(super) fn by_hand(draft: &mut Draft<'_>, budget: &mut Budget) {
         {
             continue;
         }
-        if !retire(draft, budget, server, why, Vec::new()) {
+        if !retire(draft, budget, server, why) {
             return;
         }
     }
@@ -154,7 +154,7 @@ pub(super) fn broken(
             } else {
                 RetireReason::NeverHealthy { waited, last: server.ailing.clone() }
             };
-            if !retire(draft, budget, server, why, Vec::new()) {
+            if !retire(draft, budget, server, why) {
                 return;
             }
         }
@@ -231,42 +231,22 @@ fn sick(
         | Phase::Stopped => None,
     });
     if let Some((server, since)) = next {
-        retire(draft, budget, server, RetireReason::Sick { since }, Vec::new());
+        retire(draft, budget, server, RetireReason::Sick { since });
     }
 }
 
 /// Retires the servers that the decision names.
 pub(super) fn surplus(draft: &mut Draft<'_>, budget: &mut Budget, decision: &Decision) {
     let view = draft.view;
-    if decision.retire.is_empty() {
-        return;
-    }
-    let ranking: Vec<Ranked> = view
-        .servers
-        .iter()
-        .rev()
-        .filter(|server| server.is_capacity())
-        .map(|server| Ranked {
-            server: server.name(),
-            launched_at: server.record.launched_at,
-            block: server.release.as_ref().err().cloned(),
-        })
-        .collect();
     for server in decision.retire.iter().filter_map(|token| view.server(token)) {
-        if !retire(draft, budget, server, RetireReason::ScaleIn, ranking.clone()) {
+        if !retire(draft, budget, server, RetireReason::ScaleIn) {
             return;
         }
     }
 }
 
 /// Begins a retirement and makes its first call in the same tick; `false` when the budget is spent.
-fn retire(
-    draft: &mut Draft<'_>,
-    budget: &mut Budget,
-    server: &Server,
-    why: RetireReason,
-    ranking: Vec<Ranked>,
-) -> bool {
+fn retire(draft: &mut Draft<'_>, budget: &mut Budget, server: &Server, why: RetireReason) -> bool {
     // Whatever may go has an instance; a launch without one is settled first.
     let Some(instance) = server.id() else { return true };
     if let Err(limit) = budget.retire() {
@@ -282,7 +262,6 @@ fn retire(
         token: server.record.token.clone(),
         why,
         drain,
-        ranking,
     });
     draft.acts.extend(advance(draft.view, &begun, draft.clocks));
     true
