@@ -27,8 +27,8 @@ pub struct Story {
     pub decided: Decided,
     /// The reasons, each with its line of the policy of the day, where one can tell them apart.
     pub because: Vec<(String, Option<usize>)>,
-    /// The reasons come from asking the rules again: version 0.1.0 stored none of a decision that was no
-    /// news.
+    /// The reasons come from asking the rules again. Of a decision that was no news, version 0.1.0
+    /// stored none, and later versions remove them after some weeks.
     pub again: bool,
     pub reading: Option<Reading>,
     pub policy: Option<Policy>,
@@ -128,7 +128,7 @@ fn stored_reasons(
     stored.iter().map(|reason| (reason.text(&zone), line(reason))).collect()
 }
 
-/// The words of a decision of version 0.1.0, apart, each with the line that its rule goes back to.
+/// The words of a decision without stored reasons, apart, each with the line that its rule goes back to.
 fn told_reasons(
     told: &str,
     decided: &Decided,

@@ -26,8 +26,8 @@ pub(super) fn reasons_row(reasons: &[Reason]) -> serde_json::Result<String> {
     serde_json::to_string(&rows)
 }
 
-/// The reasons of a row. None for one of version 0.1.0, which stored the names of rules alone, and for
-/// one that this version cannot read: the text of the event tells them all the same.
+/// The reasons of a row. None for one of version 0.1.0, which stored the names of rules alone, for one
+/// that was pruned, and for one that this version cannot read. The event has them as text.
 pub(super) fn reasons_of(row: Option<&str>) -> Vec<Reason> {
     let rows = row.and_then(|row| serde_json::from_str::<Vec<Stored>>(row).ok());
     rows.unwrap_or_default().into_iter().map(|Stored(reason)| reason).collect()

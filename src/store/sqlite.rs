@@ -25,8 +25,8 @@ const BUSY_FOR: Duration = Duration::from_secs(5);
 /// Thirteen months: a year, and the month before it to compare with.
 const KEPT_DAYS: u64 = 396;
 
-/// Who was busy is the longest part of a reading, and what a server was launched with that of its
-/// record: both serve to look into what was of late.
+/// Who was busy is the longest part of a reading, what a server was launched with that of its record,
+/// and reasons that of a decision which changed nothing: all serve to look into the last weeks.
 const DETAILS_KEPT_DAYS: u64 = 35;
 
 /// Calls and sightings, line by line; what became of each server is in its record.
@@ -167,6 +167,8 @@ fn prune(connection: &Connection, now: Timestamp) -> Result<(), StoreFault> {
     connection.execute(sql, [before(LINES_KEPT_DAYS)]).map_err(|e| fault(&e))?;
     for sql in [
         "UPDATE readings SET busy = NULL WHERE at < ?1 AND busy IS NOT NULL",
+        "UPDATE decisions SET reasons = NULL
+             WHERE at < ?1 AND capacity = desired AND reasons IS NOT NULL",
         "UPDATE servers SET body = json_remove(body, '$.request.user_data',
                  '$.request.tags', '$.request.security_groups')
              WHERE gone_at < ?1 AND json_type(body, '$.request.tags') IS NOT NULL",

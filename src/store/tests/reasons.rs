@@ -14,7 +14,7 @@ use tidegate_engine::model::decision::{GoalReason, JobsReason, Learned, Reason};
 use tidegate_engine::model::fleet::FleetName;
 use tidegate_engine::model::history::Decided;
 use tidegate_engine::model::instance::Attachment;
-use tidegate_engine::model::ledger::Change;
+use tidegate_engine::model::ledger::{Change, Event, EventKind};
 use tidegate_engine::model::phase::Block;
 use tidegate_engine::model::rate::{Exhausted, Rate};
 
@@ -299,4 +299,37 @@ async fn decisions_of_version_0_1_0_are_migrated() {
     let lines = history.lines(None, ALL).await.unwrap();
     assert_eq!(lines.len(), 1);
     assert_eq!((lines[0].from_to, lines[0].because.len()), (Some((1, 2)), 0));
+}
+
+#[tokio::test]
+async fn reasons_of_quiet_decisions_are_kept_for_weeks() {
+    let folder = Folder::new("quiet");
+    let (dir, opened) = folder.open();
+    let because = vec![Reason::QueueUnread];
+    let quiet = Decided {
+        at: now(),
+        fleet: fleet(),
+        capacity: 2,
+        desired: 2,
+        target: 2,
+        rules: vec![text("queue_unread")],
+        because,
+    };
+    let changed = Decided { at: at(1), desired: 3, ..quiet.clone() };
+    let decided = [quiet.clone(), changed.clone()].map(Change::Decided);
+    opened.store.commit(&decided).await.unwrap();
+    let known = async |day: u64| {
+        let alive = Event {
+            at: at(day * 24 * 60),
+            kind: EventKind::Problem,
+            fleet: None,
+            instance: None,
+            text: text("the daemon is at work"),
+        };
+        opened.store.commit(&[Change::Event(alive.clone())]).await.unwrap();
+        opened.store.prune(alive.at).await.unwrap();
+        SqliteHistory::of(&dir).decisions(&fleet(), ALL).await.unwrap()
+    };
+    assert_eq!(known(30).await, [quiet.clone(), changed.clone()]);
+    assert_eq!(known(40).await, [Decided { because: Vec::new(), ..quiet }, changed]);
 }

@@ -40,7 +40,7 @@ pub struct Decided {
     /// The rules that led to it, the first first.
     pub rules: Vec<String>,
     /// The reasons with their numbers, one for each rule. Empty where version 0.1.0 decided, which did
-    /// not store them.
+    /// not store them, and some weeks after a decision that changed nothing.
     pub because: Vec<Reason>,
 }
 

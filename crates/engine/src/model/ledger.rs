@@ -292,7 +292,8 @@ impl Ledger {
             }
             Change::Reading(name, reading) => {
                 let known = self.fleets.entry(name.clone()).or_default();
-                if known.readings.back().is_none_or(|last| last.at != reading.at) {
+                // The clock of the host may have been set back, so the last is not always the latest.
+                if known.readings.iter().all(|other| other.at != reading.at) {
                     let readings = Arc::make_mut(&mut known.readings);
                     // Who was busy is out of date, and a thousand names long.
                     if let Some(Reading { depth: Ok(depth), .. }) = readings.back_mut() {
