@@ -90,10 +90,9 @@ impl Cloud for Still {
     async fn instances_named(&self, ids: &[InstanceId]) -> Result<Vec<Instance>, Fault> {
         let shown = self.shown(ids);
         match &self.list {
-            List::Whole => Ok(shown),
             // Asked subnet by subnet: of a silent one no instance is shown.
             List::ById if shown.is_empty() => Err(no_list()),
-            List::ById => Ok(shown),
+            List::Whole | List::ById => Ok(shown),
             List::None => Err(no_list()),
         }
     }

@@ -64,7 +64,8 @@ impl World {
         let now = "2026-03-02T12:00:00Z".parse().unwrap();
         let text = policy(rng);
         let loaded = load("world.yaml", &text, now);
-        let policy = loaded.policy.unwrap_or_else(|| panic!("{:?}\n{text}", loaded.problems));
+        assert!(loaded.policy.is_some(), "{:?}\n{text}", loaded.problems);
+        let policy = loaded.policy.unwrap();
         let list = match rng.up_to(9) {
             0 => List::ById,
             1 => List::None,
@@ -258,7 +259,7 @@ fn policy(rng: &mut Rng) -> String {
     }
     text += "fleets:\n";
     for name in ["app", "job"].iter().take(1 + rng.up_to(1)) {
-        let subnets = SUBNETS[..1 + rng.up_to(1)].join(", ");
+        let subnets = SUBNETS[..=rng.up_to(1)].join(", ");
         write!(
             text,
             "  {name}:\n    launch: {{ image: ami-0123456789abcdef0, types: [t3.small], subnets: [{subnets}] }}\n"

@@ -16,7 +16,7 @@ use crate::model::reading::{Health, Recent};
 use crate::model::retirement::{RetireReason, Retirement, Stage};
 use crate::model::server::{LaunchState, ServerRecord};
 use crate::model::servers::OfFleet;
-use crate::model::time::Timestamp;
+use crate::model::time::{Clocks, Timestamp};
 use crate::plan::frozen_request;
 use crate::policy::{FleetPolicy, Policy};
 
@@ -77,9 +77,9 @@ impl Facts<'_> {
 
     /// The server's record as a tick would find it in the journal.
     fn record(&self, known: Option<&ServerRecord>, told: &ServerSnapshot) -> ServerRecord {
-        let now = self.seen.now;
+        let (now, launched_at) = (self.seen.now, told.launched_at);
         let mut record = known.cloned().unwrap_or_else(|| self.new_record(told));
-        record.launched_at = Some(told.launched_at);
+        record.launched_at = Some(launched_at);
         record.gone = None;
         let drains = matches!(told.state, ServerState::Draining(_) | ServerState::Ended);
         let retirement = record.retirement.take().filter(|_| drains);
@@ -99,7 +99,7 @@ impl Facts<'_> {
             }
             ServerState::Draining(told) => {
                 let retirement = told.as_ref().map_or_else(
-                    || retirement.clone().unwrap_or_else(|| self.retirement(now)),
+                    || retirement.clone().unwrap_or_else(|| self.retirement(launched_at)),
                     |told| advanced(told.clone(), retirement.as_ref()),
                 );
                 if !retirement.why.is_failed_launch() {
@@ -145,11 +145,12 @@ impl Facts<'_> {
         }
     }
 
-    /// A drain that the caller has begun.
-    fn retirement(&self, now: Timestamp) -> Retirement {
-        let terms = self.fleet.drain_terms();
-        let mut retirement =
-            Retirement::begin(RetireReason::ScaleIn, terms.cloned(), self.seen.clocks());
+    /// A drain that the caller has begun. It is not told when: the order of cancelling is that of the
+    /// launches, and the drain counts from now on.
+    fn retirement(&self, launched_at: Timestamp) -> Retirement {
+        let (terms, now) = (self.fleet.drain_terms(), self.seen.now);
+        let clocks = Clocks::new(launched_at, None);
+        let mut retirement = Retirement::begin(RetireReason::ScaleIn, terms.cloned(), clocks);
         if let Some(terms) = terms {
             retirement.stage = Stage::Draining(Drain::begin(None, terms, now));
         }

@@ -270,6 +270,7 @@ mod tests {
             desired,
             target: desired,
             rules: vec![rule.to_owned()],
+            because: Vec::new(),
         };
         FleetHistory {
             fleet: job(),

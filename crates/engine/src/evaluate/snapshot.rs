@@ -69,8 +69,8 @@ pub enum ServerState {
     Unhealthy {
         since: Option<Timestamp>,
     },
-    /// It is on its way out, as the journal has it. `None`: it drains for a scale-in since the
-    /// first snapshot that says so, and the caller sees to the rest.
+    /// It is on its way out, as the journal has it. `None`: it drains for a scale-in, and the caller
+    /// does not tell since when.
     Draining(Option<Retirement>),
     /// EC2 shows it as terminated.
     Ended,

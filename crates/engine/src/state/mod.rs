@@ -130,7 +130,7 @@ impl Desk<'_> {
         let standing = Standing {
             looks: Looks::of(fleet, self.policy.tick),
             drains: &memory.drains,
-            drain_lead: memory.drain_lead(),
+            drain_lead: self.drain_lead(&memory),
             busy: busy.as_ref(),
             asked: fresh || !may_tell,
             fleet,
@@ -183,6 +183,12 @@ impl Desk<'_> {
             memory,
             balancer,
         })
+    }
+
+    /// How much earlier than without jobs a server goes. Without ticks the caller drains servers, and
+    /// gives them the time that it wants to.
+    fn drain_lead(&self, memory: &FleetMemory) -> Duration {
+        if self.policy.has_ticks() { memory.drain_lead() } else { Duration::ZERO }
     }
 
     /// Where nothing is launched, since EC2 would not show it.
