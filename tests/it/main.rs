@@ -66,6 +66,7 @@ mod swarm;
 #[cfg(feature = "aws")]
 mod tagging;
 mod tidy;
+mod tidy_imports;
 mod tidy_metrics;
 mod tidy_documents;
 mod tidy_reliability;

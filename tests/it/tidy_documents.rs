@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::tidy::{MAY_IMPORT, all_sources, name_at_start, none, read, root};
+use crate::tidy::{all_sources, name_at_start, none, read, root};
+use crate::tidy_imports::MAY_IMPORT;
 
 /// `IamPolicy` as clap writes it.
 fn kebab(variant: &str) -> String {

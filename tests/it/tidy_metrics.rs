@@ -73,7 +73,7 @@ fn alerts_name_kinds_of_problems_that_exist() {
     assert!(words.len() >= 10, "kinds are not found any more: {words:?}");
     let unknown = words.iter().filter(|word| ProblemKind::parse(word).is_none());
     let found: Vec<String> = unknown.map(|word| format!("{ALERTS}: no kind `{word}`")).collect();
-    none(&found, "name kinds of src/model/problem.rs");
+    none(&found, "name kinds of crates/engine/src/model/problem.rs");
 }
 
 #[test]
