@@ -36,13 +36,12 @@ pub(crate) fn run(args: &PlanArgs, settings: &Settings, json: bool) -> Result<()
     let now = check::now();
     let journal = Journal::of(settings)?;
     let survey = runtime()?.block_on(async {
-        let known = match journal.history_if_any() {
-            Some(history) => journal.answer(history.ledger(now).await)?,
-            None => {
-                let shown = journal.shown();
-                eprintln!("no journal at {shown}: planned as by a daemon that starts now");
-                Ledger::default()
-            }
+        let known = if let Some(history) = journal.history_if_any() {
+            journal.answer(history.ledger(now).await)?
+        } else {
+            let shown = journal.shown();
+            eprintln!("no journal at {shown}: planned as by a daemon that starts now");
+            Ledger::default()
         };
         // The journal is looked at, and the plan made on a copy of it.
         let store = Arc::new(MemoryStore::holding(known));

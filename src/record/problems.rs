@@ -310,6 +310,20 @@ fn unchecked(name: &FleetName, server: &Server, policy: &Policy) -> String {
     )
 }
 
+/// Returns what is said of a launch without a certain answer. Refused credentials are one problem of
+/// their own, for all that they refuse.
+fn unanswered(server: &Server) -> Option<String> {
+    let fault = match &server.record.launch {
+        LaunchState::Asked(asked) => asked.last_fault.as_ref(),
+        LaunchState::Launched(_) | LaunchState::Refused(_) => None,
+    };
+    if fault.is_some_and(|fault| fault.kind == FaultKind::Credentials) {
+        return None;
+    }
+    let said = fault.map_or_else(|| "no answer".to_owned(), ToString::to_string);
+    Some(format!("launch {} has no certain answer yet: {said}", server.name()))
+}
+
 fn ailing(name: &FleetName, server: &Server, policy: &Policy, now: Timestamp) -> Option<Problem> {
     let grace = policy.fleets.get(name).map_or(PATIENCE, |fleet| fleet.grace);
     let label = server.name();
@@ -354,18 +368,7 @@ fn ailing(name: &FleetName, server: &Server, policy: &Policy, now: Timestamp) ->
         Phase::Booting if server.uptime.map_or(age, |uptime| uptime.min(age)) >= grace => {
             (ProblemKind::Booting, format!("{label} is not yet healthy: {ailing}"))
         }
-        Phase::Launching if age >= PATIENCE => {
-            let fault = match &server.record.launch {
-                LaunchState::Asked(asked) => asked.last_fault.as_ref(),
-                LaunchState::Launched(_) | LaunchState::Refused(_) => None,
-            };
-            if fault.is_some_and(|fault| fault.kind == FaultKind::Credentials) {
-                // Told once, for all that they refuse.
-                return None;
-            }
-            let said = fault.map_or_else(|| "no answer".to_owned(), ToString::to_string);
-            (ProblemKind::Unanswered, format!("launch {label} has no certain answer yet: {said}"))
-        }
+        Phase::Launching if age >= PATIENCE => (ProblemKind::Unanswered, unanswered(server)?),
         Phase::Terminating if is_stuck(server, now) => (
             ProblemKind::ShuttingDown,
             format!(

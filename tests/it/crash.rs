@@ -268,12 +268,14 @@ impl Run {
             let record = tick(&ports, &self.policy, &mut self.journal, &[]).await;
             let now = self.mortal.front.state().world.now();
             let mut next = record.map_or(time::after(now, Duration::from_secs(15)), |r| r.next);
-            if self.mortal.fuse().blown {
-                let mut fuse = self.mortal.fuse();
-                effects.push(fuse.effects);
-                let wrong = std::mem::take(&mut fuse.wrong);
-                *fuse = Fuse { blow: pop(blows), wrong, ..Fuse::default() };
-                drop(fuse);
+            let blown = self.mortal.fuse().blown;
+            if blown {
+                {
+                    let mut fuse = self.mortal.fuse();
+                    effects.push(fuse.effects);
+                    let wrong = std::mem::take(&mut fuse.wrong);
+                    *fuse = Fuse { blow: pop(blows), wrong, ..Fuse::default() };
+                }
                 self.journal = Journal::open(ports.store.clone(), now).await.unwrap();
                 // systemd takes a few seconds to start it again.
                 next = time::after(now, Duration::from_secs(5));

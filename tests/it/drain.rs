@@ -62,12 +62,11 @@ impl Shop {
         let policy = load("drain.yaml", &text, start()).policy.expect("the policy is valid");
         let settings = Settings { troubles, ..Settings::default() };
         let store = Arc::new(MemoryStore::default());
-        let simulation =
-            Simulation::new(policy, settings, [].into(), store, start()).await.unwrap();
+        let opened = Simulation::new(policy, settings, [].into(), store, start()).await;
         let job = |minutes: &u64| Job { arrives: start(), takes: Duration::from_mins(*minutes) };
         let queue = Queue::given(jobs.iter().map(job), 1, Interruption::default(), start());
-        simulation.front.state().queues.insert(self::job(), queue);
-        let mut shop = Self { simulation, last: None };
+        let mut shop = Self { simulation: opened.unwrap(), last: None };
+        shop.simulation.front.state().queues.insert(self::job(), queue);
         shop.hold(2).await;
         shop.run(10).await;
         assert_eq!(shop.alive().len(), 2);
@@ -330,10 +329,9 @@ async fn drain_outlives_the_loss_of_the_journal() {
     shop.run(3).await;
     let drains = shop.tagged();
     assert_eq!(drains.len(), 1);
-    let policy = shop.simulation.policy.clone();
-    let ports = shop.simulation.front.clone();
-    shop.simulation =
-        Simulation::resume(policy, ports, Arc::new(MemoryStore::default())).await.unwrap();
+    let (policy, front) = (shop.simulation.policy.clone(), shop.simulation.front.clone());
+    let store = Arc::new(MemoryStore::default());
+    shop.simulation = Simulation::resume(policy, front, store).await.unwrap();
     shop.hold(1).await;
     shop.run(1).await;
     assert!(shop.phases().contains(&Phase::Draining));

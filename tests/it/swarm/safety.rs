@@ -150,7 +150,7 @@ impl Run {
                 }
                 // What is taken back is no end of a server.
                 Act::Reclaim { instance, .. } => {
-                    self.retired.retain(|(other, _)| other != instance)
+                    self.retired.retain(|(other, _)| other != instance);
                 }
                 Act::Register { .. }
                 | Act::Drain { .. }

@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn backoff_doubles_up_to_its_cap() {
-        let (base, cap) = (Duration::from_secs(5), Duration::from_secs(60));
+        let (base, cap) = (Duration::from_secs(5), Duration::from_mins(1));
         let pauses: Vec<u64> = (0..8).map(|n| backoff(base, n, cap).as_secs()).collect();
         assert_eq!(pauses, [5, 5, 10, 20, 40, 60, 60, 60]);
         assert_eq!(backoff(cap, 1, base), base, "the cap wins");

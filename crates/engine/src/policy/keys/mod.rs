@@ -110,14 +110,17 @@ impl Key {
         self.default.strip_prefix('`')?.split('`').next()
     }
 
+    /// Returns the default, where it is a span of time.
     pub fn default_span(&self) -> Option<Duration> {
         units::duration(self.default_value()?).ok()
     }
 
+    /// Returns the default, where it is a number.
     pub fn default_number(&self) -> Option<u64> {
         self.default_value()?.parse().ok()
     }
 
+    /// Returns the default, where it is a rate.
     pub fn default_rate(&self) -> Option<Rate> {
         units::rate(self.default_value()?).ok()
     }

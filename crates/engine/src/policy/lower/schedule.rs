@@ -71,8 +71,8 @@ fn line(
     let when = when(&section, out);
     let capacity = section.need("capacity", "say how many servers: `capacity: 3`", out);
     let ready = section.get("ready").and_then(|entry| word(entry, YES_NO, out));
-    let capacity =
-        capacity.and_then(|entry| within(entry, section.whole("capacity", out)?, limits, out));
+    let capacity = capacity
+        .and_then(|entry| Some(within(entry, section.whole("capacity", out)?, limits, out)));
     let when = when?;
     let line = match when.key.as_str() {
         "during" => span(when, |text| Window::parse(text).map(When::During), out),
@@ -135,12 +135,7 @@ fn dates(entry: &Entry, context: &Context, out: &mut Problems) -> Option<Line> {
 }
 
 /// A capacity within the fleet's bounds.
-fn within(
-    entry: &Entry,
-    capacity: Capacity,
-    limits: &Limits,
-    out: &mut Problems,
-) -> Option<Capacity> {
+fn within(entry: &Entry, capacity: Capacity, limits: &Limits, out: &mut Problems) -> Capacity {
     let at = entry.value.at;
     if let Some(max) = limits.max.filter(|max| capacity > *max) {
         let label = format!("but this line asks for {capacity}");
@@ -156,7 +151,7 @@ fn within(
         }
         out.push(problem.remedy(format!("lower `min` to {capacity}, or raise this line")));
     }
-    Some(capacity)
+    capacity
 }
 
 /// A cron expression; its capacity is yet to be filled in.

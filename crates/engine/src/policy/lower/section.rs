@@ -89,18 +89,18 @@ impl<'a> Section<'a> {
         Some(Self::open(entry, keys, out))
     }
 
-    /// The span of time that the file gives, within the range of the key.
+    /// Reads the span of time that the file gives, within the range of the key.
     pub(super) fn span(&self, key: &str, out: &mut Problems) -> Option<Duration> {
         let allowed = keys::find(self.keys, key)?.spans()?;
         self.get(key).and_then(|entry| span(entry, &allowed, out))
     }
 
-    /// As [`Self::span`]; the default of the key where there is none.
+    /// As [`Self::span`]; returns the default of the key where the file gives no span.
     pub(super) fn span_or_default(&self, key: &str, out: &mut Problems) -> Duration {
         self.span(key, out).unwrap_or_else(|| default_span(self.keys, key))
     }
 
-    /// The whole number that the file gives, within the range of the key.
+    /// Reads the whole number that the file gives, within the range of the key.
     pub(super) fn whole<N: TryFrom<u64>>(&self, key: &str, out: &mut Problems) -> Option<N> {
         let allowed = keys::find(self.keys, key)?.numbers()?;
         let read = self.get(key).and_then(|entry| whole(entry, &allowed, out))?;
@@ -108,7 +108,7 @@ impl<'a> Section<'a> {
     }
 }
 
-/// The span of time that a key has where the file gives none.
+/// Returns the span of time that a key has where the file gives none.
 pub(super) fn default_span(keys: &'static [Key], key: &str) -> Duration {
     keys::find(keys, key).and_then(Key::default_span).unwrap_or_default()
 }
