@@ -16,7 +16,7 @@ pub fn forbidden_url(url: &Url) -> Option<&'static str> {
 }
 
 /// Returns why `host`, a name or an address as resolvers take it, may not be connected to.
-pub fn forbidden_host(host: &str) -> Option<&'static str> {
+pub(crate) fn forbidden_host(host: &str) -> Option<&'static str> {
     if let Ok(ip) = host.parse() {
         return forbidden(ip);
     }

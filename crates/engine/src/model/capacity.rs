@@ -35,7 +35,7 @@ pub fn count<T>(things: impl IntoIterator<Item = T>) -> Capacity {
 }
 
 /// Half of `n`, rounded down.
-pub fn half_floor(n: Capacity) -> Capacity {
+pub(crate) fn half_floor(n: Capacity) -> Capacity {
     n >> 1
 }
 

@@ -288,7 +288,7 @@ impl DrainRecord {
     }
 
     /// Returns from when on a drain is tried again after one that was not received.
-    pub fn tried_again_at(&self) -> Option<Timestamp> {
+    pub(crate) fn tried_again_at(&self) -> Option<Timestamp> {
         self.undelivered.as_ref().map(|last| time::after(last.at, TRIED_AGAIN_AFTER))
     }
 

@@ -167,7 +167,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
 
 /// Whether `c` is a format character, a separator of lines or paragraphs, or a character that Unicode
 /// has not assigned; or a letter or mark without a glyph.
-pub fn is_hidden(c: char) -> bool {
+pub(crate) fn is_hidden(c: char) -> bool {
     use GeneralCategory::{Format, LineSeparator, ParagraphSeparator, Unassigned};
     let kind = || c.general_category();
     !c.is_ascii()

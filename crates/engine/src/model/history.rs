@@ -76,7 +76,7 @@ impl Told {
     }
 
     /// A decision that changed nothing: it stands there for its reasons.
-    pub fn changes_nothing(&self) -> bool {
+    pub(crate) fn changes_nothing(&self) -> bool {
         self.from_to.is_some_and(|(from, to)| from == to)
     }
 }

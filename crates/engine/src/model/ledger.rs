@@ -90,7 +90,7 @@ pub struct SettingsRecord {
 impl FleetMemory {
     /// Returns how long before the end of a paid hour a server is signalled for its jobs' sake. A goal
     /// whose queue tells its length alone has releases that wait for the jobs by themselves.
-    pub fn drain_lead(&self) -> Duration {
+    pub(crate) fn drain_lead(&self) -> Duration {
         let by_length = self.work.as_ref().is_some_and(|work| work.is_by_length());
         if by_length { Duration::ZERO } else { self.drains.lead() }
     }
@@ -325,12 +325,12 @@ impl Ledger {
     }
 
     /// Returns whether nothing was ever written down: the journal begins now.
-    pub fn is_blank(&self) -> bool {
+    pub(crate) fn is_blank(&self) -> bool {
         self.begun.is_none() && self.fleets.is_empty() && self.servers.by_fleet().next().is_none()
     }
 
     /// Returns whether the journal was begun a short while ago: after its loss, it lacks what was known.
-    pub fn is_new(&self, now: Timestamp) -> bool {
+    pub(crate) fn is_new(&self, now: Timestamp) -> bool {
         let lately = |begun| begun <= now && time::since(now, begun) < NEW_FOR;
         self.is_blank() || self.begun.is_some_and(lately)
     }

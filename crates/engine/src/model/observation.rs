@@ -54,7 +54,7 @@ impl Observation {
 
     /// An instant that EC2 tells, such as that of a launch, by this host's clock: a host whose clock is
     /// ahead makes no server older.
-    pub fn by_host(&self, at: Timestamp) -> Timestamp {
+    pub(crate) fn by_host(&self, at: Timestamp) -> Timestamp {
         at.checked_add(self.clock_ahead.unwrap_or_default()).unwrap_or(at)
     }
 }

@@ -70,7 +70,7 @@ impl RateLimit {
     }
 
     /// Lets up to `wanted` more through, and returns how many.
-    pub fn take_up_to(&mut self, wanted: Capacity) -> Capacity {
+    pub(crate) fn take_up_to(&mut self, wanted: Capacity) -> Capacity {
         (0..wanted).map_while(|_| self.take().ok()).fold(0, |taken, ()| taken.saturating_add(1))
     }
 

@@ -54,7 +54,7 @@ impl FieldMap {
 
 impl QueueSource {
     /// Returns whether an answer may tell which servers run jobs, or how many jobs run.
-    pub fn may_tell_jobs(&self) -> bool {
+    pub(crate) fn may_tell_jobs(&self) -> bool {
         match &self.json {
             None => false,
             Some(JsonFields::Named(_)) => true,
@@ -97,7 +97,7 @@ pub struct Work {
 
 impl Work {
     /// Returns whether the queue tells how many jobs ever arrived or ended.
-    pub fn has_totals(&self) -> bool {
+    pub(crate) fn has_totals(&self) -> bool {
         self.arrived.is_some() || self.completed.is_some()
     }
 

@@ -88,7 +88,7 @@ impl Retirement {
 
     /// Returns whether the server can go on working: it has not been signalled, or takes a signal
     /// back, and its drain has not ended.
-    pub fn can_be_cancelled(&self) -> bool {
+    pub(crate) fn can_be_cancelled(&self) -> bool {
         match &self.stage {
             Stage::Begun | Stage::Deregistered { .. } => true,
             Stage::Draining(drain) => {
@@ -100,7 +100,7 @@ impl Retirement {
 
     /// Returns whether the server may have ended for this retirement: by a call of TerminateInstances,
     /// or by itself since it was signalled.
-    pub fn may_have_ended(&self) -> bool {
+    pub(crate) fn may_have_ended(&self) -> bool {
         let terminated = self.termination().is_some_and(|calls| calls.asks > calls.refusals);
         terminated || self.draining().is_some_and(|drain| drain.may_be_tagged)
     }
@@ -149,7 +149,7 @@ impl Retirement {
 
     /// Returns from a cancelled drain to the drain, for a server that does not resume its work. The
     /// drain cannot be cancelled again. A server that never received the signal is signalled again.
-    pub fn drain_on(&mut self, ec2_now: Timestamp) {
+    pub(crate) fn drain_on(&mut self, ec2_now: Timestamp) {
         if let Stage::Resuming(resume) = &self.stage {
             if let Some(terms) = &mut self.drain {
                 Arc::make_mut(terms).cancel = false;
@@ -224,7 +224,7 @@ pub enum RetireReason {
 
 impl RetireReason {
     /// Whether the server works and may be taken back while it drains.
-    pub fn may_be_reclaimed(&self) -> bool {
+    pub(crate) fn may_be_reclaimed(&self) -> bool {
         match self {
             Self::ScaleIn => true,
             Self::NeverHealthy { .. }
@@ -235,7 +235,7 @@ impl RetireReason {
     }
 
     /// Whether the server never came into service: a failed launch for the breaker's count.
-    pub fn is_failed_launch(&self) -> bool {
+    pub(crate) fn is_failed_launch(&self) -> bool {
         matches!(self, Self::NeverHealthy { .. } | Self::StuckPending { .. })
     }
 }

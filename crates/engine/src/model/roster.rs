@@ -17,9 +17,10 @@ use super::fleet::FleetName;
 use super::instance::{Instance, InstanceId, Lifecycle};
 use super::launch::Token;
 use super::ledger::{FleetMemory, Override};
-pub use super::offering::{
-    Backoff, BackoffScope, Breaker, Failures, OfferingView, QuotaFamily, TrackRecord,
-};
+pub use super::offering::BackoffScope;
+pub use super::offering::QuotaFamily;
+pub use super::offering::{Backoff, TrackRecord};
+pub use super::offering::{Breaker, Failures, OfferingView};
 pub use super::phase::{Block, Phase};
 use super::rate::{Rate, RateLimit};
 use super::reading::Recent;
@@ -236,7 +237,7 @@ impl Server {
 
     /// It was stopped, and its balancer still lists it and finds it dead: while it is stopped, or once it
     /// runs, is healthy and can be put in again; that once for each start.
-    pub fn is_out_since_its_stop(&self) -> bool {
+    pub(crate) fn is_out_since_its_stop(&self) -> bool {
         let record = &self.record;
         // A list that is old may have had it put in while it was stopped.
         let again = record.restarted_at.is_some() && record.cleared_at < record.restarted_at;
@@ -246,7 +247,7 @@ impl Server {
 
     /// Returns whether the server may have been stopped and started before it was found: it passes its
     /// check, its load balancer finds it dead, and it has not been in service or registered anew since.
-    pub fn may_be_out_since_a_stop(&self) -> bool {
+    pub(crate) fn may_be_out_since_a_stop(&self) -> bool {
         let record = &self.record;
         let unwatched = record.request.is_none() && record.in_service_at.is_none();
         unwatched && record.cleared_at.is_none() && self.is_healthy_and_found_dead()
@@ -263,7 +264,7 @@ impl Server {
     }
 
     /// Draining for no other reason than scale-in: it can be taken back.
-    pub fn may_be_reclaimed(&self) -> bool {
+    pub(crate) fn may_be_reclaimed(&self) -> bool {
         let running = self.instance.as_ref().is_some_and(|i| i.lifecycle == Lifecycle::Running);
         let scale_in = self.record.retirement.as_ref().is_some_and(|r| r.why.may_be_reclaimed());
         let open = self.record.retirement.as_ref().is_some_and(Retirement::can_be_cancelled);
@@ -273,7 +274,7 @@ impl Server {
 
     /// Returns whether an operator's order retires the server next. A kept server stays. So does a
     /// server that EC2 does not show, because its tags are unknown, and one that cannot be drained.
-    pub fn is_ordered_out(&self) -> bool {
+    pub(crate) fn is_ordered_out(&self) -> bool {
         let stays = self.record.retirement.is_none() && self.phase != Phase::Terminating;
         let drains = |order: &Override| order.at_once || self.undrainable.is_none();
         let ordered = self.ordered.as_ref().is_some_and(drains);
@@ -317,7 +318,7 @@ impl FleetView {
 
     /// Those in service that passed their last health check: one that has just failed may be about to
     /// fall sick with the others.
-    pub fn well_in_service(&self) -> Capacity {
+    pub(crate) fn well_in_service(&self) -> Capacity {
         let well = |server: &&Server| server.phase == Phase::InService && server.well;
         count(self.servers.iter().filter(well))
     }
@@ -326,7 +327,7 @@ impl FleetView {
     /// that is missing from EC2's list just now is no less sick for it, nor one that fell sick before it
     /// ever served; but one that is not sick speaks for the network of this host only if it has served,
     /// has just been asked, and was well.
-    pub fn sick_of(&self) -> (Capacity, Capacity) {
+    pub(crate) fn sick_of(&self) -> (Capacity, Capacity) {
         // One that a person ended may take hours to shut down, and is no healthy peer meanwhile.
         let leaves = |server: &Server| {
             server.record.retirement.is_some()

@@ -181,7 +181,7 @@ impl ServerRecord {
 
     /// Whether it has been in the books since it was young, `grace` old at the most: launched from
     /// them, or found before it had had its time.
-    pub fn was_watched(&self, grace: Duration) -> bool {
+    pub(crate) fn was_watched(&self, grace: Duration) -> bool {
         let young = || {
             let found_after = self.launched_at.map(|at| time::since(self.planned_at, at));
             found_after.is_some_and(|age| age < grace)
@@ -190,7 +190,7 @@ impl ServerRecord {
     }
 
     /// Whether it has ever passed its health check: as a launch, it came to something.
-    pub fn is_proven(&self) -> bool {
+    pub(crate) fn is_proven(&self) -> bool {
         self.healthy_at.is_some() || self.in_service_at.is_some()
     }
 

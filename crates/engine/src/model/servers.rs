@@ -84,7 +84,7 @@ impl Servers {
     }
 
     /// Takes out the record of a launch that was never asked for.
-    pub fn drop_unasked(&mut self, token: &Token) {
+    pub(crate) fn drop_unasked(&mut self, token: &Token) {
         if let Some(place) = self.places.remove(token)
             && let Some(fleet) = self.fleets.get_mut(&place.fleet)
         {
@@ -147,7 +147,7 @@ impl Servers {
     }
 
     /// Drops those that were over at `old` or before.
-    pub fn forget_ended(&mut self, old: Timestamp) {
+    pub(crate) fn forget_ended(&mut self, old: Timestamp) {
         let Self { fleets, places, token_of, found } = self;
         let mut emptied = false;
         for fleet in fleets.values_mut() {
@@ -255,7 +255,7 @@ impl OfFleet {
     }
 
     /// The same, less those that ended and had passed a health check.
-    pub fn unproven_since(&self, from: Timestamp) -> impl Iterator<Item = &ServerRecord> {
+    pub(crate) fn unproven_since(&self, from: Timestamp) -> impl Iterator<Item = &ServerRecord> {
         self.open().chain(later(&self.failed, from)).chain(self.refused_since(from))
     }
 
@@ -265,12 +265,12 @@ impl OfFleet {
     }
 
     /// When the latest launch of ours was planned that passed its health check once, and has ended.
-    pub fn last_proven(&self) -> Option<Timestamp> {
+    pub(crate) fn last_proven(&self) -> Option<Timestamp> {
         self.last_proven.values().max().copied()
     }
 
     /// The same, of the launches in one offering.
-    pub fn last_proven_in(&self, pool: &Pool) -> Option<Timestamp> {
+    pub(crate) fn last_proven_in(&self, pool: &Pool) -> Option<Timestamp> {
         self.last_proven.get(pool).copied()
     }
 }

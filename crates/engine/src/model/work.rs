@@ -118,12 +118,12 @@ impl WorkMemory {
 
     /// Returns whether arrivals and ends of jobs are inferred, since the queue told no totals when it was
     /// last read.
-    pub fn is_inferred(&self) -> bool {
+    pub(crate) fn is_inferred(&self) -> bool {
         self.inferred.job_takes.is_some()
     }
 
     /// Returns whether the queue told its length alone when it was last read.
-    pub fn is_by_length(&self) -> bool {
+    pub(crate) fn is_by_length(&self) -> bool {
         self.is_inferred() && !self.inferred.running_told
     }
 
@@ -134,11 +134,11 @@ impl WorkMemory {
 }
 
 /// Returns how long a job runs by the policy, in seconds; of a policy that does not say, the usual.
-pub fn job_declared(declared: Option<Duration>) -> f64 {
+pub(crate) fn job_declared(declared: Option<Duration>) -> f64 {
     declared.unwrap_or(JOB_UNKNOWN).as_secs_f64()
 }
 
 /// Returns a run time within the bounds of any job's, from a second to 30 days.
-pub fn plausible(seconds: f64) -> f64 {
+pub(crate) fn plausible(seconds: f64) -> f64 {
     seconds.clamp(1.0, 30.0 * 86_400.0)
 }

@@ -16,13 +16,13 @@ use crate::policy::Policy;
 
 /// A rule that a fleet's steps break.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation {
+pub(crate) struct Violation {
     pub fleet: FleetName,
     pub rule: String,
 }
 
 /// Every violation of every rule.
-pub fn audit(
+pub(crate) fn audit(
     policy: &Policy,
     roster: &Roster,
     decisions: &BTreeMap<FleetName, Decision>,
@@ -64,7 +64,7 @@ pub fn audit(
 }
 
 /// Takes the steps of fleets that break a rule out of the plan and says so in it.
-pub fn enforce(plan: &mut Plan, violations: &[Violation]) {
+pub(crate) fn enforce(plan: &mut Plan, violations: &[Violation]) {
     let bad: BTreeSet<&FleetName> = violations.iter().map(|v| &v.fleet).collect();
     plan.steps.retain(|step| !bad.contains(&step.fleet));
     for violation in violations {

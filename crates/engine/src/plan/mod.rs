@@ -6,7 +6,7 @@
 //! do fleets shrink and grow, under one budget for all of them.
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
-pub mod audit;
+pub(crate) mod audit;
 mod budget;
 mod drain;
 mod launch;

@@ -182,7 +182,7 @@ pub fn parse(text: &str) -> Result<Cron, CronError> {
 }
 
 /// Whether the expression names days of the month and days of the week: cron fires on either.
-pub fn names_two_kinds_of_day(text: &str) -> bool {
+pub(crate) fn names_two_kinds_of_day(text: &str) -> bool {
     let fields: Vec<&str> = text.split_whitespace().collect();
     matches!(fields[..], [_, _, days, _, weekdays] if !goes_by_both(days, weekdays))
 }

@@ -72,7 +72,7 @@ pub struct Policy {
 
 impl Policy {
     /// Returns whether there are ticks over which launches can be spread.
-    pub fn has_ticks(&self) -> bool {
+    pub(crate) fn has_ticks(&self) -> bool {
         !self.tick.is_zero()
     }
 
@@ -236,7 +236,7 @@ pub enum QueueRule {
 impl QueuePolicy {
     /// Whether its answers may say who is busy, or how many jobs run. Servers are then released upon a
     /// fresh answer only.
-    pub fn may_tell_who_is_busy(&self) -> bool {
+    pub(crate) fn may_tell_who_is_busy(&self) -> bool {
         self.source.may_tell_jobs() || self.goal().is_some()
     }
 
@@ -273,7 +273,7 @@ impl Goal {
 
     /// For how long after a reading jobs come that a launch at the next one, `every` later, serves
     /// too late. Nobody can wait and see whether they come; zero for a goal that is long enough.
-    pub fn blind_for(&self, every: Duration, boots: &Boots) -> Duration {
+    pub(crate) fn blind_for(&self, every: Duration, boots: &Boots) -> Duration {
         every.saturating_add(self.boot(boots)).saturating_sub(self.start_within)
     }
 }

@@ -43,7 +43,7 @@ pub struct Place {
 
 impl Place {
     /// The very beginning of a file.
-    pub const TOP: Self = Self { line: 1, column: 1, start: 0, end: 0 };
+    pub(crate) const TOP: Self = Self { line: 1, column: 1, start: 0, end: 0 };
 }
 
 /// One thing that is wrong. Every text in it but `file` is safe to print.

@@ -88,7 +88,7 @@ impl FleetPolicy {
     }
 
     /// Returns the same for any fleet that is about to lose a server, as by a hold or an edit.
-    pub fn unprotected_jobs(&self) -> Option<JobsAtRisk> {
+    pub(crate) fn unprotected_jobs(&self) -> Option<JobsAtRisk> {
         let queue = self.queue.as_ref()?;
         match &self.drain {
             DrainPolicy::Terms(_) | DrainPolicy::Off => None,
@@ -102,7 +102,7 @@ impl FleetPolicy {
     }
 
     /// Returns how long a job may take: the policy's `job_takes`, or 15 minutes.
-    pub fn jobs_may_take(&self) -> Duration {
+    pub(crate) fn jobs_may_take(&self) -> Duration {
         let said = self.queue.as_ref().and_then(|queue| queue.job_takes);
         said.unwrap_or(JOB_TAKES_USUAL)
     }

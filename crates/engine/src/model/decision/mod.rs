@@ -21,7 +21,7 @@ pub use self::goal::{GoalReason, Learned};
 pub use self::jobs::JobsReason;
 
 /// The rule by which `limits.terminate` holds a scale-in back.
-pub const TERMINATIONS_LIMITED: &str = "terminations_limited";
+pub(crate) const TERMINATIONS_LIMITED: &str = "terminations_limited";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {

@@ -69,7 +69,7 @@ pub const LAUNCH: &[Key] = &[
     Key::new("role", Text, "the fleet's name", "What the server is told to be."),
 ];
 
-pub const LOAD_BALANCER: &[Key] = &[
+pub(crate) const LOAD_BALANCER: &[Key] = &[
     Key::new("classic", Text, "this or `target_group`", "A classic load balancer.").called("name"),
     Key::new(
         "target_group",
@@ -92,7 +92,7 @@ pub const LOAD_BALANCER: &[Key] = &[
     ),
 ];
 
-pub const HEALTH: &[Key] = &[
+pub(crate) const HEALTH: &[Key] = &[
     Key::new(
         "http",
         URL,
@@ -115,7 +115,7 @@ pub const HEALTH: &[Key] = &[
     ),
 ];
 
-pub const SCHEDULE: &[Key] = &[
+pub(crate) const SCHEDULE: &[Key] = &[
     Key::new("cron", Formed(CRON, "five fields"), "one of the three", "From when on, until another line fires: minute, hour, day of month, month, day of week."),
     Key::new("during", Text, "one of the three", "For some hours of the week: `mon-fri 08:00-21:00`, `sat,sun 10:00-18:00`, `daily 22:00-06:00`. The end is excluded, and `24:00` is the end of a day. A span over midnight belongs to the day it starts on.").called("days and times"),
     Key::new("dates", Formed(DATES, "one or two dates"), "one of the three", "For whole days, the last included: `2026-12-25`, `2026-12-24..2027-01-02`."),

@@ -10,14 +10,16 @@ mod queue;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-pub use self::file::{FILE, FLEET, HEALTH, LAUNCH, LIMITS, LOAD_BALANCER, SCHEDULE};
-pub use self::notify::NOTIFY;
-pub use self::queue::{DRAIN, DRAIN_VIA, HEADER, QUEUE, READ, READ_JSON, SCALE_IN, SCALE_OUT};
+pub use self::file::{FILE, FLEET, LAUNCH, LIMITS};
+pub(crate) use self::file::{HEALTH, LOAD_BALANCER, SCHEDULE};
+pub(crate) use self::notify::NOTIFY;
+pub use self::queue::{DRAIN, READ};
+pub(crate) use self::queue::{DRAIN_VIA, HEADER, QUEUE, READ_JSON, SCALE_IN, SCALE_OUT};
 use super::units;
 use crate::model::rate::Rate;
 
 /// Every section and its keys, in the order of `docs/policies.md`.
-pub const SECTIONS: &[(&str, &[Key])] = &[
+pub(crate) const SECTIONS: &[(&str, &[Key])] = &[
     ("file", FILE),
     ("limits", LIMITS),
     ("fleet", FLEET),
@@ -111,17 +113,12 @@ impl Key {
     }
 
     /// Returns the default, where it is a span of time.
-    pub fn default_span(&self) -> Option<Duration> {
+    pub(crate) fn default_span(&self) -> Option<Duration> {
         units::duration(self.default_value()?).ok()
     }
 
-    /// Returns the default, where it is a number.
-    pub fn default_number(&self) -> Option<u64> {
-        self.default_value()?.parse().ok()
-    }
-
     /// Returns the default, where it is a rate.
-    pub fn default_rate(&self) -> Option<Rate> {
+    pub(crate) fn default_rate(&self) -> Option<Rate> {
         units::rate(self.default_value()?).ok()
     }
 }
@@ -197,8 +194,9 @@ mod tests {
             if matches!(key.shape, Shape::Whole(..)) {
                 let numbers = key.numbers().unwrap();
                 assert!(numbers.start() <= numbers.end(), "{of}");
-                assert_eq!(key.default_number().is_some(), has_default, "{of}");
-                assert!(key.default_number().is_none_or(|n| numbers.contains(&n)), "{of}");
+                let default = key.default_value().and_then(|value| value.parse::<u64>().ok());
+                assert_eq!(default.is_some(), has_default, "{of}");
+                assert!(default.is_none_or(|n| numbers.contains(&n)), "{of}");
             }
         }
     }

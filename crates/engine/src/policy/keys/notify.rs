@@ -4,7 +4,7 @@ use super::Key;
 use super::Shape::{Either, Formed, List, Span, Text, Words};
 use super::form::{MAIL, PLACE, SECRET, SENT, TOPIC, URL};
 
-pub const NOTIFY: &[Key] = &[
+pub(crate) const NOTIFY: &[Key] = &[
     Key::new(
         "slack",
         SECRET,

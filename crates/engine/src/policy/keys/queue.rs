@@ -4,7 +4,7 @@ use super::Key;
 use super::Shape::{Either, Flag, Section, Span, Text, Whole, Words};
 use super::form::{JOBS_MAX, LEARNED, POINTER, URL};
 
-pub const QUEUE: &[Key] = &[
+pub(crate) const QUEUE: &[Key] = &[
     Key::new("read", Section("queue.read"), "required", "Where the number of waiting jobs is read."),
     Key::new("every", Span("5s", "1d"), "`5m`; `1m` with a goal", "How often it is read."),
     Key::new("scale_out", Section("queue.scale_out"), "required without a goal", "When to add servers."),
@@ -27,7 +27,7 @@ pub const READ: &[Key] = &[
     Key::new("header", Section("queue.read.header"), "none", "A header with a secret value."),
 ];
 
-pub const READ_JSON: &[Key] = &[
+pub(crate) const READ_JSON: &[Key] = &[
     Key::new("waiting", POINTER, "required", "Where the number of waiting jobs is."),
     Key::new("running", POINTER, "not told", "Where the number of running jobs is."),
     Key::new("oldest_seconds", POINTER, "not told", "Where the age of the oldest waiting job is."),
@@ -36,18 +36,18 @@ pub const READ_JSON: &[Key] = &[
     Key::new("completed", POINTER, "not told", "Where the total of jobs that ever ended is."),
 ];
 
-pub const HEADER: &[Key] = &[
+pub(crate) const HEADER: &[Key] = &[
     Key::new("name", Text, "required", "The header: `Authorization`."),
     Key::new("secret", Text, "required", "Where its value is: `$CREDENTIALS_DIRECTORY/NAME`, else `/etc/tidegate/secrets/NAME`, else an absolute path. Never the secret itself. A file that anybody on the host may read is refused.").called("name or path"),
 ];
 
-pub const SCALE_OUT: &[Key] = &[
+pub(crate) const SCALE_OUT: &[Key] = &[
     Key::new("above", Whole(0, JOBS_MAX), "required", "Over so many waiting jobs …")
         .called("number of jobs"),
     Key::new("add", Whole(1, 1_000), "`1`", "… so many servers are added."),
 ];
 
-pub const SCALE_IN: &[Key] = &[
+pub(crate) const SCALE_IN: &[Key] = &[
     Key::new("below", Whole(0, JOBS_MAX), "required", "Under so many waiting jobs …")
         .called("number of jobs, `above` + 1 at most"),
     Key::new("remove", Whole(1, 1_000), "`1`", "… so many servers are removed …"),
@@ -75,7 +75,7 @@ pub const DRAIN: &[Key] = &[
     ),
 ];
 
-pub const DRAIN_VIA: &[Key] = &[
+pub(crate) const DRAIN_VIA: &[Key] = &[
     Key::new(
         "http",
         URL,
