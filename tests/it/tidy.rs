@@ -25,9 +25,10 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// The module of the crate's root that the file belongs to: `plan` for `crates/engine/src/plan/retire.rs`.
+    /// Returns the top-level module of the file: `tick` for `src/tick/mod.rs`, `plan` for
+    /// `crates/engine/src/plan/retire.rs`.
     pub(crate) fn module(&self) -> &str {
-        let inside = self.path.strip_prefix("src/").unwrap_or(&self.path);
+        let inside = self.path.rsplit_once("src/").map_or(&*self.path, |(_, inside)| inside);
         inside.split('/').next().unwrap_or(inside).trim_end_matches(".rs")
     }
 
