@@ -29,7 +29,7 @@ pub struct StatusView {
     pub version: String,
     /// The policy in force.
     pub policy: String,
-    /// The zone that times for people are told in.
+    /// The time zone of the times in messages.
     pub timezone: Option<String>,
     pub last_tick: Timestamp,
     pub fleets: Vec<FleetStatus>,
@@ -171,7 +171,7 @@ impl StatusView {
         }
     }
 
-    /// Returns the zone that times for people are told in.
+    /// Returns the time zone of the times in messages.
     pub fn zone(&self) -> TimeZone {
         let known = self.timezone.as_deref().and_then(|name| TimeZone::get(name).ok());
         known.unwrap_or(TimeZone::UTC)

@@ -61,7 +61,7 @@ pub(super) enum Inventory {
     Unusable,
 }
 
-/// Where a server was launched, as far as it is told.
+/// Where a server was launched, as far as the input says.
 #[derive(Debug)]
 pub(super) struct Place {
     pub instance_type: Option<String>,

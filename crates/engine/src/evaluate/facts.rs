@@ -31,7 +31,7 @@ pub(super) struct Facts<'a> {
 }
 
 impl Facts<'_> {
-    /// Takes in launches without a server. An open one that is not told any more has been settled.
+    /// Takes in launches without a server. An open launch that the snapshot leaves out has been settled.
     pub(super) fn launches(&mut self, told: Vec<Arc<ServerRecord>>) {
         let records = self.ledger.servers.of_fleet(&self.fleet.name);
         let open = records.into_iter().flat_map(OfFleet::open);

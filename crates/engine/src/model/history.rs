@@ -22,7 +22,7 @@ pub struct FleetHistory {
     pub decisions: Vec<Decided>,
     /// Servers that were there at some time of it.
     pub servers: Vec<ServerRecord>,
-    /// The operators' orders that are in force. One that has ended is not kept.
+    /// The operators' orders that are in force. The journal does not keep orders that have ended.
     pub overrides: Vec<Override>,
     /// The policies that were in force at some time of it.
     pub policies: Vec<InForce>,

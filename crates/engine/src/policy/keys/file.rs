@@ -25,7 +25,7 @@ pub const LIMITS: &[Key] = &[
         "instances",
         Whole(1, 100_000),
         "none",
-        "Servers of all fleets together. It holds back launches and ends nobody.",
+        "Servers of all fleets together. It holds back launches and terminates no server.",
     ),
     Key::new(
         "launch",
@@ -66,7 +66,7 @@ pub const LAUNCH: &[Key] = &[
     Key::new("instance_profile", Text, "the template's, or none", "What the server may do in AWS.").called("name or ARN"),
     Key::new("user_data", Either(&[Texts, Text]), "`ROLE=` and the role; the template's own with `template`", "A map is sent as `KEY=VALUE;KEY=VALUE` in the order of the file, with `ROLE=` and the role at the end unless it has a `ROLE`. A text is sent as it is, with nothing added. At most 16 KB."),
     Key::new("tags", Texts, "none", "Your own tags, at most 45. Keys beginning with `aws:` or `tidegate:` are refused."),
-    Key::new("role", Text, "the fleet's name", "What the server is told to be."),
+    Key::new("role", Text, "the fleet's name", "The role that the server reads from its user data."),
 ];
 
 pub(crate) const LOAD_BALANCER: &[Key] = &[
